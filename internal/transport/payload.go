@@ -1,0 +1,217 @@
+package transport
+
+import (
+	"encoding/base64"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Engine.IO 3 packet types (engine.io-protocol, "Packet").
+const (
+	typeOpen    = '0'
+	typeClose   = '1'
+	typePing    = '2'
+	typePong    = '3'
+	typeMessage = '4'
+	typeUpgrade = '5'
+	typeNoop    = '6'
+)
+
+// packet is one Engine.IO packet. A binary one carries an attachment and is
+// always a MESSAGE.
+type packet struct {
+	typ    byte
+	binary bool
+	data   []byte
+}
+
+func (p packet) isClose() bool { return p.typ == typeClose }
+
+// size is what a packet that waits counts. It costs more than its bytes, and a
+// client can make the server hold very many empty ones.
+func (p packet) size() int { return len(p.data) + 64 }
+
+var errPayload error = BadPayload
+
+// encodePayload encodes packets for one polling response, as Node's engine.io 3
+// does: a text payload, unless a packet is binary and the client takes binary.
+func encodePayload(packets []packet, binaryOK bool) (body []byte, binary bool) {
+	size, attachments := 0, false
+	for _, p := range packets {
+		size += len(p.data) + 12
+		attachments = attachments || p.binary
+	}
+	binary = attachments && binaryOK
+	body = make([]byte, 0, size)
+	for _, p := range packets {
+		if binary {
+			body = appendBinary(body, p)
+		} else {
+			body = appendText(body, p)
+		}
+	}
+	return body, binary
+}
+
+// appendText appends <length>:<packet>, the length in UTF-16 code units: that is
+// what JavaScript's String.length counts (UPSTREAM hazard 33).
+func appendText(dst []byte, p packet) []byte {
+	if p.binary {
+		text := appendBase64(nil, p)
+		dst = strconv.AppendInt(dst, int64(len(text)), 10)
+		dst = append(dst, ':')
+		return append(dst, text...)
+	}
+	dst = strconv.AppendInt(dst, int64(utf16Len(p.data)+1), 10)
+	dst = append(dst, ':', p.typ)
+	return append(dst, p.data...)
+}
+
+func appendBase64(dst []byte, p packet) []byte {
+	dst = append(dst, 'b', p.typ)
+	return base64.StdEncoding.AppendEncode(dst, p.data)
+}
+
+// appendBinary appends <0 text|1 binary><length digits as bytes><255><packet>,
+// the length in bytes.
+func appendBinary(dst []byte, p packet) []byte {
+	kind, typ := byte(0), p.typ
+	if p.binary {
+		kind, typ = 1, p.typ-'0'
+	}
+	dst = append(dst, kind)
+	start := len(dst)
+	dst = strconv.AppendInt(dst, int64(len(p.data)+1), 10)
+	for i := start; i < len(dst); i++ {
+		dst[i] -= '0'
+	}
+	dst = append(dst, 255, typ)
+	return append(dst, p.data...)
+}
+
+func utf16Len(b []byte) int {
+	n := 0
+	for i := 0; i < len(b); {
+		if b[i] < utf8.RuneSelf {
+			i++
+			n++
+			continue
+		}
+		r, size := utf8.DecodeRune(b[i:])
+		i += size
+		n++
+		if r > 0xFFFF {
+			n++
+		}
+	}
+	return n
+}
+
+// decodePayload decodes the body of a POST, all of it or nothing. The packets
+// share body's memory.
+func decodePayload(body []byte, binary bool) ([]packet, error) {
+	next := nextText
+	if binary {
+		next = nextBinary
+	} else if !utf8.Valid(body) {
+		return nil, errPayload
+	}
+	if len(body) == 0 {
+		return nil, errPayload
+	}
+	var packets []packet
+	for len(body) > 0 {
+		p, rest, err := next(body)
+		if err != nil {
+			return nil, err
+		}
+		packets = append(packets, p)
+		body = rest
+	}
+	return packets, nil
+}
+
+// maxLengthDigits bounds a length prefix; nothing that long is ever accepted.
+const maxLengthDigits = 9
+
+func nextText(body []byte) (packet, []byte, error) {
+	n, i := 0, 0
+	for ; i < len(body) && body[i] != ':'; i++ {
+		if body[i] < '0' || body[i] > '9' || i == maxLengthDigits {
+			return packet{}, nil, errPayload
+		}
+		n = n*10 + int(body[i]-'0')
+	}
+	if i == 0 || i == len(body) || n == 0 {
+		return packet{}, nil, errPayload
+	}
+	body = body[i+1:]
+	end := 0
+	for ; n > 0; n-- {
+		if end == len(body) {
+			return packet{}, nil, errPayload
+		}
+		r, size := utf8.DecodeRune(body[end:])
+		end += size
+		if r > 0xFFFF {
+			if n--; n == 0 {
+				return packet{}, nil, errPayload // the length ends inside a surrogate pair
+			}
+		}
+	}
+	p, err := parseText(body[:end:end])
+	return p, body[end:], err
+}
+
+func nextBinary(body []byte) (packet, []byte, error) {
+	kind, n, i := body[0], 0, 1
+	for ; i < len(body) && body[i] != 255; i++ {
+		if body[i] > 9 || i > maxLengthDigits {
+			return packet{}, nil, errPayload
+		}
+		n = n*10 + int(body[i])
+	}
+	if kind > 1 || i == 1 || i == len(body) || n == 0 || n > len(body)-i-1 {
+		return packet{}, nil, errPayload
+	}
+	data, rest := body[i+1:i+1+n:i+1+n], body[i+1+n:]
+	if kind == 1 {
+		p, err := parseBinary(data)
+		return p, rest, err
+	}
+	if !utf8.Valid(data) {
+		return packet{}, nil, errPayload
+	}
+	p, err := parseText(data)
+	return p, rest, err
+}
+
+// parseText parses one text packet, `4…` or, base64-encoded, `b4…`. The text
+// must be known to be valid UTF-8.
+func parseText(data []byte) (packet, error) {
+	if len(data) == 0 {
+		return packet{}, errPayload
+	}
+	if data[0] != 'b' {
+		if data[0] < typeOpen || data[0] > typeNoop {
+			return packet{}, errPayload
+		}
+		return packet{typ: data[0], data: data[1:]}, nil
+	}
+	if len(data) < 2 || data[1] != typeMessage {
+		return packet{}, errPayload
+	}
+	decoded, err := base64.StdEncoding.AppendDecode(nil, data[2:])
+	if err != nil {
+		return packet{}, errPayload
+	}
+	return packet{typ: typeMessage, binary: true, data: decoded}, nil
+}
+
+// parseBinary parses one binary packet: the type as a number, then the data.
+func parseBinary(data []byte) (packet, error) {
+	if len(data) == 0 || data[0] != typeMessage-'0' {
+		return packet{}, errPayload
+	}
+	return packet{typ: typeMessage, binary: true, data: data[1:]}, nil
+}

@@ -1,0 +1,167 @@
+package transport
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Refuse answers an Engine.IO request as Node's engine.io answers bad ones.
+func Refuse(w http.ResponseWriter, status, code int, message string) {
+	body, err := json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{code, message})
+	if err != nil {
+		panic(err) // an int and a string can always be encoded
+	}
+	// net/http reads what is left of a body after the handler, and would wait for one that
+	// never ends. It sets a deadline of its own for the next request.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refuseTimeout))
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// refusedID is the session id of all connections that never were.
+const refusedID = "refused"
+
+// refusedOpen is their OPEN. The client needs one before it takes other packets.
+const refusedOpen = `{"sid":"` + refusedID + `","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
+
+// RefuseHandshake answers a handshake request with a connection that opens, brings
+// Socket.IO packets and closes, and keeps nothing of it. h may be nil.
+func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, texts ...string) {
+	packets := append([]packet{{typ: typeOpen, data: []byte(refusedOpen)}}, messages(texts)...)
+	packets = append(packets, packet{typ: typeClose})
+	if r.URL.Query().Get("transport") == WebSocket {
+		refuseWebSocket(w, r, h, packets)
+		return
+	}
+	if t := h.polling(); t != nil {
+		t.cors(w, r)
+	}
+	_ = writePayload(w, r, packets, false, refuseTimeout)
+}
+
+// refuseTimeout bounds what a refused client can hold.
+const refuseTimeout = time.Second
+
+func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []packet) {
+	var upgrader websocket.Upgrader
+	if t := h.webSocket(); t != nil {
+		upgrader = t.upgrader
+	}
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // Upgrade answered
+	}
+	defer conn.Close()
+	deadline := time.Now().Add(refuseTimeout)
+	_ = conn.SetWriteDeadline(deadline)
+	_ = conn.SetReadDeadline(deadline)
+	for _, p := range packets {
+		if err := conn.WriteMessage(websocket.TextMessage, append([]byte{p.typ}, p.data...)); err != nil {
+			return
+		}
+	}
+	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline)
+	conn.SetReadLimit(maxProbe)
+	drainWebSocket(conn)
+}
+
+// Answer answers requests that go-socket.io has no business with, and reports
+// whether it did: unknown sessions, methods and transports, other protocol
+// versions, JSONP indices that are not numbers, and everything while draining.
+// With a nil hub it knows no sessions and leaves those to the server.
+func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
+	query := r.URL.Query()
+	sid, transport := query.Get("sid"), query.Get("transport")
+	polling := h.polling()
+	switch {
+	case polling != nil && r.Method == http.MethodOptions:
+		polling.cors(w, r)
+		w.WriteHeader(http.StatusNoContent)
+	case !h.has(transport):
+		Refuse(w, http.StatusBadRequest, 0, "Transport unknown")
+	case !validJSONP(query):
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case sid != "":
+		return h.answerSession(w, r, sid, transport)
+	case r.Method != http.MethodGet:
+		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
+	case query.Has("EIO") && query.Get("EIO") != "3":
+		Refuse(w, http.StatusBadRequest, 5,
+			"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do")
+	case h != nil && h.Draining():
+		w.Header().Set("Retry-After", "1")
+		Refuse(w, http.StatusServiceUnavailable, 3, "Server is closing")
+	default:
+		return false
+	}
+	return true
+}
+
+func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {
+	if sid == refusedID && r.Method == http.MethodPost && transport == Polling {
+		// What was refused says goodbye. An error would show in the browser's console.
+		answerPost(w)
+		return true
+	}
+	if h == nil {
+		return false
+	}
+	c, ok := h.Lookup(sid)
+	switch {
+	case !ok:
+		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
+	case transport == Polling && c.upgraded():
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case r.Method != http.MethodGet && (r.Method != http.MethodPost || transport != Polling):
+		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *Client) upgraded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ws != nil
+}
+
+func (h *Hub) has(name string) bool {
+	if h == nil {
+		return name == Polling || name == WebSocket
+	}
+	return (name == Polling && h.polling() != nil) || (name == WebSocket && h.webSocket() != nil)
+}
+
+func (h *Hub) polling() *pollingTransport {
+	if h == nil {
+		return nil
+	}
+	for _, t := range h.transports {
+		if t, ok := t.(*pollingTransport); ok {
+			return t
+		}
+	}
+	return nil
+}
+
+func (h *Hub) webSocket() *webSocketTransport {
+	if h == nil {
+		return nil
+	}
+	for _, t := range h.transports {
+		if t, ok := t.(*webSocketTransport); ok {
+			return t
+		}
+	}
+	return nil
+}

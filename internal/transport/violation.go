@@ -1,0 +1,57 @@
+package transport
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+)
+
+// Reason says why a client was disconnected that broke the rules. It never holds client
+// data.
+type Reason string
+
+func (r Reason) Error() string { return string(r) }
+
+// The reasons for which a connection is closed.
+const (
+	BadPayload     Reason = "malformed payload"
+	BadUTF8        Reason = "invalid UTF-8"
+	BadPacketType  Reason = "packet type not allowed"
+	BadAttachment  Reason = "attachment count or order"
+	BadNamespace   Reason = "malformed namespace"
+	BadID          Reason = "malformed acknowledgement id"
+	BadEvent       Reason = "event without a plain name"
+	BadJSON        Reason = "malformed JSON"
+	BadPlaceholder Reason = "placeholder without attachment"
+	TooLarge       Reason = "message too large"
+	TooFast        Reason = "too much before authentication"
+)
+
+// Observe adds a function that is told of every client that is disconnected for breaking
+// the rules. It must not block.
+func (h *Hub) Observe(f func(*Client, Reason)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.observers = append(h.observers, f)
+}
+
+// violated tells the observers why a client is about to be disconnected, if err is more
+// than the end of its connection. It is called without c.mu.
+func (c *Client) violated(err error) {
+	var reason Reason
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &reason):
+	case errors.As(err, &tooLarge), errors.Is(err, websocket.ErrReadLimit):
+		reason = TooLarge
+	default:
+		return
+	}
+	c.hub.mu.Lock()
+	observers := c.hub.observers
+	c.hub.mu.Unlock()
+	for _, f := range observers {
+		f(c, reason)
+	}
+}
