@@ -1,0 +1,68 @@
+# Needs Go, Node with npm, and a C compiler (for the race detector).
+
+PORT     ?= 8080
+FUZZTIME ?= 1m
+SOAKTIME ?= 3m
+
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
+NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
+GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
+JS_FILES    = $(wildcard e2e/*.mjs examples/chat/static/*.js)
+
+.PHONY: help demo test test-go test-compat test-examples test-e2e lint bench fuzz soak
+
+help:
+	@echo 'make demo    start the chat example; PORT=8081 chooses the port'
+	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients'
+	@echo 'make lint    gofmt, go vet, staticcheck'
+	@echo 'make bench   run the Go benchmarks'
+	@echo 'make fuzz    run each fuzz target for FUZZTIME (1m)'
+	@echo 'make soak    honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
+
+demo: examples/chat/node_modules/.package-lock.json
+	@cd examples && go build -o ../bin/chat ./chat
+	@exec bin/chat -addr 127.0.0.1:$(PORT) -client examples/chat/node_modules/socket.io-client/dist
+
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@cd $* && $(NPM_CI)
+	@touch $@
+
+test: test-go test-compat test-examples test-e2e
+
+test-go:
+	go test -race ./...
+
+test-compat:
+	go test -race -modfile=compat/go-socket.io-1.8/go.mod ./...
+
+test-examples:
+	cd examples && go vet ./... && go test -race ./...
+
+test-e2e:
+	cd e2e && $(NPM_CI) && node --test --test-reporter=spec
+
+lint:
+	@unformatted=$$(gofmt -l $(GO_FILES)); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	@for file in $(JS_FILES); do node --check $$file || exit 1; done
+	@set -e; for module in . examples e2e; do \
+	  echo "lint $$module"; \
+	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
+	done
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz:
+	@set -e; found=0; \
+	for package in $$(go list ./...); do \
+	  list=$$(go test -list '^Fuzz' $$package); \
+	  for target in $$(printf '%s\n' "$$list" | grep '^Fuzz'); do \
+	    found=1; echo "fuzz $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+	  done; \
+	done; \
+	if [ $$found = 0 ]; then echo 'no fuzz target found'; exit 1; fi
+
+soak:
+	SOAKTIME=$(SOAKTIME) go test -tags soak -run '^TestSoak$$' -count=1 -timeout=0 -v .

@@ -1,0 +1,293 @@
+package socketiojwt
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Authorizer authenticates the clients of one or more namespaces. [Authorize] makes one.
+// It is safe for concurrent use.
+type Authorizer struct {
+	opts   Options // normalised
+	log    *slog.Logger
+	parser *jwt.Parser
+	static map[string]any // the keys of a StaticSecret by algorithm; nil for any other Secret
+
+	stats      stats
+	pending    atomic.Int64 // sockets of protected namespaces that are not authenticated yet
+	sockets    counter      // whose OnDisconnect is still to come
+	unhardened sync.Once    // warnNotHardened
+	bypassed   sync.Once    // warnBypassed
+}
+
+// Request is what is known of a client, the same in both modes: how it opened its
+// connection and what it is asking for now. Treat it as read-only.
+type Request struct {
+	// Namespace is the one being authenticated for, "/" for the root.
+	Namespace string
+	// SessionID is the id of the connection, "" as long as there is none. Knowing it is
+	// enough to take the connection over: do not log it.
+	SessionID string
+	// RemoteAddr is the client's network address as net/http gives it.
+	RemoteAddr string
+	// URL is that of the request that opened the connection. Its query may hold a token.
+	URL *url.URL
+	// Header is that of the request that opened the connection. It may hold a token.
+	Header http.Header
+}
+
+// Authorize checks opts and returns an [Authorizer] that works by them. Its errors name
+// the field of [Options] that is wrong and say what to do.
+func Authorize(opts Options) (*Authorizer, error) {
+	opts, err := opts.normalise()
+	if err != nil {
+		return nil, err
+	}
+	a := &Authorizer{
+		opts:   opts,
+		log:    opts.Logger,
+		parser: jwt.NewParser(opts.ParserOptions...),
+		stats:  newStats(),
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if s, ok := opts.Secret.(*staticSecret); ok {
+		a.static = s.byAlgorithm()
+		for _, key := range s.keys {
+			if why := weakness(key); why != "" {
+				a.log.Warn("socketiojwt: weak key in Secret", "reason", why)
+			}
+		}
+	}
+	return a, nil
+}
+
+// verified is a token that was found good, and what was read from it.
+type verified struct {
+	raw       string
+	token     *jwt.Token
+	user      any
+	subject   string
+	expiresAt time.Time
+}
+
+// verify is the one way a token is accepted, wherever it came from. Whatever it cannot
+// decide is a refusal. ctx ends it, also if a callback of the user does not care.
+func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verified, *UnauthorizedError) {
+	if len(raw) > a.opts.MaxTokenBytes {
+		return nil, errTokenTooLong()
+	}
+	// golang-jwt has the parts too, but Node tells these cases apart before it reads.
+	parts := strings.SplitN(raw, ".", 4)
+	if len(parts) != 3 {
+		return nil, errMalformed(nil)
+	}
+	payload, signature := parts[1], parts[2]
+	if strings.TrimSpace(signature) == "" {
+		return nil, errSignatureRequired()
+	}
+	if !isObject(payload) {
+		return nil, errMalformed(nil)
+	}
+
+	v, refusal := a.parse(ctx, r, raw, signature)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if a.opts.Accept == nil {
+		return v, nil
+	}
+	user, err := call(ctx, func() (any, error) { return a.opts.Accept(ctx, r, v.token) })
+	if err != nil {
+		return nil, a.callbackRefusal(ctx, r, "Accept", err, errUnauthorized(err))
+	}
+	v.user = user
+	return v, nil
+}
+
+// parse does all that needs the token decoded, which happens once. The claims type is the
+// user's code and runs in here, hence the recover.
+func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature string) (v *verified, refusal *UnauthorizedError) {
+	defer func() {
+		if p := recover(); p != nil {
+			err := newPanicError(p)
+			v, refusal = nil, a.callbackRefusal(ctx, r, "NewClaims", err, errUnauthorized(err))
+		}
+	}()
+
+	claims := a.opts.NewClaims()
+	if !decodable(claims) {
+		return nil, a.callbackRefusal(ctx, r, "NewClaims", errNoClaims, errUnauthorized(errNoClaims))
+	}
+
+	keyAsked := false
+	token, err := a.parser.ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
+		keyAsked = true
+		var key any
+		if key, refusal = a.key(ctx, r, token, signature); refusal != nil {
+			return nil, refusal
+		}
+		return key, nil
+	})
+	switch {
+	case refusal != nil:
+		return nil, refusal
+	case err == nil:
+		return readClaims(raw, token)
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return nil, errMalformed(err)
+	case token == nil || token.Header == nil: // the header is JSON's null
+		return nil, errMalformed(err)
+	case !keyAsked: // no or an unknown alg, or not in the user's jwt.WithValidMethods
+		return nil, errInvalidAlgorithm(err)
+	case errors.Is(err, jwt.ErrTokenInvalidClaims):
+		return nil, errClaims(err)
+	}
+	return nil, errInvalidSignature(err)
+}
+
+var errNoClaims = errors.New("it returned nothing that can be decoded into; return a new pointer or jwt.MapClaims{}")
+
+// decodable reports whether golang-jwt can decode claims into c and then sees them. It
+// cannot with a nil map, and would take the token for one without claims.
+func decodable(c jwt.Claims) bool {
+	return c != nil && isMapOrPointer(c) && !reflect.ValueOf(c).IsNil()
+}
+
+// isObject reports whether a part of a token holds a JSON object, going by its first
+// character. golang-jwt takes the claims `null` for an empty object (RFC 7519 §7.2 (10)).
+func isObject(part string) bool {
+	part = strings.TrimRight(part, "=")
+	var buf [3]byte
+	for len(part) > 0 {
+		n := min(4, len(part))
+		m, err := base64.RawURLEncoding.Decode(buf[:], []byte(part[:n]))
+		if err != nil {
+			return false
+		}
+		if text := bytes.TrimLeft(buf[:m], " \t\r\n"); len(text) > 0 {
+			return text[0] == '{'
+		}
+		part = part[n:]
+	}
+	return false
+}
+
+// key returns what verifies token: a key, or a set, that fits its algorithm.
+func (a *Authorizer) key(ctx context.Context, r *Request, token *jwt.Token, signature string) (any, *UnauthorizedError) {
+	// RFC 7515 §4.1.11: a token with a critical extension that is not understood must be
+	// refused. We understand none.
+	if _, ok := token.Header["crit"]; ok {
+		return nil, errInvalidAlgorithm(nil)
+	}
+	// Read here, once: what a callback does to its token must not matter.
+	alg := token.Method.Alg()
+	if !slices.Contains(a.opts.Methods, alg) {
+		return nil, errInvalidAlgorithm(nil)
+	}
+
+	var key any
+	if a.static != nil {
+		key = a.static[alg]
+	} else {
+		keys, refusal := a.lookUp(ctx, r, token)
+		if refusal != nil {
+			return nil, refusal
+		}
+		key = fittingKey(keys, alg)
+	}
+	if key == nil {
+		return nil, errInvalidAlgorithm(nil)
+	}
+
+	// base64 leaves up to four bits and all line breaks unread. As in Node, a signature is
+	// only good as it was written, so that one token is one string.
+	var buf [1024]byte
+	canonical := base64.RawURLEncoding.AppendEncode(buf[:0], token.Signature)
+	if string(canonical) != strings.TrimRight(signature, "=") {
+		return nil, errInvalidSignature(nil)
+	}
+	return key, nil
+}
+
+// lookUp asks the user's Secret.
+func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) ([]any, *UnauthorizedError) {
+	unverified := *token
+	unverified.Header = maps.Clone(token.Header)
+	unverified.Signature = bytes.Clone(token.Signature)
+	if claims, ok := token.Claims.(jwt.MapClaims); ok {
+		unverified.Claims = maps.Clone(claims)
+	}
+
+	given, err := call(ctx, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
+	if err != nil {
+		return nil, a.callbackRefusal(ctx, r, "Secret", err, errSecretUnavailable(err))
+	}
+	keys, err := parseKeys(given)
+	if err != nil {
+		a.logFailure(ctx, r, "Secret", err)
+	}
+	if len(keys) == 0 {
+		return nil, errSecretUnavailable(err)
+	}
+	return keys, nil
+}
+
+// readClaims takes from the claims what a Session needs, while a panic in them is caught.
+func readClaims(raw string, token *jwt.Token) (*verified, *UnauthorizedError) {
+	v := &verified{raw: raw, token: token}
+
+	exp, err := token.Claims.GetExpirationTime()
+	if err != nil {
+		return nil, errMalformed(err)
+	}
+	claims, isMap := token.Claims.(jwt.MapClaims)
+	if pointer, ok := token.Claims.(*jwt.MapClaims); ok {
+		claims, isMap = *pointer, true
+	}
+	if exp != nil {
+		v.expiresAt = exp.Time
+	} else if _, present := claims["exp"]; present {
+		// golang-jwt takes 0 for "no exp" in a map. It is 1970.
+		return nil, errTokenExpired(nil)
+	}
+
+	v.subject, err = token.Claims.GetSubject()
+	if err != nil && isMap {
+		v.subject, err = numericSubject(claims["sub"], err)
+	}
+	if err != nil {
+		return nil, errMalformed(err)
+	}
+	return v, nil
+}
+
+// numericSubject returns a number as the subject it is meant to be. Tokens with such a
+// `sub` are common and Node takes them; to treat them all as having none would make
+// different users the same.
+func numericSubject(sub any, err error) (string, error) {
+	switch n := sub.(type) {
+	case float64:
+		return strconv.FormatFloat(n, 'f', -1, 64), nil
+	case json.Number:
+		return n.String(), nil
+	}
+	return "", err
+}

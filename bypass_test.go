@@ -1,0 +1,280 @@
+package socketiojwt_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// A client that leaves and joins faster than it is decided about gets each decision all
+// the same, and keeps nothing busy.
+func TestQuickLeavingAndJoining(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			s := start(t, handshakeMode, func(s *testServer) {
+				s.OnConnect("/", func(socketio.Conn) error { return nil })
+				s.OnEvent("/admin", "echo", func(_ socketio.Conn, text string) string { return text })
+			}, "/admin")
+			var clients sync.WaitGroup
+			for range 50 {
+				clients.Go(func() {
+					c, err := siotest.Dial(t.Context(), s.at.url, bob(t, transport))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer c.Close()
+					err = c.SendFrames(siotest.Text("40/admin"), siotest.Text("41/admin"), siotest.Text("40/admin"))
+					if err == nil {
+						var id int64
+						if id, err = c.EmitAck("/admin", "echo", "x"); err == nil {
+							_, err = c.WaitAck(t.Context(), "/admin", id)
+						}
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			clients.Wait()
+		})
+	}
+}
+
+// Joining with bad tokens costs no more verifications than `authenticate` may.
+func TestRefusedJoinsAreAttempts(t *testing.T) {
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnConnect("/", func(socketio.Conn) error { return nil })
+	}, "/admin")
+	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	for i := range 8 {
+		want := e("invalid_token", "jwt malformed")
+		if i >= 5 {
+			want = e("too_many_attempts", "too many attempts")
+		}
+		must.Join("/admin?token=bad")
+		must.NextRaw("44/admin," + want)
+		must.NextRaw("41/admin")
+	}
+}
+
+// The reason and the end do not wait for the user's OnUnauthorized.
+func TestSlowOnUnauthorized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAt(t, inMemory(t), socketiojwt.Options{
+			OnUnauthorized: func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { time.Sleep(time.Minute) },
+		}, chat)
+		began := time.Now()
+		_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+		must.Rest()
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestOnConnectMayWaitForAnAcknowledgement(t *testing.T) {
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnConnect("/", func(c socketio.Conn) error {
+			answered := make(chan string, 1)
+			c.Emit("question", func(answer string) { answered <- answer })
+			c.Emit("thanks", <-answered)
+			return nil
+		})
+	})
+	c, must := s.dial(t, bob(t, "websocket"))
+	must.OK(c.Ack("/", must.Event("/", "question").ID, "42"))
+	must.NextRaw(`42["thanks","42"]`)
+}
+
+func TestOnErrorLeavesNoRoomsBehind(t *testing.T) {
+	var done record
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnEvent("/", "panic", func(socketio.Conn) { panic("a bug") })
+		s.OnError("/", func(c socketio.Conn, _ error) { c.Join("errors"); done.add("error") })
+	})
+	_, must := s.dial(t, bob(t, "websocket"))
+	must.Emit("/", "panic")
+	must.Closed()
+	done.eventually(t, "error")
+	eventually(t, "the room is empty", func() bool { return s.RoomLen("/", "errors") == 0 })
+}
+
+// Whatever is done to the plain server, a protected namespace stays shut.
+func TestNothingGoesAroundProtect(t *testing.T) {
+	secret := func(socketio.Conn) string { return "SECRET" }
+	for name, mistake := range map[string]func(*socketiojwt.Authorizer, *socketio.Server) *socketiojwt.Server{
+		"the result is ignored": func(auth *socketiojwt.Authorizer, server *socketio.Server) *socketiojwt.Server {
+			sio := auth.Protect(server)
+			server.OnConnect("/", func(socketio.Conn) error { return nil })
+			server.OnEvent("/", "ask", secret)
+			_ = sio
+			return nil
+		},
+		"the connect-hook is replaced": func(auth *socketiojwt.Authorizer, server *socketio.Server) *socketiojwt.Server {
+			sio := auth.Protect(server)
+			sio.OnConnect("/", func(socketio.Conn) error { return nil })
+			server.OnConnect("/", func(socketio.Conn) error { return nil })
+			server.OnEvent("/", "ask", secret)
+			return sio
+		},
+		"a handler is on the plain server": func(auth *socketiojwt.Authorizer, server *socketio.Server) *socketiojwt.Server {
+			sio := auth.Protect(server)
+			sio.OnConnect("/", func(socketio.Conn) error { return nil })
+			server.OnEvent("/", "ask", secret)
+			return sio
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log record
+			auth := mustAuthorize(t, socketiojwt.Options{Timeout: 300 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			server := socketio.NewServer(hardened())
+			sio := mistake(auth, server)
+			at := loopback(t)
+			if sio != nil {
+				serve(t, sio, at, sio)
+			} else {
+				serve(t, server, at, server)
+			}
+			_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+			must.NextRaw("40")
+			must.Send(`420["ask"]`)
+			for _, p := range must.Rest() {
+				if strings.Contains(p.Raw, "SECRET") {
+					t.Errorf("an anonymous client got %s", p.Raw)
+				}
+			}
+			if said := strings.Contains(log.String(), "hooks"); said != (name != "a handler is on the plain server") {
+				t.Errorf("the log says %q", &log)
+			}
+		})
+	}
+
+	t.Run("a namespace was there before", func(t *testing.T) {
+		auth := mustAuthorize(t, socketiojwt.Options{})
+		server := socketio.NewServer(hardened())
+		server.OnEvent("/old", "ask", secret)
+		sio := auth.Protect(server)
+		at := loopback(t)
+		serve(t, sio, at, sio)
+		_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		must.Join("/old")
+		must.NextRaw(`44/old,"Invalid namespace"`)
+		must.Send(`42/old,0["ask"]`)
+		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.NextRaw(`42["authenticated"]`)
+	})
+}
+
+// Broadcasts of the plain server, and rooms joined too early, reach nobody who is not
+// authenticated either.
+func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
+	auth := mustAuthorize(t, socketiojwt.Options{})
+	server := socketio.NewServer(hardened())
+	server.OnConnect("/", func(c socketio.Conn) error {
+		c.Join("everybody")
+		return auth.OnConnect(c)
+	})
+	server.OnDisconnect("/", auth.OnDisconnect)
+	server.OnConnect("/open", func(socketio.Conn) error { return nil })
+	server.OnEvent("/", "authenticate", auth.OnAuthenticate)
+	var kept atomic.Value
+	server.OnEvent("/", "keep", auth.Guard(func(c socketio.Conn) { kept.Store(c) }))
+	at := loopback(t)
+	serve(t, server, at, auth.Handler(server))
+	for _, transport := range transports {
+		_, must := dial(t, at, siotest.Options{Transport: transport})
+		must.NextRaw("40")
+		server.BroadcastToNamespace("/", "news", "secret")
+		server.BroadcastToRoom("/", "everybody", "news", "secret")
+		must.Join("/open") // its CONNECT is written by the goroutine that had to write the news
+		must.Connected("/open")
+		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.NextRaw(`42["authenticated"]`)
+		must.Emit("/", "keep")
+		eventually(t, "the socket is kept", func() bool { return kept.Load() != nil })
+		server.BroadcastToRoom("/", "everybody", "news", "for all")
+		must.NextRaw(`42["news","for all"]`)
+	}
+}
+
+// Close of a server that was never started must not crash it either (hazard 23).
+func TestCloseWithoutServe(t *testing.T) {
+	auth := mustAuthorize(t, handshakeMode)
+	sio := auth.Protect(socketio.NewServer(hardened()))
+	at := loopback(t)
+	served := serveHTTP(at, sio)
+	for range 3 {
+		c, err := siotest.Dial(t.Context(), at.url, bob(t, "websocket"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Abort()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- sio.Close() }()
+	go sio.Serve() // at last
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	_ = served.Close()
+}
+
+func ExampleServer_Close() {
+	auth, _ := socketiojwt.Authorize(socketiojwt.Options{Secret: socketiojwt.StaticSecret("a secret of at least thirty-two bytes")})
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	go sio.Serve()
+	fmt.Println(sio.Close()) // returns when every OnDisconnect has run
+	// Output: <nil>
+}
+
+// go-socket.io puts a socket into the room of its own before it calls the connect-hook.
+func TestPlainBroadcastsDoNotReachWhoIsJustJoining(t *testing.T) {
+	for _, handshake := range []bool{false, true} {
+		s := start(t, socketiojwt.Options{Handshake: handshake}, func(s *testServer) {
+			s.OnConnect("/admin", func(socketio.Conn) error { return nil })
+		}, "/admin")
+		stop := make(chan struct{})
+		var broadcasts sync.WaitGroup
+		broadcasts.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.Server.Server.BroadcastToNamespace("/admin", "news", "secret")
+				}
+			}
+		})
+		for range 100 {
+			c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+			must.NextRaw("40")
+			must.Join("/admin")
+			must.OK(c.SendPacket("2end"))
+			for {
+				p, err := c.NextEngine(t.Context())
+				if err != nil || p.Type == siotest.EnginePong {
+					break
+				}
+				if strings.Contains(p.String(), "secret") {
+					t.Error("it got ", p)
+				}
+			}
+			c.Abort()
+		}
+		close(stop)
+		broadcasts.Wait()
+	}
+}

@@ -1,0 +1,81 @@
+package socketiojwt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// call runs a callback of the user so that neither its panic nor its patience is ours: it
+// returns when ctx ends even if f does not, and what f returns after that is dropped.
+func call(ctx context.Context, f func() (any, error)) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type result struct {
+		value any
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		res := result{err: errors.New("the callback ended its goroutine")} // runtime.Goexit
+		defer func() {
+			if p := recover(); p != nil {
+				res = result{err: newPanicError(p)}
+			}
+			done <- res
+		}()
+		value, err := f()
+		if err != nil {
+			_ = err.Error() // a typed nil panics here, where it is caught, and not in a log
+		}
+		res = result{value, err}
+	}()
+	select {
+	case res := <-done:
+		return res.value, res.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// panicError is a panic of a callback as an error.
+type panicError struct {
+	what  string
+	stack []byte
+}
+
+// newPanicError must be called by the deferred function that recovered p. Of p it keeps
+// the type unless it is the runtime's: user code may panic with the token in hand.
+func newPanicError(p any) *panicError {
+	what := fmt.Sprintf("%T", p)
+	if err, ok := p.(runtime.Error); ok {
+		what = err.Error()
+	}
+	return &panicError{what: what, stack: debug.Stack()}
+}
+
+func (e *panicError) Error() string { return "panic: " + e.what }
+
+// callbackRefusal returns what the client is told when a callback failed with err: what
+// an *UnauthorizedError in it says, or else otherwise, which is then logged, because the
+// client is not told the reason.
+func (a *Authorizer) callbackRefusal(ctx context.Context, r *Request, callback string, err error, otherwise *UnauthorizedError) *UnauthorizedError {
+	refusal := refusalOf(err, otherwise)
+	if refusal == otherwise {
+		a.logFailure(ctx, r, callback, err)
+	}
+	return refusal
+}
+
+func (a *Authorizer) logFailure(ctx context.Context, r *Request, callback string, err error) {
+	attrs := []any{"callback", callback, "error", err.Error(), "namespace", r.Namespace, "remote", r.RemoteAddr}
+	var p *panicError
+	if errors.As(err, &p) {
+		a.log.ErrorContext(ctx, "socketiojwt: a callback panicked", append(attrs, "stack", string(p.stack))...)
+		return
+	}
+	a.log.WarnContext(ctx, "socketiojwt: a callback failed", attrs...)
+}

@@ -1,0 +1,49 @@
+package socketiojwt
+
+import (
+	"context"
+	"time"
+)
+
+// Verify runs the one verification path and returns the Session it leads to.
+func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Session, error) {
+	v, err := a.verify(ctx, r, raw)
+	if err != nil {
+		return nil, err
+	}
+	return newSession("id", v, time.Now()), nil
+}
+
+// HandshakeToken returns the token of a handshake.
+func (a *Authorizer) HandshakeToken(r *Request, host string) (string, error) {
+	return untyped(a.handshakeToken(r, host))
+}
+
+// CookieToken returns the token in the cookie.
+func (a *Authorizer) CookieToken(r *Request, host string) (string, error) {
+	return untyped(a.cookieToken(r, host))
+}
+
+// NamespaceToken returns the token in the query of a namespace's connect packet.
+func (a *Authorizer) NamespaceToken(rawQuery string) (string, bool, error) {
+	raw, ok, err := a.namespaceToken(rawQuery)
+	_, e := untyped(raw, err)
+	return raw, ok, e
+}
+
+// Token returns the token an `authenticate` event carries.
+func (d AuthenticateData) Token() (raw string, present, isString bool) { return d.token() }
+
+// Normalised returns the options with their defaults.
+func (a *Authorizer) Normalised() Options { return a.opts }
+
+// Retryable reports whether a refusal is worth retrying.
+func (e *UnauthorizedError) Retryable() bool { return e.retryable() }
+
+// untyped keeps a nil *UnauthorizedError from becoming an error that is not nil.
+func untyped(raw string, err *UnauthorizedError) (string, error) {
+	if err != nil {
+		return raw, err
+	}
+	return raw, nil
+}

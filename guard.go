@@ -1,0 +1,100 @@
+package socketiojwt
+
+import (
+	"reflect"
+
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// Guard wraps an event handler, of any signature that go-socket.io's OnEvent takes, in
+// one of the same signature that runs it for admitted sockets only: authenticated
+// ones, and with Optional guests. Protect does it for every handler.
+//
+// For other sockets the handler does not run and the results are zero values.
+// Their events normally do not get this far: the connect-hook stops them before
+// go-socket.io reads them. Guard panics when handler is not a function whose first
+// parameter is a socketio.Conn.
+func (a *Authorizer) Guard(handler any) any {
+	switch h := handler.(type) {
+	case func(socketio.Conn):
+		return func(s socketio.Conn) {
+			if sock := a.enterHandler(s); sock != nil {
+				defer sock.leaveHandler()
+				h(s)
+			}
+		}
+	case func(socketio.Conn, string):
+		return func(s socketio.Conn, arg string) {
+			if sock := a.enterHandler(s); sock != nil {
+				defer sock.leaveHandler()
+				h(s, arg)
+			}
+		}
+	case func(socketio.Conn, string) string:
+		return func(s socketio.Conn, arg string) (result string) {
+			if sock := a.enterHandler(s); sock != nil {
+				defer sock.leaveHandler()
+				result = h(s, arg)
+			}
+			return result
+		}
+	case func(socketio.Conn, any):
+		return func(s socketio.Conn, arg any) {
+			if sock := a.enterHandler(s); sock != nil {
+				defer sock.leaveHandler()
+				h(s, arg)
+			}
+		}
+	}
+	return a.guardReflect(handler)
+}
+
+var connType = reflect.TypeFor[socketio.Conn]()
+
+func (a *Authorizer) guardReflect(handler any) any {
+	f := reflect.ValueOf(handler)
+	if f.Kind() != reflect.Func || f.IsNil() || f.Type().NumIn() == 0 || f.Type().In(0) != connType {
+		panic("socketiojwt: an event handler must be a func(socketio.Conn, ...)")
+	}
+	t := f.Type()
+	return reflect.MakeFunc(t, func(args []reflect.Value) []reflect.Value {
+		sock := a.enterHandler(args[0].Interface().(socketio.Conn))
+		if sock == nil {
+			results := make([]reflect.Value, t.NumOut())
+			for i := range results {
+				results[i] = reflect.Zero(t.Out(i))
+			}
+			return results
+		}
+		defer sock.leaveHandler()
+		if t.IsVariadic() {
+			return f.CallSlice(args)
+		}
+		return f.Call(args)
+	}).Interface()
+}
+
+// enterHandler returns the socket of s if it is admitted, else nil.
+func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
+	c := a.findConnection(s)
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sock := c.sockets[normalise(s.Namespace())]
+	if sock == nil || (sock.state != socketOpen && sock.state != socketAdmitted) {
+		return nil
+	}
+	return sock
+}
+
+// leaveHandler takes a socket that ended while a handler ran out of the rooms that the
+// handler may have joined since (hazard 12).
+func (sock *socket) leaveHandler() {
+	sock.conn.mu.Lock()
+	defer sock.conn.mu.Unlock()
+	if sock.state == socketClosed {
+		sock.conn.tasks.run(sock.s.LeaveAll)
+	}
+}

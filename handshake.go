@@ -1,0 +1,226 @@
+package socketiojwt
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// OnConnect is the connect-hook, for servers that use the hooks one by one:
+//
+//	server.OnConnect("/", auth.OnConnect)
+//
+// Protect registers it itself. With Handshake it finds the session that the gate of
+// Handler left, or verifies the token of the handshake; otherwise it starts the round
+// trip. It returns nil, at once: what follows happens in a goroutine, and a client
+// that is refused is told why and disconnected there.
+func (a *Authorizer) OnConnect(s socketio.Conn) error {
+	a.join(s, &namespace{protected: true})
+	return nil
+}
+
+// OnDisconnect is the hook for servers that use the hooks one by one. It may be called
+// from the server's own OnDisconnect. It does not block.
+func (a *Authorizer) OnDisconnect(s socketio.Conn, reason string) {
+	if c := a.findConnection(s); c != nil {
+		c.left(s, reason)
+	}
+}
+
+func (a *Authorizer) join(s socketio.Conn, ns *namespace) {
+	if c := a.connectionOf(s); c != nil {
+		c.join(s, ns)
+		return
+	}
+	a.warnNotHardened()
+	go refuseForeign(s)
+}
+
+// authenticateHandshake finds the session of a socket that joins in handshake mode.
+// With Optional there may be none. It is called without the mutex.
+func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
+	c := sock.conn
+	auth := c.auth
+	r := c.request(sock.name)
+
+	raw, own, err := "", false, (*UnauthorizedError)(nil)
+	if !auth.opts.HeaderRequired {
+		raw, own, err = auth.namespaceToken(query)
+	}
+	session := c.session.Load()
+	switch {
+	case err != nil:
+		return err
+	case own && session != nil && session.RawToken() == raw:
+		return nil
+	case own:
+	case session != nil:
+		return nil
+	default:
+		if verdict := c.verdict(); verdict != nil {
+			return c.install(verdict.verified)
+		}
+		raw, err = auth.handshakeToken(r, c.client.Handshake().Host)
+		if auth.isGuest(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	v, err := c.verify(r, raw, sock.due)
+	if err != nil {
+		return err
+	}
+	return c.install(v)
+}
+
+// isGuest reports whether err only says that there is no token, and a client may stay
+// without one.
+func (a *Authorizer) isGuest(err *UnauthorizedError) bool {
+	return a.opts.Optional && err != nil &&
+		(err.Code == CodeCredentialsRequired || err.Code == CodeMissingAuthorizationHeader)
+}
+
+// verdict is what the gate leaves in the context of a handshake request: the verified
+// token, or nil for a guest. Contexts are keyed by it and the Authorizer.
+type verdict struct{ verified *verified }
+
+type verdictKey struct{ auth *Authorizer }
+
+func verdictOf(ctx context.Context, a *Authorizer) *verdict {
+	v, _ := ctx.Value(verdictKey{a}).(*verdict)
+	return v
+}
+
+func (c *connection) verdict() *verdict { return verdictOf(c.ctx, c.auth) }
+
+// gate answers HTTP requests that must not reach go-socket.io.
+type gate struct {
+	next   http.Handler
+	hub    *transport.Hub
+	guards func() []*Authorizer // of the root namespace
+}
+
+// Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
+// Protect has it built in.
+//
+// The gate keeps away what is no Engine.IO 3 request. In handshake mode it verifies
+// the token before there is a connection, and answers a client it refuses itself; the
+// hook finds the result and does not verify again. Where the root namespace is public
+// (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
+// It blocks while Secret and Accept do, at most for Options.Timeout.
+func (a *Authorizer) Handler(next http.Handler) http.Handler {
+	hub := transport.Probe(next)
+	if hub == nil {
+		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
+	}
+	return &gate{next, hub, func() []*Authorizer {
+		if s := siteOf(hub); s != nil && s.rootIsNotOf(a) {
+			return nil
+		}
+		return []*Authorizer{a}
+	}}
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if transport.IsProbe(r) {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	if g.hub.Answer(w, r) {
+		return
+	}
+	if r.URL.Query().Get("sid") == "" {
+		if tooLarge(w, r) {
+			return
+		}
+		for _, auth := range g.guards() {
+			verdict, err := auth.judge(r)
+			if err != nil {
+				g.refuse(w, r, err)
+				auth.reportUnauthorized(requestOf(r), err)
+				return
+			}
+			if verdict != nil {
+				r = r.WithContext(context.WithValue(r.Context(), verdictKey{auth}, verdict))
+			}
+		}
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// judge decides about a handshake request on a protected root. A nil verdict leaves the
+// decision to the hook.
+func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
+	if verdictOf(r.Context(), a) != nil {
+		return nil, nil // a gate in front of this one did it
+	}
+	if !a.opts.Handshake {
+		if a.pending.Load() >= int64(a.opts.MaxPending) {
+			return nil, errServerBusy()
+		}
+		return nil, nil
+	}
+	request := requestOf(r)
+	raw, err := a.handshakeToken(request, r.Host)
+	if a.isGuest(err) {
+		return &verdict{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), a.opts.Timeout)
+	defer cancel()
+	v, err := a.verify(ctx, request, raw)
+	if err != nil {
+		return nil, err
+	}
+	return &verdict{v}, nil
+}
+
+func requestOf(r *http.Request) *Request {
+	return &Request{Namespace: root, RemoteAddr: r.RemoteAddr, URL: r.URL, Header: r.Header}
+}
+
+// A connection keeps the URL and the header of its handshake, for as long as it lasts
+// (hazard 18).
+const (
+	maxURLBytes    = 32 << 10
+	maxHeaderBytes = 64 << 10
+)
+
+func tooLarge(w http.ResponseWriter, r *http.Request) bool {
+	if len(r.URL.Path)+len(r.URL.RawQuery) > maxURLBytes {
+		transport.Refuse(w, http.StatusRequestURITooLong, 3, "Bad request")
+		return true
+	}
+	size := 0
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	if size > maxHeaderBytes {
+		transport.Refuse(w, http.StatusRequestHeaderFieldsTooLarge, 3, "Bad request")
+		return true
+	}
+	return false
+}
+
+// Refusing the root refuses all of the connection. A client that is there for another
+// namespace only, which is what io("/admin") makes, would come back for ever, and 1.7.4
+// does not even see the error of the root: so terminal refusals name those namespaces too.
+// (2.5.0 hands the root's error to every namespace and sees it twice there.)
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedError) {
+	packets := []string{errorPacket(root, err)}
+	if !err.retryable() {
+		packets = append(packets, disconnectPacket(root))
+		for _, name := range siteOf(g.hub).names() {
+			packets = append(packets, errorPacket(name, err), disconnectPacket(name))
+		}
+	}
+	transport.RefuseHandshake(w, r, g.hub, packets...)
+}

@@ -1,0 +1,332 @@
+package socketiojwt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// refusals are the rows of the wire contract that belong to a handshake.
+func refusals(tb testing.TB) []struct {
+	name   string
+	opts   socketiojwt.Options
+	query  url.Values
+	header http.Header
+	want   string
+	retry  bool
+} {
+	unavailable := socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+		return nil, errors.New("the database is down")
+	})
+	good := tokenOf(tb, "bob")
+	return []struct {
+		name   string
+		opts   socketiojwt.Options
+		query  url.Values
+		header http.Header
+		want   string
+		retry  bool
+	}{
+		{name: "no token", want: e("credentials_required", "no token provided")},
+		{name: "header of one word", header: http.Header{"Authorization": {"Bearer"}},
+			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+		{name: "two headers", header: http.Header{"Authorization": {"Bearer " + good, "Bearer " + good}},
+			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+		{name: "two parameters", query: url.Values{"token": {good, good}},
+			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+		{name: "header required", opts: socketiojwt.Options{HeaderRequired: true}, query: withToken(good),
+			want: e("missing_authorization_header", "Server requires Authorization Header")},
+		{name: "malformed", query: withToken("a.b.c"), want: e("invalid_token", "jwt malformed")},
+		{name: "header wins over query", query: withToken(good), header: http.Header{"Authorization": {"bearer a.b.c"}},
+			want: e("invalid_token", "jwt malformed")},
+		{name: "no signature", query: withToken(good[:strings.LastIndex(good, ".")+1]),
+			want: e("invalid_token", "jwt signature is required")},
+		{name: "expired", query: withToken(signHS256(tb, jwt.MapClaims{"exp": 1})), want: e("invalid_token", "jwt expired")},
+		{name: "too long", opts: socketiojwt.Options{MaxTokenBytes: 10}, query: withToken(good),
+			want: e("invalid_token", "jwt too long")},
+		{name: "secret unavailable", opts: socketiojwt.Options{Secret: unavailable}, query: withToken(good),
+			want: e("invalid_secret", "secret unavailable"), retry: true},
+		{name: "bad token although optional", opts: socketiojwt.Options{Optional: true}, query: withToken("a.b.c"),
+			want: e("invalid_token", "jwt malformed")},
+	}
+}
+
+func TestGateRefusesBeforeThereIsASession(t *testing.T) {
+	for _, test := range refusals(t) {
+		for _, transport := range []string{"polling", "websocket", "jsonp"} {
+			t.Run(test.name+"/"+transport, func(t *testing.T) {
+				test.opts.Handshake = true
+				var told atomic.Value
+				test.opts.OnUnauthorized = func(_ *socketiojwt.Request, err *socketiojwt.UnauthorizedError) { told.Store(err.Code) }
+				s := start(t, test.opts, nil)
+				o := siotest.Options{Transport: transport, Query: test.query, Header: test.header}
+				if transport == "jsonp" {
+					o.Transport, o.JSONP = "polling", true
+				}
+				_, must := s.dial(t, o)
+				want := []string{"44" + test.want, "41"}
+				if test.retry {
+					want = want[:1] // the client comes back
+				}
+				expect(t, must.Rest(), want...)
+				if n := s.Count(); n != 0 {
+					t.Errorf("%d sessions, want none", n)
+				}
+				eventually(t, "OnUnauthorized was told", func() bool {
+					code, _ := told.Load().(string)
+					return code != "" && strings.Contains(test.want, code)
+				})
+			})
+		}
+	}
+}
+
+func TestGateRefusalByteForByte(t *testing.T) {
+	s := start(t, socketiojwt.Options{Handshake: true}, nil)
+	open := `0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
+	packets := []string{open, "44" + e("credentials_required", "no token provided"), "41", "1"}
+	payload := ""
+	for _, p := range packets {
+		payload += fmt.Sprintf("%d:%s", len(p), p)
+	}
+	for _, test := range []struct{ query, contentType, body string }{
+		{"EIO=3&transport=polling", "text/plain; charset=UTF-8", payload},
+		{"transport=polling", "text/plain; charset=UTF-8", payload}, // a missing EIO counts as 3
+		{"EIO=3&transport=polling&j=12", "text/javascript; charset=UTF-8",
+			`___eio[12]("` + strings.ReplaceAll(payload, `"`, `\"`) + `");`},
+	} {
+		response, body := get(t, s.at.url+"/socket.io/?"+test.query)
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != test.contentType || body != test.body {
+			t.Errorf("%s: got %d %s %s\nwant %s", test.query, response.StatusCode, response.Header.Get("Content-Type"), body, test.body)
+		}
+	}
+}
+
+func get(tb testing.TB, url string) (*http.Response, string) {
+	tb.Helper()
+	return request(tb, http.MethodGet, url)
+}
+
+func request(tb testing.TB, method, url string) (*http.Response, string) {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), method, url, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return response, string(body)
+}
+
+func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
+	for _, handshake := range []bool{true, false} {
+		s := start(t, socketiojwt.Options{Handshake: handshake}, nil)
+		for _, test := range []struct {
+			method, query string
+			status        int
+			body          string
+		}{
+			{"GET", "EIO=4&transport=polling", 400, `{"code":5,"message":"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do"}`},
+			{"GET", "EIO=3&transport=carrier-pigeon", 400, `{"code":0,"message":"Transport unknown"}`},
+			{"GET", "EIO=3", 400, `{"code":0,"message":"Transport unknown"}`},
+			{"GET", "EIO=3&transport=polling&sid=1", 400, `{"code":1,"message":"Session ID unknown"}`},
+			{"POST", "EIO=3&transport=polling&sid=1", 400, `{"code":1,"message":"Session ID unknown"}`},
+			{"POST", "EIO=3&transport=polling&sid=refused", 200, "ok"}, // the goodbye of who was refused
+			{"GET", "EIO=3&transport=polling&sid=refused", 400, `{"code":1,"message":"Session ID unknown"}`},
+			{"GET", "EIO=3&transport=websocket&sid=1", 400, `{"code":1,"message":"Session ID unknown"}`},
+			{"POST", "EIO=3&transport=polling", 400, `{"code":2,"message":"Bad handshake method"}`},
+			{"PUT", "EIO=3&transport=polling", 400, `{"code":2,"message":"Bad handshake method"}`},
+			{"HEAD", "EIO=3&transport=polling", 400, ""},
+			{"OPTIONS", "EIO=3&transport=polling", 204, ""},
+			{"GET", "EIO=3&transport=polling&j=0)%3Balert(1", 400, `{"code":3,"message":"Bad request"}`},
+			{"GET", "EIO=3&transport=polling&x=" + strings.Repeat("x", 40_000), 414, `{"code":3,"message":"Bad request"}`},
+		} {
+			response, body := request(t, test.method, s.at.url+"/socket.io/?"+test.query)
+			if response.StatusCode != test.status || body != test.body {
+				t.Errorf("%s %s: got %d %s, want %d %s", test.method, test.query, response.StatusCode, body, test.status, test.body)
+			}
+		}
+		if n := s.Count(); n != 0 {
+			t.Errorf("%d sessions, want none", n)
+		}
+	}
+}
+
+func TestHandshakeAcceptsTokenFromEachPlace(t *testing.T) {
+	good := tokenOf(t, "bob")
+	for _, test := range []struct {
+		name string
+		opts socketiojwt.Options
+		o    siotest.Options
+	}{
+		{"query", socketiojwt.Options{}, siotest.Options{Query: withToken(good)}},
+		{"named query", socketiojwt.Options{QueryParam: "jwt"}, siotest.Options{Query: url.Values{"jwt": {good}}}},
+		{"header", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}}},
+		{"header, other case", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"bEARER " + good}}}},
+		{"header required", socketiojwt.Options{HeaderRequired: true}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}}},
+		{"header and bad query", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}, Query: withToken("bad")}},
+		{"cookie", socketiojwt.Options{Cookie: "jwt"}, siotest.Options{Header: http.Header{"Cookie": {"a=b; jwt=" + good}}}},
+	} {
+		for _, transport := range transports {
+			t.Run(test.name+"/"+transport, func(t *testing.T) {
+				test.opts.Handshake = true
+				var lookups atomic.Int32
+				test.opts.Secret = socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+					lookups.Add(1)
+					return testSecret, nil
+				})
+				s := start(t, test.opts, func(s *testServer) {
+					s.OnEvent("/", "who", func(c socketio.Conn) string {
+						session, ok := s.auth.Session(c)
+						return fmt.Sprintf("%s %t %t", session.Subject(), ok, session.ID() == c.ID())
+					})
+				})
+				test.o.Transport = transport
+				c, must := s.dial(t, test.o)
+				must.NextRaw("40")
+				if got := string(must.Call("/", "who").Data); got != `["bob true true"]` {
+					t.Errorf("session: %s", got)
+				}
+				if n := lookups.Load(); n != 1 {
+					t.Errorf("the token was verified %d times", n)
+				}
+				if len(c.SID()) != 27 {
+					t.Errorf("session id %q", c.SID())
+				}
+			})
+		}
+	}
+}
+
+// With a public root, the namespace decides, on its own token or that of the handshake.
+func TestHandshakeOfANamespace(t *testing.T) {
+	good := tokenOf(t, "bob")
+	for _, test := range []struct {
+		name  string
+		opts  socketiojwt.Options
+		query url.Values
+		join  string
+		want  []string
+	}{
+		{name: "own token", join: "/admin?token=" + good, want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
+		{name: "token of the handshake", query: withToken(good), join: "/admin", want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
+		{name: "own token first", query: withToken("bad"), join: "/admin?token=" + good, want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
+		{name: "own token bad", query: withToken(good), join: "/admin?token=a.b.c",
+			want: []string{"44/admin," + e("invalid_token", "jwt malformed"), "41/admin"}},
+		{name: "none", join: "/admin", want: []string{"44/admin," + e("credentials_required", "no token provided"), "41/admin"}},
+		{name: "guest", opts: socketiojwt.Options{Optional: true}, join: "/admin", want: []string{"40/admin", `42/admin,["welcome",""]`}},
+		{name: "header required", opts: socketiojwt.Options{HeaderRequired: true}, join: "/admin?token=" + good,
+			want: []string{"44/admin," + e("missing_authorization_header", "Server requires Authorization Header"), "41/admin"}},
+	} {
+		for _, transport := range transports {
+			t.Run(test.name+"/"+transport, func(t *testing.T) {
+				test.opts.Handshake = true
+				s := start(t, test.opts, func(s *testServer) {
+					s.OnEvent("/", "ping", func(socketio.Conn) string { return "pong" })
+					s.OnConnect("/admin", func(c socketio.Conn) error {
+						subject := ""
+						if session, ok := s.auth.Session(c); ok {
+							subject = session.Subject()
+						}
+						c.Emit("welcome", subject)
+						return nil
+					})
+				}, "/admin")
+				_, must := s.dial(t, siotest.Options{Transport: transport, Query: test.query})
+				must.NextRaw("40")
+				must.Join(test.join)
+				for _, want := range test.want {
+					must.NextRaw(want)
+				}
+				must.Call("/", "ping") // the root lives on
+			})
+		}
+	}
+}
+
+func TestRefusedNamespaceMayBeJoinedAgain(t *testing.T) {
+	s := start(t, socketiojwt.Options{Handshake: true}, func(s *testServer) {
+		s.OnConnect("/", func(socketio.Conn) error { return nil })
+		s.OnEvent("/admin", "rooms", func(c socketio.Conn) []string { return c.Rooms() })
+		s.OnEvent("/admin", "all", func(c socketio.Conn) { s.BroadcastToNamespace("/admin", "all") })
+	}, "/admin")
+	c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	for range 20 {
+		must.Join("/admin?token=bad")
+		must.NextRaw("44/admin," + e("invalid_token", "jwt malformed"))
+		must.NextRaw("41/admin")
+		must.Join("/admin?token=" + tokenOf(t, "bob"))
+		must.NextRaw("40/admin")
+		rooms := string(must.Call("/admin", "rooms").Data)
+		if !strings.Contains(rooms, c.SID()) {
+			t.Fatalf("rooms %s, want its own among them", rooms)
+		}
+		must.Emit("/admin", "all")
+		must.NextRaw(`42/admin,["all"]`)
+		must.OK(c.Leave("/admin"))
+	}
+}
+
+// The hook alone, on a server without a gate.
+func TestConnectHookWithoutGate(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
+			server := socketio.NewServer(hardened())
+			server.OnConnect("/", auth.OnConnect)
+			server.OnDisconnect("/", auth.OnDisconnect)
+			server.OnEvent("/", "who", auth.Guard(func(c socketio.Conn) string {
+				session, _ := auth.Session(c)
+				return session.Subject()
+			}))
+			at := loopback(t)
+			serve(t, server, at, server)
+
+			_, must := dial(t, at, siotest.Options{Transport: transport, Query: withToken(tokenOf(t, "bob"))})
+			must.NextRaw("40")
+			if got := string(must.Call("/", "who").Data); got != `["bob"]` {
+				t.Errorf("got %s", got)
+			}
+			if transport == "upgrade" {
+				transport = "polling" // Dial would upgrade a connection that is being closed
+			}
+			_, must = dial(t, at, siotest.Options{Transport: transport, Query: withToken("a.b.c")})
+			expect(t, must.Rest(), "40", "44"+e("invalid_token", "jwt malformed"), "41")
+		})
+	}
+}
+
+func TestServerWithoutHarden(t *testing.T) {
+	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: slog.New(slog.DiscardHandler)})
+	server := socketio.NewServer(nil)
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "socketio.NewServer(socketiojwt.Harden(nil))") {
+			t.Errorf("panic says %q", got)
+		}
+		if server.Count() != 0 {
+			t.Error("the probe left a session")
+		}
+	}()
+	auth.Protect(server)
+}

@@ -1,0 +1,120 @@
+package socketiojwt
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/googollee/go-socket.io/engineio"
+)
+
+// Limits bound what one client can make a hardened server hold. The zero value of
+// each field means its default.
+type Limits struct {
+	// MessageBytes is the size of one message, and of one polling request's body.
+	// Larger ones close the connection. 0 means 1 MiB.
+	MessageBytes int
+
+	// UnauthenticatedMessageBytes is the same for a client that still has to
+	// authenticate on the root namespace. 0 means 16 KiB.
+	UnauthenticatedMessageBytes int
+
+	// UnauthenticatedPackets is how many packets per second such a client may send. It may
+	// send those of one second at once; polls and WebSocket control frames count. 0 means
+	// 200.
+	UnauthenticatedPackets int
+
+	// UnauthenticatedBytes is how many bytes per second such a client may send, in the same
+	// way. 0 means 64 KiB.
+	UnauthenticatedBytes int
+
+	// PingBytes is the size of a PING, which is echoed. 0 means 512.
+	PingBytes int
+
+	// BodyTime is how long a client may take to send the body of a polling request. The
+	// server's ping timeout ends it too, and so does the authentication timeout. 0 means
+	// 20 seconds.
+	BodyTime time.Duration
+
+	// Attachments is how many binary attachments one event may have. 0 means 64.
+	Attachments int
+
+	// OutboxBytes is how much may wait for a client that does not fetch it. When
+	// a message is sent while more than this waits, the connection is closed. One
+	// message may be larger. 0 means 16 MiB.
+	OutboxBytes int
+}
+
+// Harden returns options for socketio.NewServer with the transports that this
+// package's hooks need:
+//
+//	server := socketio.NewServer(socketiojwt.Harden(nil))
+//
+// They speak Engine.IO 3 as go-socket.io's own do and replace them, because
+// anybody on the network can crash, stall or overhear a server through those.
+// Session ids become unguessable, whatever SessionIDGenerator says.
+//
+// Everything else in opts is kept, also the settings of its transports (CheckOrigin,
+// buffer sizes, subprotocols, TLS) and their order. nil means go-socket.io's
+// defaults, and opts itself is not changed. At most one Limits may be given; none
+// means the defaults.
+//
+// One result is for one server. Harden panics when a limit is negative, when there
+// is more than one Limits, and when opts has a transport that is not one of
+// go-socket.io's two.
+func Harden(opts *engineio.Options, limits ...Limits) *engineio.Options {
+	hardened := engineio.Options{}
+	if opts != nil {
+		hardened = *opts
+	}
+	pingTimeout := hardened.PingTimeout
+	if pingTimeout == 0 {
+		pingTimeout = time.Minute // go-socket.io's default
+	}
+	hub, err := transport.NewHub(hardened.Transports, pingTimeout, transportLimits(limits))
+	if err != nil {
+		panic("socketiojwt: Harden: " + err.Error())
+	}
+	hardened.Transports = hub.Transports()
+	hardened.SessionIDGenerator = transport.IDGenerator{}
+	if check := hardened.RequestChecker; check != nil {
+		hardened.RequestChecker = func(r *http.Request) (http.Header, error) {
+			if transport.IsProbe(r) {
+				return nil, nil // Protect looks for our transports
+			}
+			return check(r)
+		}
+	}
+	return &hardened
+}
+
+func transportLimits(given []Limits) transport.Limits {
+	if len(given) > 1 {
+		panic("socketiojwt: Harden takes one Limits at most")
+	}
+	var l Limits
+	if len(given) == 1 {
+		l = given[0]
+	}
+	return transport.Limits{
+		Message:           limit("MessageBytes", l.MessageBytes, 1<<20),
+		RestrictedMessage: limit("UnauthenticatedMessageBytes", l.UnauthenticatedMessageBytes, 16<<10),
+		RestrictedPackets: limit("UnauthenticatedPackets", l.UnauthenticatedPackets, 200),
+		RestrictedBytes:   limit("UnauthenticatedBytes", l.UnauthenticatedBytes, 64<<10),
+		Ping:              limit("PingBytes", l.PingBytes, 512),
+		BodyTime:          limit("BodyTime", l.BodyTime, 20*time.Second),
+		Attachments:       limit("Attachments", l.Attachments, 64),
+		Outbox:            limit("OutboxBytes", l.OutboxBytes, 16<<20),
+	}
+}
+
+func limit[T int | time.Duration](name string, value, otherwise T) T {
+	switch {
+	case value < 0:
+		panic(fmt.Sprintf("socketiojwt: Limits.%s is %v: use 0 for the default of %v", name, value, otherwise))
+	case value == 0:
+		return otherwise
+	}
+	return value
+}

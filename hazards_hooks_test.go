@@ -1,0 +1,430 @@
+package socketiojwt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
+	"github.com/googollee/go-socket.io/engineio/transport"
+	"github.com/googollee/go-socket.io/engineio/transport/polling"
+	"github.com/googollee/go-socket.io/engineio/transport/websocket"
+	gorilla "github.com/gorilla/websocket"
+)
+
+// The hazards 21 to 40, which the hooks and Protect close. Each test plays one against a
+// whole server.
+
+// honest connects a client that has a good token and works in either mode.
+func (s *testServer) honest(tb testing.TB, transport string) (*siotest.Client, siotest.Must) {
+	tb.Helper()
+	c, must := s.dial(tb, bob(tb, transport))
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(tb, "bob")})
+	must.Event("/", "authenticated")
+	return c, must
+}
+
+// served ends the test unless the client's events are answered. It needs chat.
+func served(tb testing.TB, must siotest.Must) {
+	tb.Helper()
+	if got := string(must.Call("/", "echo", "alive").Data); got != `["alive"]` {
+		tb.Fatalf("an honest client got %s", got)
+	}
+}
+
+// Whatever ForEach's function does to a socket, it holds up nobody and leaves nothing.
+func TestHazard21_CloseInsideForEach(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			s := start(t, handshakeMode, chat)
+			_, honest := s.honest(t, transport)
+			victim, must := s.honest(t, transport)
+			s.ForEach("/", victim.SID(), func(c socketio.Conn) {
+				c.Leave(victim.SID())
+				c.Join("room")
+				s.BroadcastToNamespace("/", "all", "from inside")
+				_ = c.Close()
+			})
+			must.Closed()
+			honest.Event("/", "all")
+			s.BroadcastToNamespace("/", "all", "and after it")
+			honest.Event("/", "all")
+			served(t, honest)
+			eventually(t, "the victim is in no room", func() bool { return s.RoomLen("/", "room") == 0 && s.Count() == 1 })
+		})
+	}
+}
+
+// Leaving the root does not get around the deadline, and there is no second life after it.
+func TestHazard24_LeavingTheRoot(t *testing.T) {
+	const timeout = time.Second
+	for _, transport := range []string{"polling", "websocket"} {
+		for _, packets := range [][]string{{"41"}, {"41", "40"}, {"41", "40", `42["echo","x"]`}} {
+			t.Run(fmt.Sprint(transport, " ", packets), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var ran record
+					s := startAt(t, inMemory(t), socketiojwt.Options{Timeout: timeout}, func(s *testServer) {
+						s.OnConnect("/", func(c socketio.Conn) error { ran.add("OnConnect of %q", c.Namespace()); return nil })
+						s.OnEvent("/", "echo", func(socketio.Conn, string) { ran.add("echo") })
+					})
+					began := time.Now()
+					c, must := s.dial(t, siotest.Options{Transport: transport})
+					must.NextRaw("40")
+					for _, packet := range packets {
+						_ = c.SendText(packet) // it may be closed already
+					}
+					for c.CloseReason() == "" && time.Since(began) < time.Minute {
+						_ = c.SendPacket("2") // PING
+						time.Sleep(timeout / 4)
+					}
+					synctest.Wait()
+					if took := time.Since(began); took > timeout+time.Second || s.Count() != 0 {
+						t.Errorf("after %v there are %d sessions", took, s.Count())
+					}
+					if ran.String() != "" {
+						t.Errorf("these ran: %s", &ran)
+					}
+				})
+			})
+		}
+		t.Run(transport+" authenticated", func(t *testing.T) {
+			var ran record
+			s := start(t, handshakeMode, func(s *testServer) {
+				s.OnConnect("/", func(c socketio.Conn) error { ran.add("+%q", c.Namespace()); return nil })
+				s.OnDisconnect("/", func(c socketio.Conn, _ string) { ran.add("-%q", c.Namespace()) })
+				s.OnEvent("/", "event", func(c socketio.Conn) { ran.add("event of %q", c.Namespace()) })
+				s.OnEvent("/other", "event", func(socketio.Conn) string { return "" })
+			})
+			_, must := s.dial(t, bob(t, transport))
+			must.Join("/other")
+			must.Connected("/other")
+			must.Send("41", "40", `42["event"]`)
+			must.Call("/other", "event") // all before it was handled
+			ran.eventually(t, `+"/", -"/"`)
+		})
+	}
+}
+
+// An upgrade with another token, and without the header, changes nothing of who a client is.
+func TestHazard25_IdentitySurvivesTheUpgrade(t *testing.T) {
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnEvent("/", "who", func(c socketio.Conn) string {
+			session, _ := s.auth.Session(c)
+			u := c.URL()
+			return strings.Join([]string{session.Subject(), session.ID(), u.Query().Get("token"),
+				c.RemoteHeader().Get("Authorization"), c.RemoteAddr().String()}, " ")
+		})
+	})
+	c, must := s.dial(t, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + tokenOf(t, "bob")}}})
+	who := string(must.Call("/", "who").Data)
+	if !strings.HasPrefix(who, `["bob `+c.SID()) || !strings.Contains(who, "127.0.0.1:") {
+		t.Fatalf("got %s", who)
+	}
+
+	u := "ws" + strings.TrimPrefix(s.at.url, "http") + "/socket.io/?EIO=3&transport=websocket&sid=" + c.SID() + "&token=" + tokenOf(t, "eve")
+	ws, _, err := gorilla.DefaultDialer.Dial(u, http.Header{"Authorization": {"Bearer " + tokenOf(t, "eve")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	for _, step := range []struct{ send, want string }{
+		{"2probe", "3probe"},
+		{"5", ""},
+		{`427["who"]`, "437" + who},
+	} {
+		if err := ws.WriteMessage(gorilla.TextMessage, []byte(step.send)); err != nil {
+			t.Fatal(err)
+		}
+		if step.want == "" {
+			continue
+		}
+		if _, got, err := ws.ReadMessage(); err != nil || string(got) != step.want {
+			t.Errorf("got %s, %v, want %s", got, err, step.want)
+		}
+	}
+}
+
+// Events that a client sends from `connect` on, while OnConnect still runs, all arrive
+// through the upgrade: once, in order, each acknowledged.
+func TestHazard28_EventsDuringTheUpgrade(t *testing.T) {
+	const clients, events = 20, 40
+	var counts sync.Map
+	var began sync.WaitGroup
+	began.Add(clients)
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnConnect("/", func(c socketio.Conn) error {
+			counts.Store(c.ID(), new(int))
+			began.Wait() // until all clients have sent something
+			return nil
+		})
+		s.OnEvent("/", "n", func(c socketio.Conn, i int) int {
+			v, _ := counts.Load(c.ID())
+			n := v.(*int)
+			*n++
+			return 1000**n + i
+		})
+	})
+	play := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*siotest.DefaultTimeout)
+		defer cancel()
+		c, err := siotest.Dial(ctx, s.at.url, bob(t, "polling"))
+		if err != nil {
+			began.Done()
+			return err
+		}
+		defer c.Close()
+		upgraded := make(chan error, 1)
+		for i := range events {
+			if _, err := c.EmitAck("/", "n", i); err != nil {
+				return fmt.Errorf("event %d: %w", i, err)
+			}
+			if i == 1 {
+				began.Done()
+				go func() { upgraded <- c.UpgradeNow(ctx) }()
+			}
+		}
+		for i := range events {
+			p, err := c.WaitAck(ctx, "/", int64(i))
+			if err != nil {
+				return err
+			}
+			if want := fmt.Sprintf("[%d]", 1000*(i+1)+i); string(p.Data) != want {
+				return fmt.Errorf("event %d was answered by %s, want %s", i, p.Data, want)
+			}
+		}
+		return <-upgraded
+	}
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			if err := play(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// The session id that a client learns can be used at once.
+func TestHazard29_SessionIDWorksAtOnce(t *testing.T) {
+	const clients, atOnce = 1000, 20
+	s := start(t, handshakeMode, chat)
+	var group sync.WaitGroup
+	for range atOnce {
+		group.Go(func() {
+			for range clients / atOnce {
+				c, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{ManualPoll: true, NoPing: true, Query: withToken(tokenOf(t, "bob"))})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := c.SendPacket(`420["echo","x"]`); err != nil {
+					t.Error(err)
+				}
+				if _, _, err := c.Poll(t.Context()); err != nil {
+					t.Error(err)
+				}
+				c.Close()
+			}
+		})
+	}
+	group.Wait()
+	eventually(t, "all are gone", func() bool { return s.Count() == 0 })
+}
+
+// What a handler notes on the Conn, OnConnect and OnDisconnect see without a lock of their own,
+// and what is broadcast to many is not written to. The race detector is the judge.
+func TestHazard32_NoDataRaces(t *testing.T) {
+	const clients = 10
+	var left sync.WaitGroup
+	left.Add(clients)
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnConnect("/", func(c socketio.Conn) error {
+			for range 10_000 { // which leaves the events the time to come too early
+				c.SetContext(1)
+			}
+			return nil
+		})
+		s.OnEvent("/", "count", func(c socketio.Conn) int {
+			n := c.Context().(int) + 1
+			c.SetContext(n)
+			return n
+		})
+		s.OnEvent("/", "all", func(socketio.Conn) {
+			s.BroadcastToNamespace("/", "news", map[string]any{"a": []int{1, 2, 3}})
+		})
+		s.OnDisconnect("/", func(c socketio.Conn, _ string) {
+			if n := c.Context().(int); n != 11 {
+				t.Errorf("OnDisconnect counts %d", n)
+			}
+			left.Done()
+		})
+	})
+	var group sync.WaitGroup
+	for i := range clients {
+		c, must := s.dial(t, bob(t, transports[i%len(transports)]))
+		group.Go(func() {
+			for range 10 {
+				must.Call("/", "count")
+				must.Emit("/", "all")
+				must.Event("/", "news")
+			}
+			c.Close()
+		})
+	}
+	group.Wait()
+	left.Wait()
+}
+
+// A client that sends CONNECT again is not connected again.
+func TestHazard34_ConnectAgain(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			var ran record
+			s := start(t, handshakeMode, func(s *testServer) {
+				for _, name := range []string{"/", "/other"} {
+					s.OnConnect(name, func(c socketio.Conn) error { ran.add("+%s", c.Namespace()); return nil })
+					s.OnEvent(name, "mark", func(socketio.Conn) string { return "" })
+				}
+				s.OnDisconnect("/", func(socketio.Conn, string) { ran.add("-") })
+			})
+			c, must := s.dial(t, bob(t, transport))
+			must.NextRaw("40")
+			for range 5 {
+				must.Send("40", "40/other", "40", "40/other", "40/")
+			}
+			must.NextRaw("40/other")
+			id, err := c.EmitAck("/other", "mark") // all before it was handled
+			must.OK(err)
+			if p := must.Next(); p.ID != id {
+				t.Errorf("got %s besides", p.Raw)
+			}
+			must.Call("/", "mark")
+			c.Close()
+			ran.eventually(t, "+/, +/other, -")
+		})
+	}
+}
+
+// No panic of the user's code ends the process or leaves anything.
+func TestHazard35_PanicsInCallbacks(t *testing.T) {
+	for how, bug := range map[string]func(){
+		"panic":           func() { panic("internal") },
+		"nil dereference": func() { _ = *(*int)(nil) },
+	} {
+		for _, where := range []string{"Secret", "Accept", "OnAuthenticated", "OnUnauthorized", "OnConnect", "OnEvent", "OnError", "OnDisconnect"} {
+			t.Run(where+" "+how, func(t *testing.T) {
+				var reached record
+				at := func(place, subject string) {
+					if place == where && subject == "eve" {
+						reached.add("%s", place)
+						bug()
+					}
+				}
+				subject := func(token *jwt.Token) string { return token.Claims.(jwt.MapClaims)["sub"].(string) }
+				var auth *socketiojwt.Authorizer
+				of := func(c socketio.Conn) string {
+					session, _ := auth.Session(c)
+					return session.Subject()
+				}
+				var log record
+				s := start(t, socketiojwt.Options{
+					Handshake: true,
+					Logger:    slog.New(slog.NewTextHandler(&log, nil)),
+					Secret: socketiojwt.SecretFunc(func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+						at("Secret", subject(token))
+						return testSecret, nil
+					}),
+					Accept: func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+						at("Accept", subject(token))
+						if where == "OnUnauthorized" && subject(token) == "eve" {
+							return nil, errors.New("refused")
+						}
+						return nil, nil
+					},
+					OnAuthenticated: func(_ socketio.Conn, session *socketiojwt.Session) { at("OnAuthenticated", session.Subject()) },
+					OnUnauthorized:  func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { at("OnUnauthorized", "eve") },
+				}, func(s *testServer) {
+					auth = s.auth
+					chat(s)
+					s.OnConnect("/", func(c socketio.Conn) error { at("OnConnect", of(c)); return nil })
+					s.OnDisconnect("/", func(c socketio.Conn, _ string) { at("OnDisconnect", of(c)) })
+					s.OnError("/", func(c socketio.Conn, _ error) { at("OnError", of(c)) })
+					s.OnEvent("/", "bug", func(c socketio.Conn) {
+						at("OnEvent", of(c))
+						c.Emit("x", make(chan int)) // an error
+					})
+				})
+				_, honest := s.honest(t, "websocket")
+				c, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "eve"))})
+				if err == nil {
+					_ = c.SendPacket(`42["bug"]`)
+					if where != "OnDisconnect" {
+						reached.eventually(t, where)
+					}
+					c.Close()
+				}
+				reached.eventually(t, where)
+				served(t, honest)
+				eventually(t, "the other is gone", func() bool { return s.Count() == 1 })
+				if where != "OnEvent" { // which go-socket.io recovers
+					eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "a callback panicked") })
+				}
+			})
+		}
+	}
+}
+
+// A preflight may ask for the Authorization header, starts nothing, and a page that may not
+// talk to the server learns nothing from it; a refusal can be read by a page that may.
+func TestHazard40_Preflight(t *testing.T) {
+	const good = "https://app.example"
+	allow := func(r *http.Request) bool { return r.Header.Get("Origin") == good }
+	auth := mustAuthorize(t, handshakeMode)
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{
+		Transports: []transport.Transport{&polling.Transport{CheckOrigin: allow}, websocket.Default},
+	})))
+	at := loopback(t)
+	serve(t, sio, at, sio)
+	for _, method := range []string{http.MethodOptions, http.MethodGet} {
+		for _, origin := range []string{good, "https://evil.example"} {
+			r, err := http.NewRequest(method, at.url+"/socket.io/?"+url.Values{"EIO": {"3"}, "transport": {"polling"}}.Encode(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Origin", origin)
+			r.Close = true
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			header := response.Header
+			wantOrigin, wantHeaders := "", ""
+			if origin == good {
+				wantOrigin = good
+				if method == http.MethodOptions {
+					wantHeaders = "Content-Type, Authorization"
+				}
+			}
+			if header.Get("Access-Control-Allow-Origin") != wantOrigin || header.Get("Access-Control-Allow-Headers") != wantHeaders {
+				t.Errorf("%s from %s is answered %s with %v", method, origin, response.Status, header)
+			}
+		}
+	}
+	if n := sio.Count(); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}

@@ -1,0 +1,134 @@
+package socketiojwt_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// What a client may send before it is authenticated is bounded, and only then.
+func TestLimitsBeforeAuthentication(t *testing.T) {
+	large := fmt.Sprintf(`42["echo","%s"]`, strings.Repeat("x", 20_000))
+	pings := strings.Split(strings.Repeat("2 ", 300), " ")[:300]
+	for _, test := range []struct {
+		name, reason string
+		send         []string
+	}{
+		{"a large message", "message too large", []string{large}},
+		{"many packets", "too much before authentication", pings},
+		{"a large ping", "message too large", []string{"2" + strings.Repeat("x", 1000)}},
+		{"what is no packet", "malformed payload", []string{"x"}},
+		{"an error packet", "packet type not allowed", []string{`44"x"`}},
+		{"an attachment out of order", "attachment count or order", []string{`451-["echo",{"_placeholder":true,"num":0}]`, "2", `42["echo"]`}},
+		{"a missing attachment", "placeholder without attachment", []string{`42["echo",{"_placeholder":true,"num":0}]`}},
+	} {
+		for _, transport := range transports {
+			t.Run(test.name+"/"+transport, func(t *testing.T) {
+				var log record
+				s := start(t, socketiojwt.Options{
+					CloseGrace: -1, // so that it is not closed for an event before authentication
+					Logger:     slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+				}, chat)
+				c, must := s.dial(t, siotest.Options{Transport: transport})
+				must.NextRaw("40")
+				frames := make([]siotest.Frame, len(test.send))
+				for i, packet := range test.send {
+					frames[i] = siotest.Text(packet)
+				}
+				_ = c.SendFrames(frames...) // the server may close before all is sent
+				must.Closed()
+				eventually(t, "it is counted", func() bool { return s.auth.Stats().PacketsRefused[test.reason] == 1 })
+				eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), test.reason) })
+				if line := log.String(); strings.Contains(line, "echo") {
+					t.Errorf("the log says %q", line)
+				}
+			})
+		}
+	}
+
+	t.Run("authenticated", func(t *testing.T) {
+		s := start(t, handshakeMode, chat)
+		for _, transport := range transports {
+			_, must := s.dial(t, bob(t, transport))
+			must.Event("/", "welcome")
+			must.Send(large)
+			must.Send(pings...)
+			must.Call("/", "echo", "x")
+		}
+	})
+
+	// The 80 messages that a client has ready when it connects come with its token.
+	t.Run("an eager client", func(t *testing.T) {
+		s := start(t, socketiojwt.Options{}, chat)
+		for _, transport := range transports {
+			c, must := s.dial(t, siotest.Options{Transport: transport})
+			must.NextRaw("40")
+			frames := []siotest.Frame{siotest.Text(`42["authenticate",{"token":"` + tokenOf(t, "bob") + `"}]`)}
+			for i := range 80 {
+				frames = append(frames, siotest.Text(fmt.Sprintf(`42%d["echo","x"]`, i)))
+			}
+			must.OK(c.SendFrames(frames...))
+			must.Ack("/", 79)
+		}
+	})
+}
+
+func TestNegativeLimitsPanic(t *testing.T) {
+	defer func() {
+		if got := fmt.Sprint(recover()); got != "socketiojwt: Limits.BodyTime is -1s: use 0 for the default of 20s" {
+			t.Errorf("panic says %q", got)
+		}
+	}()
+	hardened(socketiojwt.Limits{BodyTime: -time.Second})
+}
+
+// A body that never ends holds its connection no longer than the authentication timeout.
+func TestStalledBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAt(t, inMemory(t), socketiojwt.Options{}, chat)
+		c, must := s.dial(t, siotest.Options{})
+		must.NextRaw("40")
+		began := time.Now()
+		body, end := io.Pipe()
+		posted := make(chan error, 1)
+		go func() {
+			_, err := c.PostRaw("text/plain", body)
+			posted <- err
+		}()
+		_, _ = io.WriteString(end, "100:4")
+		<-posted
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("it was held for %v", took)
+		}
+		_ = end.Close()
+		must.Closed()
+	})
+}
+
+func TestStats(t *testing.T) {
+	s := start(t, socketiojwt.Options{CloseGrace: -1}, func(s *testServer) {
+		s.OnConnect("/", func(c socketio.Conn) error { c.Emit("hello"); return nil })
+	})
+	_, waiting := s.dial(t, siotest.Options{})
+	waiting.NextRaw("40")
+	waiting.Emit("/", "authenticate", map[string]string{"token": "x"})
+	waiting.Event("/", "unauthorized")
+	c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	for range 2 {
+		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.Event("/", "authenticated")
+	}
+	want := "{Active:1 Pending:1 Authenticated:1 Refreshed:1 Refused:map[invalid_token:1] PacketsRefused:map[]}"
+	eventually(t, "the counts are "+want, func() bool { return fmt.Sprintf("%+v", s.auth.Stats()) == want })
+	c.Close()
+	eventually(t, "nobody is active", func() bool { return s.auth.Stats().Active == 0 })
+}

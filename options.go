@@ -1,0 +1,269 @@
+package socketiojwt
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+const (
+	defaultTimeout       = 5 * time.Second
+	defaultQueryParam    = "token"
+	defaultMaxTokenBytes = 8 << 10
+	defaultMaxAttempts   = 5
+	defaultMaxPending    = 10_000
+)
+
+// Options says how clients are authenticated. Only Secret is required; the zero value of
+// every other field is the safe choice. [Authorize] checks them and takes a copy, so
+// later changes have no effect.
+type Options struct {
+	// Secret finds the key that verifies a token: [StaticSecret], a [SecretFunc], a
+	// [Keyfunc], or an implementation of your own. Required, there is no default.
+	Secret Secret
+
+	// Handshake is true to take the token from the request that opens the connection
+	// (its Authorization header, query or cookie), before there is one. With false, the
+	// round trip, anybody may connect and then has Timeout to send an `authenticate`
+	// event with the token. Default: false, as in socketio-jwt.
+	Handshake bool
+
+	// Timeout is how long a socket may stay unauthenticated in the round trip, and how
+	// long Secret and Accept may take in either mode. Negative values are an error.
+	// Default: 0, which means 5 seconds.
+	Timeout time.Duration
+
+	// Optional lets clients without a token stay, as guests without a session. A bad
+	// token is refused all the same. Default: false, a token is required.
+	Optional bool
+
+	// HeaderRequired accepts a handshake's token from `Authorization: Bearer` only,
+	// because queries end up in logs. Browsers cannot set that header on a WebSocket.
+	// Not to be combined with QueryParam or Cookie. Default: false.
+	HeaderRequired bool
+
+	// QueryParam is the query parameter that may carry a handshake's token. The header
+	// wins over it. Default: "", which means "token".
+	QueryParam string
+
+	// Cookie is the name of a cookie that may carry the token, in either mode; header,
+	// query and `authenticate` event win over it. Since browsers add cookies to requests
+	// that other sites make, it counts only if the request is from a page of the server's
+	// own host or of AllowedOrigins, going by the Origin header, or not from a page of
+	// another site at all. Set it HttpOnly, Secure and SameSite. Default: "", no cookie.
+	Cookie string
+
+	// AllowedOrigins are the origins, such as "https://app.example.com" or
+	// "http://localhost:3000", whose pages may use the Cookie besides those of the server's own host.
+	// There are no wildcards. Needs Cookie. Default: nil, the own host only.
+	AllowedOrigins []string
+
+	// Methods are the `alg` values a token may have, such as "RS256". An algorithm is
+	// used with keys it is made for only, listed or not, and `none` never.
+	// Default: nil, which means all that fit the type of the key.
+	Methods []string
+
+	// ParserOptions are golang-jwt's: jwt.WithAudience, jwt.WithIssuer, jwt.WithLeeway,
+	// jwt.WithExpirationRequired and so on. Default: nil, which means that exp and nbf
+	// are checked where a token has them.
+	ParserOptions []jwt.ParserOption
+
+	// NewClaims returns a new value that a token's claims are decoded into, a pointer
+	// unless it is a jwt.MapClaims. Default: nil, which means jwt.MapClaims{}.
+	NewClaims func() jwt.Claims
+
+	// Accept decides on a token whose signature and claims are good: it may load the
+	// user, which [Session.User] then returns, or refuse by an error. An
+	// *UnauthorizedError decides what the client is told; any other error and a panic
+	// are logged, and the client is told `unauthorized`. ctx ends when the client may
+	// wait no longer; an Accept that goes on after that is abandoned.
+	// Default: nil, which means that every good token is accepted.
+	Accept func(ctx context.Context, r *Request, token *jwt.Token) (user any, err error)
+
+	// CloseGrace is how long a client that was told `unauthorized` in the round trip may
+	// take to call back before the server disconnects it. 0 is at once, a negative value
+	// leaves it to the rest of Timeout. Default: 0.
+	CloseGrace time.Duration
+
+	// MaxTokenBytes is the length in bytes above which a token is refused unread.
+	// Negative values are an error. Default: 0, which means 8192.
+	MaxTokenBytes int
+
+	// MaxAttempts is how many failed `authenticate` events a socket may send before it
+	// is disconnected. Negative values are an error. Default: 0, which means 5.
+	MaxAttempts int
+
+	// MaxPending is how many unauthenticated sockets are held at once; more are refused
+	// as `server_busy`. Negative values are an error. Default: 0, which means 10,000.
+	MaxPending int
+
+	// OnAuthenticated is called when a socket has become authenticated. Default: nil.
+	OnAuthenticated func(s socketio.Conn, session *Session)
+
+	// OnUnauthorized is called when a client was refused, for metrics and audits.
+	// Default: nil.
+	OnUnauthorized func(r *Request, err *UnauthorizedError)
+
+	// Logger gets what an operator should know and a client must not: errors and panics
+	// of callbacks, weak keys. It never gets a token, a claim or a key from this package;
+	// what is in the errors of your callbacks is up to you. Default: nil, which is silent.
+	Logger *slog.Logger
+}
+
+// normalise checks o and returns it with the defaults filled in and the slices copied.
+// Logger stays nil if it is: the Authorizer has its own that is silent then.
+func (o Options) normalise() (Options, error) {
+	for _, check := range []func(*Options) error{
+		(*Options).checkSecret,
+		(*Options).checkMethods,
+		(*Options).checkParsing,
+		(*Options).checkSources,
+		(*Options).checkSizes,
+	} {
+		if err := check(&o); err != nil {
+			return Options{}, err
+		}
+	}
+	return o, nil
+}
+
+// wrongField is the error for one of the Options: its name, what is wrong, what to do.
+func wrongField(name, format string, args ...any) error {
+	return fmt.Errorf("socketiojwt: "+name+": "+format, args...)
+}
+
+func (o *Options) checkSecret() error {
+	const missing = "missing; use StaticSecret for one key, SecretFunc or Keyfunc to look it up"
+	switch s := o.Secret.(type) {
+	case nil:
+		return wrongField("Secret", missing)
+	case SecretFunc:
+		if s == nil {
+			return wrongField("Secret", missing)
+		}
+	case keyfunc:
+		if s == nil {
+			return wrongField("Secret", missing)
+		}
+	case *staticSecret:
+		if s.err != nil {
+			return wrongField("Secret", "%w", s.err)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkMethods() error {
+	static, isStatic := o.Secret.(*staticSecret)
+	for _, alg := range o.Methods {
+		switch {
+		case strings.EqualFold(alg, "none"):
+			return wrongField("Methods", "none would accept tokens that anybody can write; remove it")
+		case !slices.Contains(allMethods(), alg):
+			return wrongField("Methods", "%q is unknown; use some of %s", alg, strings.Join(allMethods(), ", "))
+		case isStatic && fittingKey(static.keys, alg) == nil:
+			return wrongField("Methods", "%s does not fit the key in Secret; use some of %s", alg, strings.Join(static.methods(), ", "))
+		}
+	}
+	o.Methods = slices.Clone(o.Methods)
+	if len(o.Methods) == 0 {
+		o.Methods = allMethods()
+	}
+	return nil
+}
+
+func (o *Options) checkParsing() error {
+	for i, option := range o.ParserOptions {
+		if option == nil {
+			return wrongField("ParserOptions", "entry %d is nil; remove it", i)
+		}
+	}
+	o.ParserOptions = slices.Clone(o.ParserOptions)
+
+	if o.NewClaims == nil {
+		o.NewClaims = func() jwt.Claims { return jwt.MapClaims{} }
+	} else if claims := tryNewClaims(o.NewClaims); claims != nil && !isMapOrPointer(claims) {
+		// golang-jwt cannot decode into anything else: every token would be "malformed".
+		return wrongField("NewClaims", "it returns a %T, which cannot be decoded into; return a pointer to a new one", claims)
+	}
+	return nil
+}
+
+// tryNewClaims returns nil where newClaims panics. That, and claims that are nil, may
+// depend on the moment, so they are refused when a token meets them.
+func tryNewClaims(newClaims func() jwt.Claims) (claims jwt.Claims) {
+	defer func() { _ = recover() }()
+	return newClaims()
+}
+
+func isMapOrPointer(claims jwt.Claims) bool {
+	_, isMap := claims.(jwt.MapClaims)
+	return isMap || reflect.ValueOf(claims).Kind() == reflect.Pointer
+}
+
+func (o *Options) checkSources() error {
+	switch {
+	case o.HeaderRequired && !o.Handshake:
+		return wrongField("HeaderRequired", "needs Handshake: the round trip takes the token from an event; set Handshake, or remove HeaderRequired")
+	case o.HeaderRequired && o.QueryParam != "":
+		return wrongField("QueryParam", "cannot be used with HeaderRequired, which takes no token from the query; remove one of them")
+	case o.HeaderRequired && o.Cookie != "":
+		return wrongField("Cookie", "cannot be used with HeaderRequired, which takes no token from a cookie; remove one of them")
+	case o.QueryParam != "" && !o.Handshake:
+		return wrongField("QueryParam", "needs Handshake: the round trip takes the token from an event; set Handshake, or remove QueryParam")
+	case len(o.AllowedOrigins) > 0 && o.Cookie == "":
+		return wrongField("AllowedOrigins", "needs Cookie: it says who may send that cookie; set Cookie, or remove AllowedOrigins")
+	}
+
+	if o.Cookie != "" {
+		if err := (&http.Cookie{Name: o.Cookie}).Valid(); err != nil {
+			return wrongField("Cookie", "%q is not the name of a cookie; use letters, digits, - and _", o.Cookie)
+		}
+	}
+	o.AllowedOrigins = slices.Clone(o.AllowedOrigins)
+	for i, entry := range o.AllowedOrigins {
+		origin, ok := parseOrigin(entry)
+		if !ok || strings.Contains(entry, "*") {
+			return wrongField("AllowedOrigins", "%q is not an origin; write scheme://host or scheme://host:port as browsers do, without path or wildcard", entry)
+		}
+		o.AllowedOrigins[i] = origin.String()
+	}
+	if o.QueryParam == "" {
+		o.QueryParam = defaultQueryParam
+	}
+	return nil
+}
+
+func (o *Options) checkSizes() error {
+	if o.Timeout < 0 {
+		return wrongField("Timeout", "negative (%v); leave it 0 for %v", o.Timeout, defaultTimeout)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	for _, size := range []struct {
+		name  string
+		value *int
+		zero  int
+	}{
+		{"MaxTokenBytes", &o.MaxTokenBytes, defaultMaxTokenBytes},
+		{"MaxAttempts", &o.MaxAttempts, defaultMaxAttempts},
+		{"MaxPending", &o.MaxPending, defaultMaxPending},
+	} {
+		if *size.value < 0 {
+			return wrongField(size.name, "negative (%d); leave it 0 for %d", *size.value, size.zero)
+		}
+		if *size.value == 0 {
+			*size.value = size.zero
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package socketiojwt
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/googollee/go-socket.io/engineio/session"
+	"github.com/googollee/go-socket.io/parser"
+
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// reportAuthenticated tells the user's code of an authenticated socket.
+func (a *Authorizer) reportAuthenticated(s socketio.Conn, session *Session) {
+	if a.opts.OnAuthenticated == nil {
+		return
+	}
+	defer a.recovered("OnAuthenticated")
+	a.opts.OnAuthenticated(s, session)
+}
+
+// reportUnauthorized tells the user's code and the log of a refusal.
+func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
+	a.stats.count(func(s *Stats) { s.Refused[err.Code]++ })
+	a.log.Debug("socketiojwt: refused", "code", err.Code, "message", err.Message,
+		"namespace", r.Namespace, "remote", r.RemoteAddr)
+	if a.opts.OnUnauthorized == nil {
+		return
+	}
+	defer a.recovered("OnUnauthorized")
+	a.opts.OnUnauthorized(r, err)
+}
+
+// recovered must be deferred.
+func (a *Authorizer) recovered(callback string) {
+	if p := recover(); p != nil {
+		a.logFailure(context.Background(), &Request{}, callback, newPanicError(p))
+	}
+}
+
+// warnNotHardened says once why every client of a server is refused.
+func (a *Authorizer) warnNotHardened() {
+	a.unhardened.Do(func() {
+		a.alarm("socketiojwt: every client is refused, because the server does not use Harden's transports; make it with " + hardenedServer)
+	})
+}
+
+// warnBypassed says once why connections are closed.
+func (a *Authorizer) warnBypassed() {
+	a.bypassed.Do(func() {
+		a.alarm("socketiojwt: clients are disconnected, because the hooks of the protected root namespace were replaced on the server itself, or never set; register handlers through the result of Protect, and serve that")
+	})
+}
+
+// alarm logs a mistake in the program that makes it useless, even without a Logger.
+func (a *Authorizer) alarm(message string) {
+	log := a.opts.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	log.Error(message)
+}
+
+// refuseForeign turns away a client that came over go-socket.io's own transports, as well
+// as those allow: nothing makes sure that the reason arrives.
+func refuseForeign(s socketio.Conn) {
+	if w, ok := s.(parser.FrameWriter); ok {
+		name := normalise(s.Namespace())
+		for _, text := range []string{errorPacket(name, errAuthenticationRequired()), disconnectPacket(name)} {
+			f, err := w.NextWriter(session.TEXT)
+			if err != nil {
+				break
+			}
+			_, _ = f.Write([]byte(text))
+			_ = f.Close()
+		}
+	}
+	_ = s.Close()
+}

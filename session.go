@@ -1,0 +1,50 @@
+package socketiojwt
+
+import (
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Session is who is at the other end of a connection, and on what token. It does
+// not change: a client that sends a newer token gets a new Session. Its methods are
+// safe for concurrent use; the token and the claims are shared, so do not write to
+// them.
+type Session struct {
+	id              string
+	verified        *verified
+	authenticatedAt time.Time
+}
+
+func newSession(id string, v *verified, now time.Time) *Session {
+	return &Session{id: id, verified: v, authenticatedAt: now}
+}
+
+// ID returns the id of the connection, which is that of all its sockets.
+func (s *Session) ID() string { return s.id }
+
+// Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
+// §4.1.2 does not allow but many issuers write, is returned in decimal.
+func (s *Session) Subject() string { return s.verified.subject }
+
+// Token returns the verified token.
+func (s *Session) Token() *jwt.Token { return s.verified.token }
+
+// Claims returns the verified claims, of the type that [Options.NewClaims] makes.
+func (s *Session) Claims() jwt.Claims { return s.verified.token.Claims }
+
+// User returns what [Options.Accept] returned, nil without it.
+func (s *Session) User() any { return s.verified.user }
+
+// RawToken returns the token as the client sent it. It is a credential: do not log it.
+func (s *Session) RawToken() string { return s.verified.raw }
+
+// AuthenticatedAt returns when the token was accepted.
+func (s *Session) AuthenticatedAt() time.Time { return s.authenticatedAt }
+
+// ExpiresAt returns the `exp` claim, the zero time if there is none.
+func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
+
+// String returns the session's id only, so that a Session in a log does not take
+// the token there.
+func (s *Session) String() string { return "session " + s.id }

@@ -1,0 +1,226 @@
+package socketiojwt
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// handshakeToken returns the token that the request opening a connection carries, from
+// the header, else the query, else the cookie. host is that of the request. Two tokens in
+// the same place are refused: proxies and servers would not agree on which one counts.
+func (a *Authorizer) handshakeToken(r *Request, host string) (raw string, err *UnauthorizedError) {
+	raw, err = bearerToken(r.Header)
+	if err != nil {
+		return "", err
+	}
+	if a.opts.HeaderRequired {
+		if raw == "" {
+			return "", errHeaderRequired()
+		}
+		return raw, nil
+	}
+
+	var query string
+	if r.URL != nil {
+		if query, err = a.queryToken(r.URL.RawQuery); err != nil {
+			return "", err
+		}
+	}
+	if raw == "" {
+		raw = query
+	}
+	if raw == "" {
+		if raw, err = a.cookieToken(r, host); err != nil {
+			return "", err
+		}
+	}
+	if raw == "" {
+		return "", errNoToken()
+	}
+	return raw, nil
+}
+
+// namespaceToken returns the token in the query of a namespace's own connect packet, such
+// as `40/admin?token=…`. ok is false if there is none.
+func (a *Authorizer) namespaceToken(rawQuery string) (raw string, ok bool, err *UnauthorizedError) {
+	if a.opts.HeaderRequired {
+		return "", false, nil
+	}
+	raw, err = a.queryToken(rawQuery)
+	return raw, raw != "", err
+}
+
+// bearerToken reads the Authorization header as Node's socketio-jwt does: other schemes
+// and an empty value are no token, anything but two words is an error.
+func bearerToken(header http.Header) (string, *UnauthorizedError) {
+	values := header.Values("Authorization")
+	if len(values) > 1 {
+		return "", errBadFormat()
+	}
+	if len(values) == 0 || values[0] == "" {
+		return "", nil
+	}
+	scheme, credentials, ok := strings.Cut(values[0], " ")
+	if !ok || strings.Contains(credentials, " ") {
+		return "", errBadFormat()
+	}
+	if !strings.EqualFold(scheme, "bearer") { // RFC 9110 §11.1: in any case
+		return "", nil
+	}
+	return credentials, nil
+}
+
+func (a *Authorizer) queryToken(rawQuery string) (string, *UnauthorizedError) {
+	query, _ := url.ParseQuery(rawQuery) // as net/http: what is malformed is left out
+	values := query[a.opts.QueryParam]
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", errBadFormat()
+}
+
+// cookieToken returns the token in the cookie, "" if there is none or it does not count.
+func (a *Authorizer) cookieToken(r *Request, host string) (string, *UnauthorizedError) {
+	if a.opts.Cookie == "" || !a.ownPage(r, host) {
+		return "", nil
+	}
+	cookies := (&http.Request{Header: r.Header}).CookiesNamed(a.opts.Cookie)
+	switch len(cookies) {
+	case 0:
+		return "", nil
+	case 1:
+		return cookies[0].Value, nil
+	}
+	return "", errBadFormat()
+}
+
+// ownPage reports whether a request may use its cookie. Browsers send cookies with the
+// requests of any site and let any site open WebSockets, so without this every page its
+// user visits could connect as that user (cross-site WebSocket hijacking).
+func (a *Authorizer) ownPage(r *Request, host string) bool {
+	values := r.Header.Values("Origin")
+	switch len(values) {
+	case 0:
+		return withoutOrigin(r)
+	case 1:
+	default:
+		return false
+	}
+	origin, ok := parseOrigin(values[0])
+	if !ok { // also "null", which stands for any page that does not want to say
+		return false
+	}
+	isWebPage := origin.scheme == "http" || origin.scheme == "https" // others may name hosts of their own
+	return isWebPage && origin.host == trimDefaultPort(origin.scheme, strings.ToLower(host)) ||
+		slices.Contains(a.opts.AllowedOrigins, origin.String())
+}
+
+// withoutOrigin decides on requests without an Origin header. Browsers leave it out of GET
+// requests to the page's own origin; programs that are no browser send none. But so does
+// the <script> of a foreign page, which is how JSONP polling works and lets that page read
+// the answer. Sec-Fetch-Site tells them apart, and where a browser does not send it
+// (over plain http) JSONP gets no cookie.
+func withoutOrigin(r *Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+		return r.URL == nil || !r.URL.Query().Has("j")
+	}
+	return false
+}
+
+// webOrigin is an origin of RFC 6454 in lower case, without its scheme's default port.
+type webOrigin struct{ scheme, host string }
+
+func (o webOrigin) String() string { return o.scheme + "://" + o.host }
+
+func parseOrigin(text string) (webOrigin, bool) {
+	// Browsers write other alphabets as punycode. Folding those could make equal what is not.
+	if strings.ContainsFunc(text, func(c rune) bool { return c > 0x7e }) {
+		return webOrigin{}, false
+	}
+	text = strings.ToLower(text)
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || text != u.Scheme+"://"+u.Host {
+		return webOrigin{}, false
+	}
+	return webOrigin{u.Scheme, trimDefaultPort(u.Scheme, u.Host)}, true
+}
+
+func trimDefaultPort(scheme, host string) string {
+	switch scheme {
+	case "http", "ws":
+		return strings.TrimSuffix(host, ":80")
+	case "https", "wss":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
+}
+
+// AuthenticateData takes whatever a client sends as the argument of `authenticate`. It is
+// the type of that argument where [Authorizer.OnAuthenticate] is registered by hand.
+type AuthenticateData struct {
+	raw      string
+	present  bool
+	isString bool
+}
+
+// UnmarshalJSON reads the `token` member of an object and takes anything else for an
+// object without one. It never returns an error: go-socket.io would close the connection
+// without telling the client why.
+func (d *AuthenticateData) UnmarshalJSON(data []byte) error {
+	*d = AuthenticateData{}
+	if !json.Valid(data) { // encoding/json has checked, other callers may not
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			break
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			break
+		}
+		if key == "token" { // exactly: encoding/json would take "TOKEN" too
+			d.setToken(value)
+		}
+	}
+	return nil
+}
+
+func (d *AuthenticateData) setToken(value json.RawMessage) {
+	if d.present { // twice in one object, and parsers disagree on which one counts (RFC 8259 §4)
+		d.raw, d.isString = "", false
+		return
+	}
+	d.present = true
+	if len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &d.raw) != nil {
+		return
+	}
+	if scheme, credentials, ok := strings.Cut(d.raw, " "); ok && strings.EqualFold(scheme, "bearer") {
+		d.raw = credentials
+	}
+	d.isString = d.raw != ""
+}
+
+// String keeps the token out of logs.
+func (d AuthenticateData) String() string { return "authenticate data" }
+
+// token returns the token. present says that there was a `token` member, isString that it
+// is one non-empty string: Node calls an empty one an invalid datatype, too.
+func (d AuthenticateData) token() (raw string, present, isString bool) {
+	return d.raw, d.present, d.isString
+}
