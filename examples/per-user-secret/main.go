@@ -1,0 +1,91 @@
+// Command per-user-secret is a server where every tenant signs its own tokens
+// with a secret of its own, and clients send the token with an `authenticate`
+// event once they are connected:
+//
+//	go run ./per-user-secret
+//
+// A client (socket.io-client 1.x or 2.x):
+//
+//	const socket = io('http://127.0.0.1:8080');
+//	socket.on('connect', () => socket.emit('authenticate', { token }));
+//	socket.on('authenticated', () => socket.emit('whoami', console.log));
+//	socket.on('unauthorized', refusal => console.log(refusal.message));
+package main
+
+import (
+	"context"
+	"flag"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// tenants stands for a table in your database. Real secrets do not stand in
+// the source.
+type tenants map[string]string
+
+// secret is a query that takes its time, as one to a database does, and gives
+// up when nobody waits for its answer any more.
+func (t tenants) secret(ctx context.Context, tenant string) (secret string, found bool, err error) {
+	select {
+	case <-time.After(5 * time.Millisecond):
+		secret, found = t[tenant]
+		return secret, found, nil
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	}
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	flag.Parse()
+
+	db := tenants{
+		"north": "the secret of north, at least 32 bytes",
+		"south": "the secret of south, at least 32 bytes",
+	}
+
+	auth, err := socketiojwt.Authorize(socketiojwt.Options{
+		// ctx ends when the client's time to authenticate is over or the client
+		// is gone: hand it to whatever is asked for the secret.
+		Secret: socketiojwt.SecretFunc(func(ctx context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+			// Nothing in the token is verified yet. What it says may choose the
+			// secret that will prove it right or wrong, and nothing else.
+			claims, _ := token.Claims.(jwt.MapClaims)
+			tenant, _ := claims["tenant"].(string)
+			secret, found, err := db.secret(ctx, tenant)
+			if err != nil {
+				return nil, err // logged; the client is told `secret unavailable`
+			}
+			if !found {
+				// The answer to a wrong signature, so that nobody can find out
+				// which tenants there are.
+				return nil, &socketiojwt.UnauthorizedError{Code: "invalid_token", Message: "invalid signature"}
+			}
+			return secret, nil
+		}),
+		Timeout: 10 * time.Second,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	sio.OnEvent("/", "whoami", func(s socketio.Conn) string {
+		claims, _ := socketiojwt.ClaimsAs[jwt.MapClaims](auth, s)
+		session, _ := auth.Session(s)
+		return session.Subject() + " of " + claims["tenant"].(string)
+	})
+	go sio.Serve()
+
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", sio)
+	if err := serve.Run(*addr, mux, sio); err != nil {
+		log.Fatal(err)
+	}
+}
