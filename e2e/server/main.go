@@ -1,0 +1,347 @@
+// Command server is what the tests in this folder talk to. Its one argument is
+// a JSON config; it prints {"url": ...} once it listens, and stops on SIGTERM.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/parser"
+)
+
+// config describes a server: one Authorizer for each entry of Auth, and the
+// namespaces that none of them protects.
+type config struct {
+	Auth   []authConfig
+	Public []string
+	Hooks  bool // no Protect, but the hooks of the first Authorizer on the root
+	Gate   bool // with Hooks: its Handler in front
+}
+
+// authConfig has the fields of socketiojwt.Options, durations in milliseconds.
+type authConfig struct {
+	Namespaces []string // what Protect gets
+
+	Secret        string // a shared secret or a PEM public key
+	Callback      bool   // hand it out by a SecretFunc, see secretFunc
+	FailedLookups int    // with Callback: how many fail before one works
+	Handshake     bool
+	Timeout       int
+	Optional      bool
+
+	HeaderRequired bool
+	QueryParam     string
+	Cookie         string
+	AllowedOrigins []string
+
+	Methods            []string
+	Audience           string
+	Issuer             string
+	Subject            string
+	Leeway             int
+	ExpirationRequired bool
+	RegisteredClaims   bool // NewClaims: jwt.RegisteredClaims
+	Accept             bool // see accept
+
+	CloseGrace    int
+	MaxTokenBytes int
+	MaxAttempts   int
+	MaxPending    int
+}
+
+// stats is what GET /stats tells.
+type stats struct {
+	Requests      int      `json:"requests"`   // all to /socket.io/
+	Handshakes    int      `json:"handshakes"` // those without a sid
+	Sockets       int      `json:"sockets"`    // engine sessions now
+	Lookups       int      `json:"lookups"`
+	Connected     []string `json:"connected"`    // namespaces whose OnConnect ran
+	Disconnected  []string `json:"disconnected"` // namespaces whose OnDisconnect ran
+	Authenticated []string `json:"authenticated"`
+	Unauthorized  []string `json:"unauthorized"`
+	Accepted      []string `json:"accepted"` // what Session.User() held in OnAuthenticated
+}
+
+type server struct {
+	mu    sync.Mutex
+	stats stats
+}
+
+func (s *server) note(f func(*stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.stats)
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("usage: server CONFIG")
+	}
+	var c config
+	decoder := json.NewDecoder(bytes.NewReader([]byte(os.Args[1])))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		log.Fatal("config: ", err)
+	}
+	if err := run(c); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(c config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	s := &server{stats: stats{Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{}}}
+	server := socketio.NewServer(socketiojwt.Harden(nil))
+	sio, entry, err := s.wire(c, server)
+	if err != nil {
+		return err
+	}
+	go sio.Serve()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/socket.io/", func(w http.ResponseWriter, r *http.Request) {
+		s.note(func(st *stats) {
+			st.Requests++
+			if r.URL.Query().Get("sid") == "" {
+				st.Handshakes++
+			}
+		})
+		entry.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		s.note(func(st *stats) {
+			st.Sockets = server.Count()
+			json.NewEncoder(w).Encode(st)
+		})
+	})
+	// POST /broadcast?namespace=/&room=lobby&event=news sends the body, a text.
+	mux.HandleFunc("POST /broadcast", func(w http.ResponseWriter, r *http.Request) {
+		var text string
+		if err := json.NewDecoder(r.Body).Decode(&text); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		q := r.URL.Query()
+		if room := q.Get("room"); room != "" {
+			sio.BroadcastToRoom(q.Get("namespace"), room, q.Get("event"), text)
+		} else {
+			sio.BroadcastToNamespace(q.Get("namespace"), q.Get("event"), text)
+		}
+	})
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go web.Serve(listener)
+	fmt.Printf("{\"url\":\"http://%s\"}\n", listener.Addr())
+
+	<-ctx.Done()
+	if !c.Hooks { // go-socket.io's own Close is a data race with new connections
+		err = sio.Close()
+	}
+	return errors.Join(err, web.Close())
+}
+
+// socketServer is what *socketio.Server and *socketiojwt.Server have in common.
+type socketServer interface {
+	http.Handler
+	Serve() error
+	Close() error
+	OnConnect(namespace string, f func(socketio.Conn) error)
+	OnDisconnect(namespace string, f func(socketio.Conn, string))
+	OnError(namespace string, f func(socketio.Conn, error))
+	OnEvent(namespace, event string, f any)
+	BroadcastToNamespace(namespace, event string, args ...any) bool
+	BroadcastToRoom(namespace, room, event string, args ...any) bool
+}
+
+// wire puts the Authorizers of c in front of server. HTTP goes to entry.
+func (s *server) wire(c config, server *socketio.Server) (sio socketServer, entry http.Handler, err error) {
+	for i, ac := range c.Auth {
+		auth, err := s.authorizer(ac)
+		if err != nil {
+			return nil, nil, err
+		}
+		if c.Hooks {
+			entry = s.hook(server, auth, c.Gate)
+			return server, entry, nil
+		}
+		protected := auth.Protect(server, ac.Namespaces...)
+		namespaces := ac.Namespaces
+		if i == 0 { // each of them serves HTTP for all
+			sio = protected
+			namespaces = append(namespaces, c.Public...)
+		}
+		for _, namespace := range namespaces {
+			s.register(protected, auth, namespace)
+		}
+	}
+	return sio, sio, nil
+}
+
+// hook uses the hooks of auth one by one.
+func (s *server) hook(server *socketio.Server, auth *socketiojwt.Authorizer, gate bool) http.Handler {
+	server.OnConnect("/", auth.OnConnect)
+	server.OnEvent("/", "authenticate", auth.OnAuthenticate)
+	server.OnDisconnect("/", auth.OnDisconnect)
+	server.OnError("/", func(socketio.Conn, error) {})
+	server.OnEvent("/", "whoami", auth.Guard(func(conn socketio.Conn) map[string]any { return identity(auth, conn) }))
+	if gate {
+		return auth.Handler(server)
+	}
+	return server
+}
+
+func (s *server) authorizer(c authConfig) (*socketiojwt.Authorizer, error) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	opts := socketiojwt.Options{
+		Secret:         socketiojwt.StaticSecret(c.Secret),
+		Handshake:      c.Handshake,
+		Timeout:        ms(c.Timeout),
+		Optional:       c.Optional,
+		HeaderRequired: c.HeaderRequired,
+		QueryParam:     c.QueryParam,
+		Cookie:         c.Cookie,
+		AllowedOrigins: c.AllowedOrigins,
+		Methods:        c.Methods,
+		CloseGrace:     ms(c.CloseGrace),
+		MaxTokenBytes:  c.MaxTokenBytes,
+		MaxAttempts:    c.MaxAttempts,
+		MaxPending:     c.MaxPending,
+		OnAuthenticated: func(conn socketio.Conn, session *socketiojwt.Session) {
+			s.note(func(st *stats) {
+				st.Authenticated = append(st.Authenticated, conn.Namespace()+" "+session.Subject())
+				if user, ok := session.User().(string); ok {
+					st.Accepted = append(st.Accepted, user)
+				}
+			})
+		},
+		OnUnauthorized: func(r *socketiojwt.Request, err *socketiojwt.UnauthorizedError) {
+			s.note(func(st *stats) { st.Unauthorized = append(st.Unauthorized, r.Namespace+" "+err.Code) })
+		},
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+	for _, option := range []struct {
+		set    bool
+		option func() jwt.ParserOption
+	}{
+		{c.Audience != "", func() jwt.ParserOption { return jwt.WithAudience(c.Audience) }},
+		{c.Issuer != "", func() jwt.ParserOption { return jwt.WithIssuer(c.Issuer) }},
+		{c.Subject != "", func() jwt.ParserOption { return jwt.WithSubject(c.Subject) }},
+		{c.Leeway != 0, func() jwt.ParserOption { return jwt.WithLeeway(ms(c.Leeway)) }},
+		{c.ExpirationRequired, jwt.WithExpirationRequired},
+	} {
+		if option.set {
+			opts.ParserOptions = append(opts.ParserOptions, option.option())
+		}
+	}
+	if c.Callback {
+		opts.Secret = s.secretFunc(c.Secret, c.FailedLookups)
+	}
+	if c.RegisteredClaims {
+		opts.NewClaims = func() jwt.Claims { return &jwt.RegisteredClaims{} }
+	}
+	if c.Accept {
+		opts.Accept = accept
+	}
+	return socketiojwt.Authorize(opts)
+}
+
+// secretFunc does what the token's `kid` asks for, so that a test chooses by
+// the token it signs.
+func (s *server) secretFunc(secret string, failures int) socketiojwt.SecretFunc {
+	return func(ctx context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+		var lookup int
+		s.note(func(st *stats) {
+			st.Lookups++
+			lookup = st.Lookups
+		})
+		if lookup <= failures {
+			return nil, errors.New("internal: no connection to the store of secrets")
+		}
+		switch token.Header["kid"] {
+		case "unknown":
+			return nil, nil
+		case "fails":
+			return nil, errors.New("internal: the store of secrets said no")
+		case "panics":
+			panic("internal: a bug in the callback")
+		case "slow":
+			<-ctx.Done()
+			return nil, ctx.Err()
+		case "told":
+			return nil, &socketiojwt.UnauthorizedError{Code: "tenant_closed", Message: "this tenant is closed"}
+		case "rotated":
+			return jwt.VerificationKeySet{Keys: []jwt.VerificationKey{[]byte("the secret of last month"), []byte(secret)}}, nil
+		}
+		return []byte(secret), nil
+	}
+}
+
+// accept does what the token's claim `accept` asks for.
+func accept(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+	claims, _ := token.Claims.(jwt.MapClaims)
+	switch claims["accept"] {
+	case "fails":
+		return nil, errors.New("internal: the user table is gone")
+	case "panics":
+		panic("internal: a bug in the callback")
+	case "told":
+		return nil, &socketiojwt.UnauthorizedError{Code: "banned", Message: "you are banned"}
+	}
+	return fmt.Sprint("user ", claims["sub"]), nil
+}
+
+// register gives a namespace the events the tests use.
+func (s *server) register(sio socketServer, auth *socketiojwt.Authorizer, namespace string) {
+	sio.OnConnect(namespace, func(conn socketio.Conn) error {
+		s.note(func(st *stats) { st.Connected = append(st.Connected, namespace) })
+		if claims, ok := socketiojwt.ClaimsAs[jwt.MapClaims](auth, conn); ok && claims["refuse"] == namespace {
+			return errors.New("internal: not in this namespace")
+		}
+		conn.Join("lobby")
+		conn.Emit("welcome", identity(auth, conn))
+		return nil
+	})
+	sio.OnDisconnect(namespace, func(socketio.Conn, string) {
+		s.note(func(st *stats) { st.Disconnected = append(st.Disconnected, namespace) })
+	})
+	sio.OnError(namespace, func(socketio.Conn, error) {})
+	sio.OnEvent(namespace, "whoami", func(conn socketio.Conn) map[string]any { return identity(auth, conn) })
+	sio.OnEvent(namespace, "echo", func(_ socketio.Conn, v any) any { return v })
+	sio.OnEvent(namespace, "number", func(conn socketio.Conn, n int) { conn.Emit("number", n) })
+	sio.OnEvent(namespace, "binary", func(conn socketio.Conn, n int, b *parser.Buffer) {
+		conn.Emit("binary", n, &parser.Buffer{Data: b.Data})
+	})
+	sio.OnEvent(namespace, "ask me", func(conn socketio.Conn, question string) {
+		conn.Emit("question", question, func(answer string) { conn.Emit("answered", answer) })
+	})
+	sio.OnEvent(namespace, "close me", func(conn socketio.Conn) { conn.Close() })
+}
+
+func identity(auth *socketiojwt.Authorizer, conn socketio.Conn) map[string]any {
+	who := map[string]any{"namespace": conn.Namespace(), "subject": nil}
+	if session, ok := auth.Session(conn); ok {
+		who["subject"] = session.Subject()
+	}
+	return who
+}
