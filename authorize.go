@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -29,6 +30,9 @@ type Authorizer struct {
 	parser *jwt.Parser
 	static map[string]any // the keys of a StaticSecret by algorithm; nil for any other Secret
 
+	leeway time.Duration // of ParserOptions
+
+	sessions   sessions
 	stats      stats
 	pending    atomic.Int64 // sockets of protected namespaces that are not authenticated yet
 	sockets    counter      // whose OnDisconnect is still to come
@@ -63,8 +67,10 @@ func Authorize(opts Options) (*Authorizer, error) {
 		opts:   opts,
 		log:    opts.Logger,
 		parser: jwt.NewParser(opts.ParserOptions...),
+		leeway: leewayOf(opts.ParserOptions),
 		stats:  newStats(),
 	}
+	a.sessions.index = make(map[sessionKey]map[*connection]struct{})
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,6 +82,9 @@ func Authorize(opts Options) (*Authorizer, error) {
 			}
 		}
 	}
+	if opts.Revocations != nil {
+		opts.Revocations.Watch(a.revoked)
+	}
 	return a, nil
 }
 
@@ -86,6 +95,24 @@ type verified struct {
 	user      any
 	subject   string
 	expiresAt time.Time
+	parsedAt  time.Time             // just before
+	revocable *jwt.RegisteredClaims // what revocations go by; nil where there are none
+	change    uint64                // of sessions, when it was last checked for revocation
+}
+
+// tokenID returns the `jti`, for which jwt.Claims has no method.
+func (v *verified) tokenID() (string, error) {
+	claims, isMap := mapClaims(v.token)
+	if !isMap {
+		payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.Split(v.raw, ".")[1], "="))
+		if err != nil {
+			return "", err
+		}
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			return "", err
+		}
+	}
+	return textOf(claims["jti"])
 }
 
 // verify is the one way a token is accepted, wherever it came from. Whatever it cannot
@@ -108,6 +135,9 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	}
 
 	v, refusal := a.parse(ctx, r, raw, signature)
+	if refusal == nil {
+		refusal = a.checkRevoked(ctx, r, v)
+	}
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -120,6 +150,39 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	}
 	v.user = user
 	return v, nil
+}
+
+// checkRevoked asks the user's Revocations.
+func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) *UnauthorizedError {
+	v.change = a.sessions.changes()
+	if a.opts.Revocations == nil {
+		return nil
+	}
+	if v.revocable == nil {
+		tokenID, err := v.tokenID()
+		if err != nil {
+			return errMalformed(err)
+		}
+		issuedAt, err := v.token.Claims.GetIssuedAt()
+		if err != nil {
+			return errMalformed(err)
+		}
+		v.revocable = &jwt.RegisteredClaims{ID: tokenID, Subject: v.subject, IssuedAt: issuedAt}
+		if !v.expiresAt.IsZero() {
+			v.revocable.ExpiresAt = jwt.NewNumericDate(v.expiresAt)
+		}
+	}
+	claims := *v.revocable // the callback gets a copy
+	revoked, err := call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, &claims) })
+	if err != nil {
+		busy := errServerBusy()
+		busy.cause = err
+		return a.callbackRefusal(ctx, r, "Revocations", err, busy)
+	}
+	if revoked != false { // nothing but a plain no will do
+		return errTokenRevoked()
+	}
+	return nil
 }
 
 // parse does all that needs the token decoded, which happens once. The claims type is the
@@ -137,7 +200,7 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 		return nil, a.callbackRefusal(ctx, r, "NewClaims", errNoClaims, errUnauthorized(errNoClaims))
 	}
 
-	keyAsked := false
+	keyAsked, parsedAt := false, time.Now()
 	token, err := a.parser.ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
 		keyAsked = true
 		var key any
@@ -150,7 +213,7 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	case refusal != nil:
 		return nil, refusal
 	case err == nil:
-		return readClaims(raw, token)
+		return readClaims(raw, token, parsedAt)
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return nil, errMalformed(err)
 	case token == nil || token.Header == nil: // the header is JSON's null
@@ -251,17 +314,14 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 }
 
 // readClaims takes from the claims what a Session needs, while a panic in them is caught.
-func readClaims(raw string, token *jwt.Token) (*verified, *UnauthorizedError) {
-	v := &verified{raw: raw, token: token}
+func readClaims(raw string, token *jwt.Token, parsedAt time.Time) (*verified, *UnauthorizedError) {
+	v := &verified{raw: raw, token: token, parsedAt: parsedAt}
 
 	exp, err := token.Claims.GetExpirationTime()
 	if err != nil {
 		return nil, errMalformed(err)
 	}
-	claims, isMap := token.Claims.(jwt.MapClaims)
-	if pointer, ok := token.Claims.(*jwt.MapClaims); ok {
-		claims, isMap = *pointer, true
-	}
+	claims, isMap := mapClaims(token)
 	if exp != nil {
 		v.expiresAt = exp.Time
 	} else if _, present := claims["exp"]; present {
@@ -271,23 +331,38 @@ func readClaims(raw string, token *jwt.Token) (*verified, *UnauthorizedError) {
 
 	v.subject, err = token.Claims.GetSubject()
 	if err != nil && isMap {
-		v.subject, err = numericSubject(claims["sub"], err)
+		v.subject, err = textOf(claims["sub"])
 	}
 	if err != nil {
 		return nil, errMalformed(err)
 	}
+
 	return v, nil
 }
 
-// numericSubject returns a number as the subject it is meant to be. Tokens with such a
-// `sub` are common and Node takes them; to treat them all as having none would make
-// different users the same.
-func numericSubject(sub any, err error) (string, error) {
-	switch n := sub.(type) {
-	case float64:
-		return strconv.FormatFloat(n, 'f', -1, 64), nil
-	case json.Number:
-		return n.String(), nil
+func mapClaims(token *jwt.Token) (jwt.MapClaims, bool) {
+	switch claims := token.Claims.(type) {
+	case jwt.MapClaims:
+		return claims, true
+	case *jwt.MapClaims:
+		return *claims, true
 	}
-	return "", err
+	return nil, false
+}
+
+// textOf returns a claim that has to be text. A number is taken as what it is meant to be:
+// tokens with such a `sub` are common and Node takes them, and to treat them all as having
+// none would make different users the same.
+func textOf(claim any) (string, error) {
+	switch c := claim.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return c, nil
+	case float64:
+		return strconv.FormatFloat(c, 'f', -1, 64), nil
+	case json.Number:
+		return c.String(), nil
+	}
+	return "", fmt.Errorf("a claim that must be text is a %T", claim)
 }

@@ -2,6 +2,9 @@ package socketiojwt
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +23,7 @@ type connection struct {
 	ctx     context.Context // ends with the connection
 	cancel  context.CancelFunc
 	session atomic.Pointer[Session]
+	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
 	mu       sync.Mutex
 	cond     sync.Cond // on mu: the state of a socket changed
@@ -28,6 +32,8 @@ type connection struct {
 	early    int    // events before authentication that were answered
 	acks     uint64 // `unauthorized` events sent, each with an id of its own
 	gone     bool
+	expiry   *time.Timer        // of the session, see arm
+	ended    *UnauthorizedError // why the last session ended, nil while there is one
 
 	// tasks runs what is done for the sockets, the user's OnConnect and OnDisconnect
 	// among it: one at a time, as where go-socket.io runs them.
@@ -72,7 +78,20 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 		return nil, false
 	}
 	session := c.session.Load()
+	if session == nil {
+		session = c.former(s)
+	}
 	return session, session != nil
+}
+
+// former returns the session that a socket ended with, while its OnDisconnect is to come.
+func (c *connection) former(s socketio.Conn) *Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sock := c.sockets[normalise(s.Namespace())]; sock != nil && sock.s == s {
+		return sock.former
+	}
+	return nil
 }
 
 // join takes a socket that go-socket.io is just connecting. It is called inside
@@ -136,7 +155,9 @@ func (c *connection) closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
-	if c.session.Load() != nil {
+	if session := c.session.Load(); session != nil {
+		c.arm(lifetime{}, time.Now())
+		c.auth.sessions.remove(c, session)
 		c.auth.stats.count(func(s *Stats) { s.Active-- })
 	}
 	for _, sock := range c.sockets {
@@ -147,49 +168,81 @@ func (c *connection) closed() {
 // closedReason is what go-socket.io tells OnDisconnect whenever a connection ends.
 const closedReason = "client namespace disconnect"
 
-// adopt makes a verified token the connection's session. A session is replaced only by
-// one of the same subject. It is called with the mutex.
-func (c *connection) adopt(v *verified) *UnauthorizedError {
-	session := newSession(c.client.ID(), v, time.Now())
+// install makes a verified token the connection's session and lets in the sockets that
+// waited for it. asker is the socket whose `authenticate` that answers, nil in a handshake.
+// It is called without the mutex.
+func (c *connection) install(r *Request, v *verified, asker *socket) *UnauthorizedError {
+	if v == nil {
+		return nil // the gate let a guest in
+	}
+	for {
+		installed, err := c.tryInstall(v, asker)
+		if installed || err != nil {
+			return err
+		}
+		// Somebody was revoked since the token was checked, and its session could not be
+		// found yet.
+		ctx, cancel := context.WithTimeout(c.ctx, c.auth.opts.Timeout)
+		err = c.auth.checkRevoked(ctx, r, v)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tryInstall reports false when the token has to be checked for revocation again.
+func (c *connection) tryInstall(v *verified, asker *socket) (bool, *UnauthorizedError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || (asker != nil && asker.state == socketClosed) {
+		return true, nil // nobody is left to be told
+	}
+	if adopted, err := c.adopt(v); !adopted || err != nil {
+		return adopted, err
+	}
+	if asker != nil {
+		asker.busy = false
+		c.client.Send(authenticatedPacket(asker.name)) // before anything that OnConnect emits
+	}
+	session := c.session.Load()
+	for _, sock := range c.sockets {
+		sock.authenticated(session)
+	}
+	return true, nil
+}
+
+// adopt replaces the session, only by one of the same subject. It is called with the mutex.
+func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
+	now := time.Now()
+	session := newSession(c.client.ID(), v, now, c.auth.lifetimeOf(v, now))
 	old := c.session.Load()
-	if old != nil && old.Subject() != session.Subject() {
-		return errSubjectChanged()
+	switch {
+	case old != nil && old.Subject() != session.Subject():
+		return false, errSubjectChanged()
+	case session.lifetime.expired(now): // while it was verified
+		return false, errTokenExpired(nil)
+	case !c.auth.sessions.replace(c, old, session):
+		return false, nil
 	}
 	c.session.Store(session)
+	c.ended = nil
 	c.attempts = 0
+	c.arm(session.lifetime, now)
 	c.auth.stats.count(func(s *Stats) {
 		if old != nil {
 			s.Refreshed++
 			return
 		}
 		s.Authenticated++
-		if !c.gone {
-			s.Active++
-		}
+		s.Active++
 	})
-	return nil
+	return true, nil
 }
 
-// announce lets in the sockets that waited for the session. It is called with the mutex.
-func (c *connection) announce() {
-	session := c.session.Load()
-	for _, sock := range c.sockets {
-		sock.authenticated(session)
-	}
-}
-
-// install is adopt and announce without anything in between, and without the mutex.
-func (c *connection) install(v *verified) *UnauthorizedError {
-	if v == nil {
-		return nil // the gate let a guest in
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.adopt(v); err != nil {
-		return err
-	}
-	c.announce()
-	return nil
+// sorted returns the sockets in the order of their names.
+func (c *connection) sorted() []*socket {
+	return slices.SortedFunc(maps.Values(c.sockets), func(a, b *socket) int { return strings.Compare(a.name, b.name) })
 }
 
 // ClaimsAs returns the claims of the session that s belongs to, as the type that

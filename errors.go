@@ -28,18 +28,19 @@ const (
 	CodeTimeout = "timeout"
 	// CodeTooManyAttempts says that [Options.MaxAttempts] was reached.
 	CodeTooManyAttempts = "too_many_attempts"
-	// CodeServerBusy says that [Options.MaxPending] was reached. It is worth retrying.
+	// CodeServerBusy says that [Options.MaxPending] was reached, or that [Options.Revocations]
+	// could not be asked. It is worth retrying.
 	CodeServerBusy = "server_busy"
 	// CodeUnauthorized says that the token was good and the application refused
-	// its bearer, see [Options.Accept].
+	// its bearer, see [Options.Accept] and [Authorizer.Disconnect].
 	CodeUnauthorized = "unauthorized"
 )
 
 // UnauthorizedError is the one error of this package that a client gets to see.
 // As JSON it is {"message": Message, "code": Code, "type": "UnauthorizedError"}.
 //
-// Return one from [Options.Secret] or [Options.Accept] to decide what the client
-// is told. What it wraps is for the server only and never leaves it.
+// Return one from [Options.Secret] or [Options.Accept], or give one to
+// [Authorizer.Disconnect], to decide what the client is told. What it wraps is for the server only and never leaves it.
 type UnauthorizedError struct {
 	// Code is one of the Code constants, or the application's own.
 	Code string
@@ -136,6 +137,8 @@ func errInvalidAlgorithm(cause error) *UnauthorizedError {
 }
 
 func errTokenExpired(cause error) *UnauthorizedError { return invalidToken("jwt expired", cause) }
+
+func errTokenRevoked() *UnauthorizedError { return invalidToken("jwt revoked", nil) }
 
 func errTokenTooLong() *UnauthorizedError { return invalidToken("jwt too long", nil) }
 

@@ -11,7 +11,7 @@ func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	return newSession("id", v, time.Now()), nil
+	return newSession("id", v, time.Now(), lifetime{}), nil
 }
 
 // HandshakeToken returns the token of a handshake.

@@ -60,7 +60,7 @@ func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
 		return nil
 	default:
 		if verdict := c.verdict(); verdict != nil {
-			return c.install(verdict.verified)
+			return c.install(r, verdict.verified, nil)
 		}
 		raw, err = auth.handshakeToken(r, c.client.Handshake().Host)
 		if auth.isGuest(err) {
@@ -74,7 +74,7 @@ func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
 	if err != nil {
 		return err
 	}
-	return c.install(v)
+	return c.install(r, v, nil)
 }
 
 // isGuest reports whether err only says that there is no token, and a client may stay
@@ -95,7 +95,12 @@ func verdictOf(ctx context.Context, a *Authorizer) *verdict {
 	return v
 }
 
-func (c *connection) verdict() *verdict { return verdictOf(c.ctx, c.auth) }
+func (c *connection) verdict() *verdict {
+	if c.spent.Load() {
+		return nil
+	}
+	return verdictOf(c.ctx, c.auth)
+}
 
 // gate answers HTTP requests that must not reach go-socket.io.
 type gate struct {

@@ -93,6 +93,30 @@ type Options struct {
 	// leaves it to the rest of Timeout. Default: 0.
 	CloseGrace time.Duration
 
+	// KeepExpired lets a session outlive its token. With false it ends when `exp` and the
+	// leeway of ParserOptions have passed: the client is told `jwt expired` and
+	// disconnected. Tokens without `exp`, and those that ParserOptions accept although they
+	// have expired, live on. Default: false.
+	KeepExpired bool
+
+	// ExpiryWarning is how long before `exp` a client is sent the event `token_expiring` with
+	// {"expiresIn": seconds}, once for each token, so that it can `authenticate` with a newer
+	// one. Of a token with less than twice that left it is warned at half-time. Negative
+	// values are an error. Default: 0, no warning.
+	ExpiryWarning time.Duration
+
+	// Revocations lists the tokens that are no longer good although they have not expired.
+	// New tokens are checked against it, and sessions on a token that is revoked end at once.
+	// [NewMemoryRevocations] is for one process, the package redisrevoke for several. A token
+	// whose `jti` or `iat` cannot be read is refused. Default: nil, nothing is revoked.
+	Revocations Revocations
+
+	// UserRoom names the room that a socket joins when it is authenticated, before OnConnect
+	// runs, such as "user:" + s.Subject(). Broadcasts to the room reach all of a user's
+	// sockets in the namespace, and RoomLen counts them. "" joins none. It is not asked again
+	// for a newer token. Default: nil, which means no room.
+	UserRoom func(s *Session) string
+
 	// MaxTokenBytes is the length in bytes above which a token is refused unread.
 	// Negative values are an error. Default: 0, which means 8192.
 	MaxTokenBytes int
@@ -108,8 +132,9 @@ type Options struct {
 	// OnAuthenticated is called when a socket has become authenticated. Default: nil.
 	OnAuthenticated func(s socketio.Conn, session *Session)
 
-	// OnUnauthorized is called when a client was refused, for metrics and audits.
-	// Default: nil.
+	// OnUnauthorized is called when a client was refused, and when its session was ended
+	// because the token expired or was revoked, or by [Authorizer.Disconnect]; for metrics and
+	// audits. Default: nil.
 	OnUnauthorized func(r *Request, err *UnauthorizedError)
 
 	// Logger gets what an operator should know and a client must not: errors and panics
@@ -126,6 +151,7 @@ func (o Options) normalise() (Options, error) {
 		(*Options).checkMethods,
 		(*Options).checkParsing,
 		(*Options).checkSources,
+		(*Options).checkRevocations,
 		(*Options).checkSizes,
 	} {
 		if err := check(&o); err != nil {
@@ -242,9 +268,20 @@ func (o *Options) checkSources() error {
 	return nil
 }
 
+func (o *Options) checkRevocations() error {
+	// A nil pointer to an implementation is what is left of an error that nobody looked at.
+	if v := reflect.ValueOf(o.Revocations); v.Kind() == reflect.Pointer && v.IsNil() {
+		return wrongField("Revocations", "a nil %T; make one, or leave it out", o.Revocations)
+	}
+	return nil
+}
+
 func (o *Options) checkSizes() error {
 	if o.Timeout < 0 {
 		return wrongField("Timeout", "negative (%v); leave it 0 for %v", o.Timeout, defaultTimeout)
+	}
+	if o.ExpiryWarning < 0 {
+		return wrongField("ExpiryWarning", "negative (%v); leave it 0 for no warning", o.ExpiryWarning)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout

@@ -10,6 +10,15 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
+// userRoom asks the user's code for a session's room.
+func (a *Authorizer) userRoom(session *Session) (room string) {
+	if a.opts.UserRoom == nil {
+		return ""
+	}
+	defer a.recovered("UserRoom")
+	return a.opts.UserRoom(session)
+}
+
 // reportAuthenticated tells the user's code of an authenticated socket.
 func (a *Authorizer) reportAuthenticated(s socketio.Conn, session *Session) {
 	if a.opts.OnAuthenticated == nil {
@@ -24,6 +33,16 @@ func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
 	a.stats.count(func(s *Stats) { s.Refused[err.Code]++ })
 	a.log.Debug("socketiojwt: refused", "code", err.Code, "message", err.Message,
 		"namespace", r.Namespace, "remote", r.RemoteAddr)
+	a.callOnUnauthorized(r, err)
+}
+
+// reportEnded tells the user's code and the log of a session that was ended.
+func (a *Authorizer) reportEnded(r *Request, err *UnauthorizedError) {
+	a.log.Debug("socketiojwt: a session ended", "code", err.Code, "message", err.Message, "remote", r.RemoteAddr)
+	a.callOnUnauthorized(r, err)
+}
+
+func (a *Authorizer) callOnUnauthorized(r *Request, err *UnauthorizedError) {
 	if a.opts.OnUnauthorized == nil {
 		return
 	}

@@ -44,7 +44,7 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 	}
 	v, err := sock.verify(data, due)
 	if err == nil {
-		err = sock.succeed(v)
+		err = c.install(c.request(sock.name), v, sock)
 	}
 	if err != nil {
 		sock.fail(err, false)
@@ -91,23 +91,6 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 		return nil, errTokenDatatype()
 	}
 	return c.verify(r, raw, due)
-}
-
-// succeed answers `authenticated` before anything that OnConnect emits.
-func (sock *socket) succeed(v *verified) *UnauthorizedError {
-	c := sock.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sock.busy = false
-	if sock.state == socketClosed {
-		return nil
-	}
-	if err := c.adopt(v); err != nil {
-		return err
-	}
-	c.client.Send(authenticatedPacket(sock.name))
-	c.announce()
-	return nil
 }
 
 // fail answers `unauthorized` and, when it is the last word or CloseGrace says so,

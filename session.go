@@ -14,10 +14,11 @@ type Session struct {
 	id              string
 	verified        *verified
 	authenticatedAt time.Time
+	lifetime        lifetime
 }
 
-func newSession(id string, v *verified, now time.Time) *Session {
-	return &Session{id: id, verified: v, authenticatedAt: now}
+func newSession(id string, v *verified, now time.Time, l lifetime) *Session {
+	return &Session{id: id, verified: v, authenticatedAt: now, lifetime: l}
 }
 
 // ID returns the id of the connection, which is that of all its sockets.
@@ -26,6 +27,12 @@ func (s *Session) ID() string { return s.id }
 // Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
 // §4.1.2 does not allow but many issuers write, is returned in decimal.
 func (s *Session) Subject() string { return s.verified.subject }
+
+// TokenID returns the `jti` claim, "" if there is none. A number is returned in decimal.
+func (s *Session) TokenID() string {
+	id, _ := s.verified.tokenID()
+	return id
+}
 
 // Token returns the verified token.
 func (s *Session) Token() *jwt.Token { return s.verified.token }

@@ -19,12 +19,13 @@ type socket struct {
 	name string
 
 	state    socketState
-	pending  bool // counted in Authorizer.pending
-	guest    bool // admitted to a protected namespace without a session
-	rejoined bool // the client was in the namespace before
-	busy     bool // a token is being verified
-	ended    bool // leave was called
-	finished bool // and all that follows is done
+	pending  bool     // counted in Authorizer.pending
+	guest    bool     // admitted to a protected namespace without a session
+	former   *Session // the one it ended with, when that is over
+	rejoined bool     // the client was in the namespace before
+	busy     bool     // a token is being verified
+	ended    bool     // leave was called
+	finished bool     // and all that follows is done
 	due      time.Time
 	deadline *time.Timer // while waiting
 	grace    *time.Timer // CloseGrace, while waiting
@@ -76,10 +77,24 @@ func (sock *socket) decide(connected <-chan struct{}, query string) {
 // welcome tells the client that it is connected, and admits the socket. It is called
 // without the mutex.
 func (sock *socket) welcome() {
-	sock.conn.mu.Lock()
-	defer sock.conn.mu.Unlock()
+	if err := sock.tryWelcome(); err != nil {
+		sock.refuse(err)
+	}
+}
+
+func (sock *socket) tryWelcome() *UnauthorizedError {
+	c := sock.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sock.state == socketClosed {
+		return nil
+	}
+	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
+		return c.ended // the session that let it in has ended since
+	}
 	sock.sendConnect()
 	sock.admit()
+	return nil
 }
 
 // sendConnect takes the place of the CONNECT that was kept back while the socket was
@@ -137,6 +152,9 @@ func (sock *socket) enter(session *Session) {
 		sock.s.Join(broadcastRoom)
 	}
 	if session != nil && sock.ns.protected {
+		if room := sock.conn.auth.userRoom(session); room != "" {
+			sock.s.Join(room)
+		}
 		sock.conn.auth.reportAuthenticated(sock.s, session)
 	}
 }
@@ -231,6 +249,11 @@ func (sock *socket) finish() {
 	defer sock.conn.mu.Unlock()
 	sock.finished = true
 	sock.conn.cond.Broadcast()
+}
+
+// isAuthenticated reports whether the client was let in on the connection's session.
+func (sock *socket) isAuthenticated() bool {
+	return sock.ns.protected && !sock.guest && (sock.state == socketAdmitted || sock.state == socketOpen)
 }
 
 func (sock *socket) setState(state socketState) {

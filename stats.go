@@ -17,6 +17,12 @@ type Stats struct {
 	Authenticated uint64
 	// Refreshed is how many sessions were replaced by one of a newer token.
 	Refreshed uint64
+	// Expired is how many sessions ended because their token expired.
+	Expired uint64
+	// Revoked is how many sessions ended because their token was revoked.
+	Revoked uint64
+	// Disconnected is how many sessions Disconnect and DisconnectSubject ended.
+	Disconnected uint64
 	// Refused is how often a client was refused, by the code of the reason.
 	Refused map[string]uint64
 	// PacketsRefused is how many clients were disconnected because what they sent breaks

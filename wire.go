@@ -37,6 +37,10 @@ func unauthorizedPacket(namespace string, id uint64, err *UnauthorizedError) str
 		`["unauthorized",{"message":` + encode(err.Message) + `,"data":` + encode(err) + `}]`
 }
 
+func tokenExpiringPacket(namespace string, seconds int) string {
+	return string(transport.Event) + path(namespace, ",") + `["token_expiring",{"expiresIn":` + strconv.Itoa(seconds) + `}]`
+}
+
 // path is how a packet names its namespace: the root has no name.
 func path(namespace, end string) string {
 	if namespace == root {

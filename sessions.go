@@ -1,0 +1,245 @@
+package socketiojwt
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+)
+
+// sessions knows the connections of an Authorizer that have a session, and finds them by
+// subject and by token.
+type sessions struct {
+	mu     sync.Mutex
+	index  map[sessionKey]map[*connection]struct{}
+	change uint64 // counts revocations, see connection.install
+}
+
+// sessionKey is a subject, a token ID or, when it is empty, everybody.
+type sessionKey struct{ subject, tokenID string }
+
+func (s *Session) keys() []sessionKey {
+	keys := []sessionKey{{}}
+	if s.Subject() != "" {
+		keys = append(keys, sessionKey{subject: s.Subject()})
+	}
+	if claims := s.verified.revocable; claims != nil && claims.ID != "" {
+		keys = append(keys, sessionKey{tokenID: claims.ID})
+	}
+	return keys
+}
+
+// replace puts a connection's session in the place of old, unless there was a revocation
+// since the one that the session's token was last checked at.
+func (ss *sessions) replace(c *connection, old, session *Session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if session.verified.change != ss.change {
+		return false
+	}
+	ss.drop(c, old)
+	for _, key := range session.keys() {
+		connections := ss.index[key]
+		if connections == nil {
+			connections = make(map[*connection]struct{}, 1)
+			ss.index[key] = connections
+		}
+		connections[c] = struct{}{}
+	}
+	return true
+}
+
+func (ss *sessions) remove(c *connection, session *Session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.drop(c, session)
+}
+
+func (ss *sessions) drop(c *connection, session *Session) {
+	if session == nil {
+		return
+	}
+	for _, key := range session.keys() {
+		delete(ss.index[key], c)
+		if len(ss.index[key]) == 0 {
+			delete(ss.index, key)
+		}
+	}
+}
+
+func (ss *sessions) find(key sessionKey) []*connection {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.list(key)
+}
+
+func (ss *sessions) list(key sessionKey) []*connection {
+	found := make([]*connection, 0, len(ss.index[key]))
+	for c := range ss.index[key] {
+		found = append(found, c)
+	}
+	return found
+}
+
+// changed is find that starts a new count of revocations.
+func (ss *sessions) changed(key sessionKey) []*connection {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.change++
+	return ss.list(key)
+}
+
+func (ss *sessions) changes() uint64 {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.change
+}
+
+// Sessions returns the sessions there are now on this node, one for each connection, in
+// no order. The sequence is of the moment it is read, and may be read at leisure: it holds no
+// lock.
+func (a *Authorizer) Sessions() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		for _, c := range a.sessions.find(sessionKey{}) {
+			if session := c.session.Load(); session != nil && !yield(session) {
+				return
+			}
+		}
+	}
+}
+
+// Disconnect ends the sessions of this node that match says true for, and returns how many
+// those were. Their clients get `unauthorized`, then the disconnect after which they do not
+// come back by themselves; their tokens stay good (see [Options.Revocations]). A reason says
+// what the clients are told instead of `unauthorized`, `unauthorized`; more than one is
+// pointless. It is O(sessions of this node), and match may do anything.
+func (a *Authorizer) Disconnect(match func(*Session) bool, reason ...*UnauthorizedError) int {
+	return endAll(a.sessions.find(sessionKey{}), match, disconnectReason(reason), countDisconnected)
+}
+
+// DisconnectSubject ends the sessions of a subject, the `sub` of their tokens, as
+// [Authorizer.Disconnect] does. It returns how many those were on this node. With
+// [Options.Revocations] it ends them on all nodes that share these, and blocks while those
+// are told, at most [Options.Timeout]; what goes wrong there is logged. It is O(sessions of
+// the subject), and does nothing for the subject "".
+func (a *Authorizer) DisconnectSubject(sub string, reason ...*UnauthorizedError) int {
+	if sub == "" {
+		return 0
+	}
+	told := disconnectReason(reason)
+	always := func(*Session) bool { return true }
+	n := endAll(a.sessions.find(sessionKey{subject: sub}), always, told, countDisconnected)
+	if a.opts.Revocations == nil {
+		return n
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Timeout)
+	defer cancel()
+	if _, err := call(ctx, func() (any, error) {
+		return nil, a.opts.Revocations.Add(ctx, Revocation{
+			Subject: sub, SessionsOnly: true, Reason: told, Until: time.Now().Add(disconnectMemory),
+		})
+	}); err != nil {
+		a.logFailure(ctx, &Request{}, "Revocations", err)
+	}
+	return n
+}
+
+// disconnectMemory is how long nodes that were out of reach can learn of a DisconnectSubject.
+const disconnectMemory = time.Minute
+
+func disconnectReason(given []*UnauthorizedError) *UnauthorizedError {
+	told := errUnauthorized(nil)
+	if len(given) > 0 {
+		told = refusalOf(given[0], told)
+	}
+	return told
+}
+
+func countDisconnected(s *Stats) { s.Disconnected++ }
+func countRevoked(s *Stats)      { s.Revoked++ }
+
+// revoked ends the sessions that a revocation concerns.
+func (a *Authorizer) revoked(r Revocation) {
+	count := countRevoked
+	if r.SessionsOnly {
+		count = countDisconnected
+	}
+	match := func(s *Session) bool { return r.concerns(s.verified.revocable) }
+	endAll(a.sessions.changed(sessionKey{subject: r.Subject, tokenID: r.TokenID}), match, r.reason(), count)
+}
+
+func endAll(connections []*connection, match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) (n int) {
+	for _, c := range connections {
+		if c.endIf(match, told, count) {
+			n++
+		}
+	}
+	return n
+}
+
+// endIf ends the connection's session if match, which is called without the mutex, says
+// true for the one there is by then: a refresh may come between.
+func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
+	for {
+		session := c.session.Load()
+		if session == nil || !match(session) {
+			return false
+		}
+		c.mu.Lock()
+		same := c.session.Load() == session
+		ended := same && c.end(told, count)
+		c.mu.Unlock()
+		if same {
+			return ended
+		}
+	}
+}
+
+// end ends the session: each namespace is told why, then disconnected. With a protected root
+// goes the connection; without, public namespaces live on and the client may authenticate
+// anew. It is called with the mutex.
+func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
+	session := c.session.Load()
+	if session == nil || c.gone {
+		return false
+	}
+	c.session.Store(nil)
+	c.ended = told
+	c.spent.Store(true)
+	c.arm(lifetime{}, time.Now())
+	c.auth.sessions.remove(c, session)
+	c.auth.stats.count(func(s *Stats) {
+		s.Active--
+		count(s)
+	})
+	request := c.request(root)
+	c.tasks.run(func() { c.auth.reportEnded(request, told) })
+
+	rootSocket := c.sockets[root]
+	closes := rootSocket != nil && rootSocket.ns.protected && rootSocket.state != socketClosed
+	var packets []string
+	var leaving []*socket
+	for _, sock := range c.sorted() {
+		if sock.state == socketClosed {
+			continue
+		}
+		authenticated := sock.isAuthenticated()
+		if authenticated {
+			sock.former = session
+			packets = append(packets, sock.unauthorized(told))
+		}
+		if authenticated || closes {
+			packets = append(packets, disconnectPacket(sock.name))
+			leaving = append(leaving, sock)
+		}
+	}
+	if closes {
+		c.client.SendAndClose(packets...)
+	} else {
+		c.client.Send(packets...)
+	}
+	for _, sock := range leaving {
+		sock.leave(serverDisconnectReason)
+	}
+	return true
+}
