@@ -23,6 +23,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
 	"github.com/googollee/go-socket.io/parser"
 )
 
@@ -350,7 +351,10 @@ type gated struct {
 func startGated(tb testing.TB, handshake bool) *gated {
 	tb.Helper()
 	g := &gated{handshake: handshake, token: tokenOf(tb, "bob")}
-	s := startAt(tb, unixSocket(tb), socketiojwt.Options{Handshake: handshake, Cookie: "jwt"}, nil)
+	s := &testServer{auth: mustAuthorize(tb, socketiojwt.Options{Handshake: handshake, Cookie: "jwt"}), at: unixSocket(tb)}
+	// Nobody pings for the client whose session id the requests may name, and it must last.
+	s.Server = s.auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{PingTimeout: 24 * time.Hour})))
+	serve(tb, s.Server, s.at, s.Server)
 	type tried struct{}
 	g.gate = s.auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(tried{}) == nil {
