@@ -53,7 +53,7 @@ function closeClients(url) {
 }
 
 const lifecycle = ['connect', 'error', 'connect_error', 'disconnect', 'reconnect_attempt'];
-const ours = ['authenticated', 'unauthorized', 'welcome', 'number', 'binary', 'question', 'answered', 'news'];
+const ours = ['authenticated', 'unauthorized', 'welcome', 'number', 'binary', 'question', 'answered', 'news', 'token_expiring'];
 
 // Witness keeps the events of a socket in order, without their callbacks.
 export class Witness {
@@ -283,6 +283,11 @@ export async function startProgram(module, pkg, args = [], env = {}) {
     async broadcast(namespace, event, text, room = '') {
       const query = new URLSearchParams({ namespace, event, room });
       await fetch(`${url}/broadcast?${query}`, { method: 'POST', body: JSON.stringify(text) });
+    },
+    // POSTs to what controls the test server.
+    async post(path, query) {
+      const response = await fetch(`${url}${path}?${new URLSearchParams(query)}`, { method: 'POST' });
+      return response.text();
     }
   };
   running.add(server);

@@ -59,6 +59,10 @@ type authConfig struct {
 	Accept             bool // see accept
 
 	CloseGrace    int
+	KeepExpired   bool
+	ExpiryWarning int
+	Revocations   bool // those of POST /revoke
+	UserRoom      bool // "user:" and the subject
 	MaxTokenBytes int
 	MaxAttempts   int
 	MaxPending    int
@@ -80,6 +84,9 @@ type stats struct {
 type server struct {
 	mu    sync.Mutex
 	stats stats
+
+	auths       []*socketiojwt.Authorizer
+	revocations *socketiojwt.MemoryRevocations
 }
 
 func (s *server) note(f func(*stats)) {
@@ -107,7 +114,10 @@ func run(c config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	s := &server{stats: stats{Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{}}}
+	s := &server{
+		stats:       stats{Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{}},
+		revocations: socketiojwt.NewMemoryRevocations(),
+	}
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	sio, entry, err := s.wire(c, server)
 	if err != nil {
@@ -143,6 +153,28 @@ func run(c config) error {
 			sio.BroadcastToRoom(q.Get("namespace"), room, q.Get("event"), text)
 		} else {
 			sio.BroadcastToNamespace(q.Get("namespace"), q.Get("event"), text)
+		}
+	})
+
+	// POST /disconnect?subject=red&code=kicked answers with how many.
+	mux.HandleFunc("POST /disconnect", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		var reason []*socketiojwt.UnauthorizedError
+		if code := q.Get("code"); code != "" {
+			reason = append(reason, &socketiojwt.UnauthorizedError{Code: code, Message: q.Get("message")})
+		}
+		n := 0
+		for _, auth := range s.auths {
+			n += auth.DisconnectSubject(q.Get("subject"), reason...)
+		}
+		json.NewEncoder(w).Encode(n)
+	})
+	// POST /revoke?id=…, or ?subject=red
+	mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		revocation := socketiojwt.Revocation{TokenID: q.Get("id"), Subject: q.Get("subject"), Until: time.Now().Add(time.Hour)}
+		if err := s.revocations.Add(r.Context(), revocation); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	})
 
@@ -224,6 +256,8 @@ func (s *server) authorizer(c authConfig) (*socketiojwt.Authorizer, error) {
 		AllowedOrigins: c.AllowedOrigins,
 		Methods:        c.Methods,
 		CloseGrace:     ms(c.CloseGrace),
+		KeepExpired:    c.KeepExpired,
+		ExpiryWarning:  ms(c.ExpiryWarning),
 		MaxTokenBytes:  c.MaxTokenBytes,
 		MaxAttempts:    c.MaxAttempts,
 		MaxPending:     c.MaxPending,
@@ -263,7 +297,15 @@ func (s *server) authorizer(c authConfig) (*socketiojwt.Authorizer, error) {
 	if c.Accept {
 		opts.Accept = accept
 	}
-	return socketiojwt.Authorize(opts)
+	if c.Revocations {
+		opts.Revocations = s.revocations
+	}
+	if c.UserRoom {
+		opts.UserRoom = func(session *socketiojwt.Session) string { return "user:" + session.Subject() }
+	}
+	auth, err := socketiojwt.Authorize(opts)
+	s.auths = append(s.auths, auth)
+	return auth, err
 }
 
 // secretFunc does what the token's `kid` asks for, so that a test chooses by
