@@ -70,7 +70,7 @@ func Authorize(opts Options) (*Authorizer, error) {
 		leeway: leewayOf(opts.ParserOptions),
 		stats:  newStats(),
 	}
-	a.sessions.index = make(map[sessionKey]map[*connection]struct{})
+	a.sessions.first = make(map[sessionKey]*connection)
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -94,14 +94,24 @@ type verified struct {
 	token     *jwt.Token
 	user      any
 	subject   string
+	tokenID   string           // where there are Revocations
+	issuedAt  *jwt.NumericDate // the same
 	expiresAt time.Time
-	parsedAt  time.Time             // just before
-	revocable *jwt.RegisteredClaims // what revocations go by; nil where there are none
-	change    uint64                // of sessions, when it was last checked for revocation
+	parsedAt  time.Time // just before
+	change    uint64    // of sessions, when it was last checked for revocation
 }
 
-// tokenID returns the `jti`, for which jwt.Claims has no method.
-func (v *verified) tokenID() (string, error) {
+// registered returns what revocations go by.
+func (v *verified) registered() *jwt.RegisteredClaims {
+	claims := &jwt.RegisteredClaims{ID: v.tokenID, Subject: v.subject, IssuedAt: v.issuedAt}
+	if !v.expiresAt.IsZero() {
+		claims.ExpiresAt = jwt.NewNumericDate(v.expiresAt)
+	}
+	return claims
+}
+
+// readTokenID returns the `jti`, for which jwt.Claims has no method.
+func (v *verified) readTokenID() (string, error) {
 	claims, isMap := mapClaims(v.token)
 	if !isMap {
 		payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.Split(v.raw, ".")[1], "="))
@@ -158,22 +168,14 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if a.opts.Revocations == nil {
 		return nil
 	}
-	if v.revocable == nil {
-		tokenID, err := v.tokenID()
-		if err != nil {
-			return errMalformed(err)
-		}
-		issuedAt, err := v.token.Claims.GetIssuedAt()
-		if err != nil {
-			return errMalformed(err)
-		}
-		v.revocable = &jwt.RegisteredClaims{ID: tokenID, Subject: v.subject, IssuedAt: issuedAt}
-		if !v.expiresAt.IsZero() {
-			v.revocable.ExpiresAt = jwt.NewNumericDate(v.expiresAt)
-		}
+	var err error
+	if v.tokenID, err = v.readTokenID(); err != nil {
+		return errMalformed(err)
 	}
-	claims := *v.revocable // the callback gets a copy
-	revoked, err := call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, &claims) })
+	if v.issuedAt, err = v.token.Claims.GetIssuedAt(); err != nil {
+		return errMalformed(err)
+	}
+	revoked, err := call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
 	if err != nil {
 		busy := errServerBusy()
 		busy.cause = err

@@ -2,7 +2,6 @@ package socketiojwt
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,20 +19,19 @@ import (
 type connection struct {
 	auth    *Authorizer
 	client  *transport.Client
-	ctx     context.Context // ends with the connection
-	cancel  context.CancelFunc
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
 	mu       sync.Mutex
 	cond     sync.Cond // on mu: the state of a socket changed
-	sockets  map[string]*socket
-	attempts int    // tokens that were refused since the last good one
-	early    int    // events before authentication that were answered
-	acks     uint64 // `unauthorized` events sent, each with an id of its own
+	sockets  []*socket // one for each namespace, by name
+	attempts int       // tokens that were refused since the last good one
+	early    int       // events before authentication that were answered
+	acks     uint64    // `unauthorized` events sent, each with an id of its own
 	gone     bool
-	expiry   *time.Timer        // of the session, see arm
-	ended    *UnauthorizedError // why the last session ended, nil while there is one
+	expiry   *time.Timer         // of the session, see arm
+	links    [sessionKinds]links // guarded by the mutex of sessions
+	ended    *UnauthorizedError  // why the last session ended, nil while there is one
 
 	// tasks runs what is done for the sockets, the user's OnConnect and OnDisconnect
 	// among it: one at a time, as where go-socket.io runs them.
@@ -48,9 +46,8 @@ func (a *Authorizer) connectionOf(s socketio.Conn) *connection {
 		return nil
 	}
 	return client.Attach(a, func() any {
-		c := &connection{auth: a, client: client, sockets: make(map[string]*socket)}
+		c := &connection{auth: a, client: client}
 		c.cond.L = &c.mu
-		c.ctx, c.cancel = context.WithCancel(client.Handshake().Context)
 		client.Inspect(c.passes)
 		client.OnClose(c.closed)
 		a.observe(client.Hub())
@@ -88,7 +85,7 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 func (c *connection) former(s socketio.Conn) *Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sock := c.sockets[normalise(s.Namespace())]; sock != nil && sock.s == s {
+	if sock := c.socket(s.Namespace()); sock != nil && sock.s == s {
 		return sock.former
 	}
 	return nil
@@ -105,7 +102,7 @@ func (c *connection) join(s socketio.Conn, ns *namespace) {
 		c.tasks.run(s.LeaveAll) // go-socket.io has put it in the room of its own
 		return
 	}
-	old := c.sockets[name]
+	old := c.socket(name)
 	if old != nil && old.state != socketClosed {
 		return // CONNECT again (hazard 34)
 	}
@@ -114,7 +111,7 @@ func (c *connection) join(s socketio.Conn, ns *namespace) {
 		rejoined: old != nil,
 		due:      time.Now().Add(c.auth.opts.Timeout),
 	}
-	c.sockets[name] = sock
+	c.put(sock)
 	c.auth.sockets.add(1)
 	if ns.protected && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
@@ -135,7 +132,7 @@ func (c *connection) join(s socketio.Conn, ns *namespace) {
 func (c *connection) left(s socketio.Conn, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := c.sockets[normalise(s.Namespace())]
+	sock := c.socket(s.Namespace())
 	if sock == nil || sock.s != s || sock.ended {
 		return
 	}
@@ -151,7 +148,6 @@ func (c *connection) left(s socketio.Conn, reason string) {
 // closed is called once the transport's client is closed. go-socket.io calls OnDisconnect
 // as well, but only where the hook was registered.
 func (c *connection) closed() {
-	c.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
@@ -182,7 +178,7 @@ func (c *connection) install(r *Request, v *verified, asker *socket) *Unauthoriz
 		}
 		// Somebody was revoked since the token was checked, and its session could not be
 		// found yet.
-		ctx, cancel := context.WithTimeout(c.ctx, c.auth.opts.Timeout)
+		ctx, cancel := c.until(time.Now().Add(c.auth.opts.Timeout))
 		err = c.auth.checkRevoked(ctx, r, v)
 		cancel()
 		if err != nil {
@@ -240,9 +236,27 @@ func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 	return true, nil
 }
 
-// sorted returns the sockets in the order of their names.
-func (c *connection) sorted() []*socket {
-	return slices.SortedFunc(maps.Values(c.sockets), func(a, b *socket) int { return strings.Compare(a.name, b.name) })
+// socket returns the socket of a namespace, the last one there was, or nil. It is called with
+// the mutex.
+func (c *connection) socket(namespace string) *socket {
+	if i, found := c.place(normalise(namespace)); found {
+		return c.sockets[i]
+	}
+	return nil
+}
+
+func (c *connection) put(sock *socket) {
+	i, found := c.place(sock.name)
+	if !found {
+		c.sockets = slices.Insert(c.sockets, i, nil)
+	}
+	c.sockets[i] = sock
+}
+
+func (c *connection) place(name string) (i int, found bool) {
+	return slices.BinarySearchFunc(c.sockets, name, func(sock *socket, name string) int {
+		return strings.Compare(sock.name, name)
+	})
 }
 
 // ClaimsAs returns the claims of the session that s belongs to, as the type that
@@ -273,9 +287,32 @@ func (c *connection) request(namespace string) *Request {
 
 // verify verifies a token that has to be good by due, or before the client leaves.
 func (c *connection) verify(r *Request, raw string, due time.Time) (*verified, *UnauthorizedError) {
-	ctx, cancel := context.WithDeadline(c.ctx, due)
+	ctx, cancel := c.until(due)
 	defer cancel()
 	return c.auth.verify(ctx, r, raw)
+}
+
+// until returns a context that ends at due, or when the client leaves.
+func (c *connection) until(due time.Time) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(clientContext{c.client.Handshake().Context, c.client.Done()}, due)
+}
+
+// clientContext ends with the connection. A context.WithCancel would, too, but every connection
+// would have to keep one.
+type clientContext struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (c clientContext) Done() <-chan struct{} { return c.done }
+
+func (c clientContext) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
 }
 
 // passes decides which of a client's packets reach go-socket.io. It runs in the
@@ -283,7 +320,7 @@ func (c *connection) verify(r *Request, raw string, due time.Time) (*verified, *
 func (c *connection) passes(h transport.Header) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := c.sockets[h.Namespace]
+	sock := c.socket(h.Namespace)
 	switch {
 	case h.Type == transport.Connect:
 		return c.mayJoin(h.Namespace, sock)
@@ -344,7 +381,7 @@ func (a *Authorizer) knows(client *transport.Client, namespace string) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets[namespace] != nil
+	return c.socket(namespace) != nil
 }
 
 // The ids of our own acknowledgements start far above those that go-socket.io counts

@@ -91,7 +91,7 @@ func (c *connection) expire() {
 // warn tells the client in all its namespaces that the token is about to expire.
 func (c *connection) warn(left time.Duration) {
 	seconds := int(math.Ceil(left.Seconds()))
-	for _, sock := range c.sorted() {
+	for _, sock := range c.sockets {
 		if sock.isAuthenticated() {
 			c.client.Send(tokenExpiringPacket(sock.name, seconds))
 		}

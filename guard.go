@@ -82,7 +82,7 @@ func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := c.sockets[normalise(s.Namespace())]
+	sock := c.socket(s.Namespace())
 	if sock == nil || (sock.state != socketOpen && sock.state != socketAdmitted) {
 		return nil
 	}

@@ -99,7 +99,7 @@ func (c *connection) verdict() *verdict {
 	if c.spent.Load() {
 		return nil
 	}
-	return verdictOf(c.ctx, c.auth)
+	return verdictOf(c.client.Handshake().Context, c.auth)
 }
 
 // gate answers HTTP requests that must not reach go-socket.io.

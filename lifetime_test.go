@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -685,4 +687,92 @@ func TestMemoryRevocations(t *testing.T) {
 			t.Errorf("%d are kept for ever", n)
 		}
 	})
+}
+
+// quickClaims expire to the millisecond.
+type quickClaims struct {
+	jwt.RegisteredClaims
+	Millis int64 `json:"ms"`
+}
+
+func (c quickClaims) GetExpirationTime() (*jwt.NumericDate, error) {
+	return &jwt.NumericDate{Time: time.UnixMilli(c.Millis)}, nil
+}
+
+// Refresh, expiry, revocation, Disconnect and the client's own leaving race for each session. It
+// ends once, by one of them, and nothing of it is left.
+func TestEndsThatRace(t *testing.T) {
+	list := socketiojwt.NewMemoryRevocations()
+	var in, out atomic.Int64
+	s := start(t, socketiojwt.Options{
+		Revocations:   list,
+		NewClaims:     func() jwt.Claims { return &quickClaims{} },
+		ExpiryWarning: 3 * time.Millisecond,
+		UserRoom:      func(s *socketiojwt.Session) string { return s.Subject() },
+	}, func(s *testServer) {
+		for _, nsp := range []string{"/", "/a"} {
+			s.OnConnect(nsp, func(socketio.Conn) error { in.Add(1); return nil })
+			s.OnDisconnect(nsp, func(c socketio.Conn, _ string) {
+				out.Add(1)
+				if _, ok := s.auth.Session(c); !ok {
+					t.Error("OnDisconnect without a session")
+				}
+			})
+		}
+	})
+	token := func(sub string, life time.Duration) map[string]string {
+		return map[string]string{"token": signWith(t, jwt.SigningMethodHS256, []byte(testSecret), quickClaims{
+			jwt.RegisteredClaims{Subject: sub, ID: sub, IssuedAt: jwt.NewNumericDate(time.Now())}, time.Now().Add(life).UnixMilli(),
+		})}
+	}
+	var clients sync.WaitGroup
+	for n := range 60 {
+		clients.Go(func() {
+			sub, life := fmt.Sprint("user ", n), time.Duration(10+n%20)*time.Millisecond
+			c, must := s.dial(t, siotest.Options{Transport: transports[n%3]})
+			must.Join("/a")
+			must.Emit("/", "authenticate", token(sub, time.Second))
+			must.Event("/", "authenticated")
+			var racers sync.WaitGroup
+			defer racers.Wait()
+			racers.Go(func() {
+				for range 5 { // some come too late
+					_ = c.Emit("/", "authenticate", token(sub, life))
+				}
+			})
+			racers.Go(func() { s.auth.DisconnectSubject(fmt.Sprint("user ", n-n%7)) })
+			racers.Go(func() {
+				if n%3 == 0 {
+					revoke(t, list, socketiojwt.Revocation{Subject: sub})
+				}
+			})
+			racers.Go(func() {
+				if n%4 == 0 {
+					revoke(t, list, socketiojwt.Revocation{TokenID: sub})
+				}
+			})
+			racers.Go(func() {
+				if n%5 == 0 {
+					s.auth.Disconnect(func(session *socketiojwt.Session) bool { return session.Subject() == sub })
+				}
+			})
+			if n%6 == 0 {
+				c.Abort()
+			}
+			<-c.Done()
+		})
+	}
+	clients.Wait()
+	eventually(t, "every OnConnect has its OnDisconnect", func() bool { return in.Load() == out.Load() })
+	for session := range s.auth.Sessions() {
+		t.Errorf("%v is left", session)
+	}
+	stats := s.auth.Stats()
+	if stats.Active != 0 || stats.Pending != 0 || stats.Authenticated != 60 {
+		t.Errorf("stats %+v", stats)
+	}
+	if ends := stats.Expired + stats.Revoked + stats.Disconnected; ends > stats.Authenticated || stats.Expired == 0 || stats.Revoked == 0 || stats.Disconnected == 0 {
+		t.Errorf("%d ended of %d: %+v", ends, stats.Authenticated, stats)
+	}
+	eventually(t, "the rooms are empty", func() bool { return len(s.Rooms("/")) == 0 && len(s.Rooms("/a")) == 0 })
 }

@@ -66,7 +66,7 @@ func (sock *socket) recovered(callback string, err *error) {
 	if p := recover(); p != nil {
 		panicked := newPanicError(p)
 		c := sock.conn
-		c.auth.logFailure(c.ctx, c.request(sock.name), callback, panicked)
+		c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, panicked)
 		if err != nil {
 			*err = panicked
 		}
@@ -85,7 +85,7 @@ func (a *Authorizer) failed(s socketio.Conn, err error) {
 		return
 	}
 	c.mu.Lock()
-	sock := c.sockets[normalise(s.Namespace())]
+	sock := c.socket(s.Namespace())
 	c.mu.Unlock()
 	if sock == nil {
 		return

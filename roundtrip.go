@@ -24,7 +24,7 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 		return // OnConnect refused it, or was never asked
 	}
 	c.mu.Lock()
-	sock := c.sockets[normalise(s.Namespace())]
+	sock := c.socket(s.Namespace())
 	if sock == nil || !sock.ns.protected || (sock.state != socketWaiting && sock.state != socketOpen) {
 		c.mu.Unlock()
 		return

@@ -30,7 +30,7 @@ func (s *Session) Subject() string { return s.verified.subject }
 
 // TokenID returns the `jti` claim, "" if there is none. A number is returned in decimal.
 func (s *Session) TokenID() string {
-	id, _ := s.verified.tokenID()
+	id, _ := s.verified.readTokenID()
 	return id
 }
 

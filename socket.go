@@ -2,8 +2,6 @@ package socketiojwt
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	socketio "github.com/googollee/go-socket.io"
@@ -214,8 +212,8 @@ func (sock *socket) end(packets ...string) {
 // their names. When the root ends they have to be told to go as well, and first: a client
 // that is there for them only would come back for ever.
 func (sock *socket) others(f func(*socket)) {
-	for _, name := range slices.Sorted(maps.Keys(sock.conn.sockets)) {
-		if other := sock.conn.sockets[name]; sock.name == root && other != sock && other.state != socketClosed {
+	for _, other := range sock.conn.sockets {
+		if sock.name == root && other != sock && other.state != socketClosed {
 			f(other)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/googollee/go-socket.io/engineio/session"
@@ -292,27 +293,38 @@ func (h *Hub) Drain(ctx context.Context) error {
 	}
 }
 
-// attachments keeps values for the few users of a Hub or Client, by key.
+// attachments keeps values for the few users of a Hub or Client, by key. Reading takes no
+// lock: it is on the way of every event.
 type attachments struct {
-	mu      sync.Mutex
-	entries []attachment
+	mu   sync.Mutex
+	list atomic.Pointer[attachment]
 }
 
-type attachment struct{ key, value any }
+type attachment struct {
+	key, value any
+	next       *attachment
+}
 
-func (a *attachments) loadOrStore(key any, make func() any) any {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, e := range a.entries {
+func (a *attachments) load(key any) any {
+	for e := a.list.Load(); e != nil; e = e.next {
 		if e.key == key {
 			return e.value
 		}
 	}
-	if make == nil {
-		return nil
+	return nil
+}
+
+func (a *attachments) loadOrStore(key any, make func() any) any {
+	if value := a.load(key); value != nil || make == nil {
+		return value
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if value := a.load(key); value != nil {
+		return value
 	}
 	value := make()
-	a.entries = append(a.entries, attachment{key, value})
+	a.list.Store(&attachment{key, value, a.list.Load()})
 	return value
 }
 

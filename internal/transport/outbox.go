@@ -33,7 +33,9 @@ func (c *Client) Mute(namespace string, muted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !muted {
-		delete(c.muted, namespace)
+		if delete(c.muted, namespace); len(c.muted) == 0 {
+			c.muted = nil
+		}
 		return
 	}
 	if c.muted == nil {
