@@ -43,7 +43,8 @@ type Authorizer struct {
 // Request is what is known of a client, the same in both modes: how it opened its
 // connection and what it is asking for now. Treat it as read-only.
 type Request struct {
-	// Namespace is the one being authenticated for, "/" for the root.
+	// Namespace is the one being authenticated for, "/" for the root, "" for a plain HTTP
+	// request (see Middleware).
 	Namespace string
 	// SessionID is the id of the connection, "" as long as there is none. Knowing it is
 	// enough to take the connection over: do not log it.

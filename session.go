@@ -21,7 +21,8 @@ func newSession(id string, v *verified, now time.Time, l lifetime) *Session {
 	return &Session{id: id, verified: v, authenticatedAt: now, lifetime: l}
 }
 
-// ID returns the id of the connection, which is that of all its sockets.
+// ID returns the id of the connection, which is that of all its sockets, "" where there is
+// none (see Middleware).
 func (s *Session) ID() string { return s.id }
 
 // Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
