@@ -245,32 +245,36 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		s.Active--
 		count(s)
 	})
-	request := c.request(root)
-	c.tasks.run(func() { c.auth.reportEnded(request, told) })
 
 	rootSocket := c.socket(root)
 	closes := rootSocket != nil && rootSocket.ns.protected && rootSocket.state != socketClosed
+	namespace := root
 	var packets []string
 	var leaving []*socket
 	for _, sock := range c.sockets {
-		if sock.state == socketClosed {
+		authenticated := sock.isAuthenticated()
+		if sock.former == nil && (authenticated || sock.state == socketClosed) {
+			sock.former = session // for an OnDisconnect that is still to come
+		}
+		if sock.state == socketClosed || (!authenticated && !closes) {
 			continue
 		}
-		authenticated := sock.isAuthenticated()
 		if authenticated {
-			sock.former = session
 			packets = append(packets, sock.unauthorized(told))
 		}
-		if authenticated || closes {
-			packets = append(packets, disconnectPacket(sock.name))
-			leaving = append(leaving, sock)
-		}
+		packets = append(packets, disconnectPacket(sock.name))
+		leaving = append(leaving, sock)
 	}
 	if closes {
 		c.client.SendAndClose(packets...)
 	} else {
 		c.client.Send(packets...)
+		if len(leaving) > 0 {
+			namespace = leaving[0].name
+		}
 	}
+	request := c.request(namespace)
+	c.tasks.run(func() { c.auth.reportEnded(request, told) })
 	for _, sock := range leaving {
 		sock.leave(serverDisconnectReason)
 	}

@@ -19,7 +19,7 @@ type socket struct {
 	state    socketState
 	pending  bool     // counted in Authorizer.pending
 	guest    bool     // admitted to a protected namespace without a session
-	former   *Session // the one it ended with, when that is over
+	former   *Session // the one it had, when that has ended
 	rejoined bool     // the client was in the namespace before
 	busy     bool     // a token is being verified
 	ended    bool     // leave was called
