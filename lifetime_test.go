@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -689,6 +690,33 @@ func TestMemoryRevocations(t *testing.T) {
 	})
 }
 
+// When a client leaves, nothing holds on to its session: no timer until exp, no index.
+func TestSessionIsCollected(t *testing.T) {
+	var kept atomic.Int64
+	s := start(t, socketiojwt.Options{
+		ExpiryWarning: time.Minute,
+		Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+			user := new([64]byte)
+			kept.Add(1)
+			runtime.AddCleanup(user, func(struct{}) { kept.Add(-1) }, struct{}{})
+			return user, nil
+		},
+	}, nil)
+	for _, transport := range transports {
+		c, must := s.enter(t, false, transport, tokenFor(t, "bob", time.Hour))
+		must.Emit("/", "authenticate", map[string]string{"token": tokenFor(t, "bob", 2*time.Hour)})
+		must.NextRaw(`42["authenticated"]`)
+		c.Close()
+	}
+	eventually(t, "all is collected", func() bool {
+		runtime.GC()
+		return kept.Load() == 0
+	})
+	for session := range s.auth.Sessions() {
+		t.Errorf("%v is left", session)
+	}
+}
+
 // quickClaims expire to the millisecond.
 type quickClaims struct {
 	jwt.RegisteredClaims
@@ -756,7 +784,7 @@ func TestEndsThatRace(t *testing.T) {
 					s.auth.Disconnect(func(session *socketiojwt.Session) bool { return session.Subject() == sub })
 				}
 			})
-			if n%6 == 0 {
+			if n%7 == 1 {
 				c.Abort()
 			}
 			<-c.Done()
