@@ -31,7 +31,7 @@ type connection struct {
 	gone     bool
 	expiry   *time.Timer         // of the session, see arm
 	links    [sessionKinds]links // guarded by the mutex of sessions
-	ended    *UnauthorizedError  // why the last session ended, nil while there is one
+	ended    *UnauthorizedError  // why the last session ended
 
 	// tasks runs what is done for the sockets, the user's OnConnect and OnDisconnect
 	// among it: one at a time, as where go-socket.io runs them.
@@ -222,7 +222,6 @@ func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 		return false, nil
 	}
 	c.session.Store(session)
-	c.ended = nil
 	c.attempts = 0
 	c.arm(session.lifetime, now)
 	c.auth.stats.count(func(s *Stats) {

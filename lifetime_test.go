@@ -40,10 +40,13 @@ func (s *testServer) enter(t *testing.T, handshake bool, transport, raw string) 
 	return c, must
 }
 
-// rest waits for the end, however far off, and says how long that was.
+// rest waits for the end, half a day at most, and says how long that took.
 func rest(c *siotest.Client, must siotest.Must) ([]siotest.Packet, time.Duration) {
 	began := time.Now()
-	<-c.Done()
+	select {
+	case <-c.Done():
+	case <-time.After(12 * time.Hour):
+	}
 	return must.Rest(), time.Since(began)
 }
 
@@ -312,6 +315,57 @@ func TestExpiryWithAPublicRoot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who has left the protected root has nothing to stay for when the session ends.
+func TestExpiryWithoutTheRoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAt(t, inMemory(t), socketiojwt.Options{}, func(s *testServer) {
+			s.OnConnect("/a", func(socketio.Conn) error { return nil })
+		})
+		c, must := s.enter(t, false, "websocket", tokenFor(t, "bob", time.Minute))
+		must.Join("/a")
+		must.NextRaw("40/a")
+		must.Send("41")
+		packets, _ := rest(c, must)
+		if len(packets) != 2 || packets[1].Raw != "41/a" {
+			t.Fatalf("got %v", packets)
+		}
+		unauthorized(t, packets[0], "invalid_token", "jwt expired")
+	})
+}
+
+// The verdict of the gate counts once. After a Disconnect, Accept is asked again.
+func TestVerdictCountsOnce(t *testing.T) {
+	var accepted atomic.Int64
+	auth := mustAuthorize(t, socketiojwt.Options{
+		Handshake: true,
+		Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+			if accepted.Add(1) > 1 {
+				return nil, &socketiojwt.UnauthorizedError{Code: "banned", Message: "banned since"}
+			}
+			return nil, nil
+		},
+	})
+	server := socketio.NewServer(hardened())
+	server.OnConnect("/", func(socketio.Conn) error { return nil })
+	server.OnConnect("/admin", auth.OnConnect)
+	server.OnDisconnect("/admin", auth.OnDisconnect)
+	at := loopback(t)
+	serve(t, server, at, auth.Handler(server))
+	c, must := dial(t, at, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+	must.NextRaw("40")
+	must.Join("/admin")
+	must.NextRaw("40/admin")
+	if n := auth.DisconnectSubject("bob"); n != 1 {
+		t.Fatalf("%d ended", n)
+	}
+	unauthorized(t, must.Next(), "unauthorized", "unauthorized")
+	must.NextRaw("41/admin")
+	must.Join("/admin")
+	must.NextRaw("44/admin," + e("banned", "banned since"))
+	must.NextRaw("41/admin")
+	c.Close()
 }
 
 // Every namespace is told.

@@ -247,7 +247,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	})
 
 	rootSocket := c.socket(root)
-	closes := rootSocket != nil && rootSocket.ns.protected && rootSocket.state != socketClosed
+	closes := rootSocket != nil && rootSocket.ns.protected // also when the client has left it (hazard 24)
 	namespace := root
 	var packets []string
 	var leaving []*socket
