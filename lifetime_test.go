@@ -70,11 +70,14 @@ func modes(t *testing.T, f func(t *testing.T, handshake bool, transport string))
 func TestSessionEndsWithItsToken(t *testing.T) {
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		synctest.Test(t, func(t *testing.T) {
-			gone := make(chan string, 1)
+			gone, refused := make(chan string, 1), make(chan string, 1)
 			var s *testServer
 			s = startAt(t, inMemory(t), socketiojwt.Options{
 				Handshake:     handshake,
 				ParserOptions: []jwt.ParserOption{jwt.WithLeeway(7 * time.Second)},
+				OnUnauthorized: func(r *socketiojwt.Request, err *socketiojwt.UnauthorizedError) {
+					refused <- r.Namespace + " " + err.Message
+				},
 			}, func(ts *testServer) {
 				ts.OnDisconnect("/", func(c socketio.Conn, reason string) {
 					session, _ := s.auth.Session(c)
@@ -88,6 +91,9 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 			}
 			if got := <-gone; got != "bob, server namespace disconnect" {
 				t.Errorf("OnDisconnect got %q", got)
+			}
+			if got := <-refused; got != "/ jwt expired" {
+				t.Errorf("OnUnauthorized got %q", got)
 			}
 			if stats := s.auth.Stats(); stats.Expired != 1 || stats.Active != 0 || len(stats.Refused) != 0 {
 				t.Errorf("stats %+v", stats)
@@ -445,6 +451,59 @@ func TestDisconnect(t *testing.T) {
 	must(t, s, "bob") // the token is still good
 }
 
+// A session is found by its subject whichever of its neighbours has gone before.
+func TestDisconnectOneByOne(t *testing.T) {
+	for gone := range 4 {
+		s := start(t, socketiojwt.Options{}, nil)
+		for n := range 4 {
+			s.enter(t, false, "websocket", signHS256(t, jwt.MapClaims{"sub": "bob", "jti": n}))
+		}
+		isIt := func(session *socketiojwt.Session) bool { return session.TokenID() == fmt.Sprint(gone) }
+		if n := s.auth.Disconnect(isIt); n != 1 {
+			t.Errorf("%d sessions of one token", n)
+		}
+		if n := s.auth.DisconnectSubject("bob"); n != 3 {
+			t.Errorf("%d sessions left when %d has gone", n, gone)
+		}
+	}
+}
+
+// A session that was refreshed while match looked at it is looked at again.
+func TestDisconnectWhileItIsRefreshed(t *testing.T) {
+	s := start(t, socketiojwt.Options{}, chat)
+	c, must := s.enter(t, false, "websocket", signHS256(t, jwt.MapClaims{"sub": "bob", "jti": "old"}))
+	must.NextRaw(`42["welcome","bob"]`)
+	looks := 0
+	n := s.auth.Disconnect(func(session *socketiojwt.Session) bool {
+		if looks++; looks == 1 {
+			must.Emit("/", "authenticate", map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "bob", "jti": "new"})})
+			must.NextRaw(`42["authenticated"]`)
+		}
+		return session.TokenID() == "old"
+	})
+	if n != 0 || looks != 2 {
+		t.Errorf("%d ended after %d looks", n, looks)
+	}
+	must.Call("/", "echo", "still here")
+	c.Close()
+}
+
+// With the root goes the connection, so its public namespaces are told to go, too.
+func TestRootEndsPublicNamespaces(t *testing.T) {
+	s := start(t, socketiojwt.Options{Revocations: socketiojwt.NewMemoryRevocations()}, func(s *testServer) {
+		s.OnConnect("/public", func(socketio.Conn) error { return nil })
+	}, "/")
+	_, must := s.enter(t, false, "websocket", tokenOf(t, "bob"))
+	must.Join("/public")
+	must.NextRaw("40/public")
+	if n := s.auth.DisconnectSubject("bob"); n != 1 {
+		t.Errorf("%d ended", n)
+	}
+	unauthorized(t, must.Next(), "unauthorized", "unauthorized")
+	must.NextRaw("41")
+	expect(t, must.Rest(), "41/public")
+}
+
 // must connects a client and gets it in.
 func must(t *testing.T, s *testServer, sub string) siotest.Must {
 	t.Helper()
@@ -729,6 +788,10 @@ func TestMemoryRevocations(t *testing.T) {
 		if n := len(slices.Collect(list.All())); n != 2 {
 			t.Errorf("%d are kept", n)
 		}
+		time.Sleep(2 * time.Second)
+		if !revoked(jwt.RegisteredClaims{Subject: "bob"}) {
+			t.Error("a shorter revocation cuts the longer one short")
+		}
 		revoke(t, list, socketiojwt.Revocation{TokenID: "a", Until: now.Add(2 * time.Minute)})
 		time.Sleep(time.Minute)
 		if revoked(jwt.RegisteredClaims{Subject: "bob"}) || !revoked(jwt.RegisteredClaims{ID: "a"}) {
@@ -761,6 +824,9 @@ func TestSessionIsCollected(t *testing.T) {
 		must.Emit("/", "authenticate", map[string]string{"token": tokenFor(t, "bob", 2*time.Hour)})
 		must.NextRaw(`42["authenticated"]`)
 		c.Close()
+		c, _ = s.enter(t, false, transport, tokenFor(t, "eve", time.Hour))
+		s.auth.DisconnectSubject("eve")
+		<-c.Done()
 	}
 	eventually(t, "all is collected", func() bool {
 		runtime.GC()
