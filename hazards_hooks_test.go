@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -385,6 +386,26 @@ func TestHazard35_PanicsInCallbacks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A callback that ends its goroutine ends nothing of ours.
+func TestCallbacksThatEndTheirGoroutine(t *testing.T) {
+	s := start(t, socketiojwt.Options{
+		OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { runtime.Goexit() },
+		OnUnauthorized:  func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { runtime.Goexit() },
+	}, chat)
+	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	must.Emit("/", "echo", "too early")
+	if rest := must.Rest(); len(rest) != 2 || rest[1].Raw != "41" {
+		t.Errorf("got %v", rest)
+	}
+	_, must = s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.NextRaw(`42["authenticated"]`)
+	must.NextRaw(`42["welcome","bob"]`)
+	must.Call("/", "echo", "still here")
 }
 
 // A preflight may ask for the Authorization header, starts nothing, and a page that may not

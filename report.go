@@ -12,20 +12,17 @@ import (
 
 // userRoom asks the user's code for a session's room.
 func (a *Authorizer) userRoom(session *Session) (room string) {
-	if a.opts.UserRoom == nil {
-		return ""
+	if a.opts.UserRoom != nil {
+		a.run("UserRoom", func() { room = a.opts.UserRoom(session) })
 	}
-	defer a.recovered("UserRoom")
-	return a.opts.UserRoom(session)
+	return room
 }
 
 // reportAuthenticated tells the user's code of an authenticated socket.
 func (a *Authorizer) reportAuthenticated(s socketio.Conn, session *Session) {
-	if a.opts.OnAuthenticated == nil {
-		return
+	if a.opts.OnAuthenticated != nil {
+		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(s, session) })
 	}
-	defer a.recovered("OnAuthenticated")
-	a.opts.OnAuthenticated(s, session)
 }
 
 // reportUnauthorized tells the user's code and the log of a refusal.
@@ -43,18 +40,25 @@ func (a *Authorizer) reportEnded(r *Request, err *UnauthorizedError) {
 }
 
 func (a *Authorizer) callOnUnauthorized(r *Request, err *UnauthorizedError) {
-	if a.opts.OnUnauthorized == nil {
-		return
+	if a.opts.OnUnauthorized != nil {
+		a.run("OnUnauthorized", func() { a.opts.OnUnauthorized(r, err) })
 	}
-	defer a.recovered("OnUnauthorized")
-	a.opts.OnUnauthorized(r, err)
 }
 
-// recovered must be deferred.
-func (a *Authorizer) recovered(callback string) {
-	if p := recover(); p != nil {
-		a.logFailure(context.Background(), &Request{}, callback, newPanicError(p))
-	}
+// run runs the user's code and waits for it. It gets a goroutine of its own, because it may
+// end that (runtime.Goexit, as (*testing.T).FailNow does): ours is in the middle of something.
+func (a *Authorizer) run(callback string, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				a.logFailure(context.Background(), &Request{}, callback, newPanicError(p))
+			}
+		}()
+		f()
+	}()
+	<-done
 }
 
 // warnNotHardened says once why every client of a server is refused.
