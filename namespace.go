@@ -36,7 +36,10 @@ func (sock *socket) callOnConnect() (err error) {
 		return nil
 	}
 	defer sock.recovered("OnConnect", &err)
-	return f(sock.s)
+	if err = f(sock.s); err != nil {
+		_ = err.Error() // a typed nil panics here, where it is caught
+	}
+	return err
 }
 
 func (sock *socket) callOnDisconnect(reason string) {
@@ -61,15 +64,17 @@ func (sock *socket) callOnError(err error) {
 	f(sock.s, err)
 }
 
-// recovered must be deferred. It logs a panic and makes it an error.
+// recovered must be deferred. It makes a panic an error, or logs it where there is none to
+// be returned.
 func (sock *socket) recovered(callback string, err *error) {
 	if p := recover(); p != nil {
 		panicked := newPanicError(p)
-		c := sock.conn
-		c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, panicked)
 		if err != nil {
 			*err = panicked
+			return
 		}
+		c := sock.conn
+		c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, panicked)
 	}
 }
 

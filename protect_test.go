@@ -3,6 +3,8 @@ package socketiojwt_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
@@ -95,20 +97,28 @@ func TestOnConnectMayEmitJoinBroadcastAndTakeItsTime(t *testing.T) {
 }
 
 func TestOnConnectErrorRefusesThatNamespaceOnly(t *testing.T) {
-	for name, refuse := range map[string]func() error{
-		"error":             func() error { return errors.New("the database said: internal") },
-		"panic":             func() error { panic("internal") },
-		"goroutine ends":    func() error { runtime.Goexit(); return nil },
-		"UnauthorizedError": func() error { return &socketiojwt.UnauthorizedError{Code: "unauthorized", Message: "unauthorized"} },
+	for name, test := range map[string]struct {
+		refuse func() error
+		logged string
+	}{
+		"error":                 {func() error { return errors.New("the database said: internal") }, "the database said: internal"},
+		"panic":                 {func() error { panic("internal") }, "a callback panicked"},
+		"nil with a type":       {func() error { return (*fs.PathError)(nil) }, "a callback panicked"},
+		"goroutine ends":        {func() error { runtime.Goexit(); return nil }, ""},
+		"UnauthorizedError":     {func() error { return &socketiojwt.UnauthorizedError{Code: "unauthorized", Message: "unauthorized"} }, ""},
+		"empty":                 {func() error { return &socketiojwt.UnauthorizedError{} }, ""},
+		"nil UnauthorizedError": {func() error { return (*socketiojwt.UnauthorizedError)(nil) }, "a callback failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var done record
-			s := start(t, handshakeMode, func(s *testServer) {
+			var done, log record
+			opts := handshakeMode
+			opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			s := start(t, opts, func(s *testServer) {
 				s.OnConnect("/", func(socketio.Conn) error { return nil })
 				s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 				s.OnConnect("/banned", func(c socketio.Conn) error {
 					c.Join("room")
-					return refuse()
+					return test.refuse()
 				})
 				s.OnEvent("/banned", "event", func(socketio.Conn) { done.add("event") })
 				s.OnDisconnect("/banned", func(socketio.Conn, string) { done.add("disconnected") })
@@ -125,6 +135,9 @@ func TestOnConnectErrorRefusesThatNamespaceOnly(t *testing.T) {
 			eventually(t, "the rooms are empty", func() bool { return s.RoomLen("/banned", "room") == 0 && s.Count() == 0 })
 			if done.String() != "" {
 				t.Errorf("these ran: %s", done.String())
+			}
+			if got := log.String(); !strings.Contains(got, test.logged) || (test.logged == "") != (got == "") {
+				t.Errorf("logged %q, want %q", got, test.logged)
 			}
 		})
 	}

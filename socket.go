@@ -1,7 +1,6 @@
 package socketiojwt
 
 import (
-	"errors"
 	"time"
 
 	socketio "github.com/googollee/go-socket.io"
@@ -131,7 +130,8 @@ func (sock *socket) open(session *Session) {
 		}
 	}()
 	if err := sock.callOnConnect(); err != nil {
-		errors.As(err, &refusal)
+		c := sock.conn
+		refusal = c.auth.callbackRefusal(c.client.Handshake().Context, c.request(sock.name), "OnConnect", err, errUnauthorized(err))
 		return
 	}
 	refusal = nil
