@@ -14,6 +14,13 @@ func (c *Client) Polled() bool {
 	return c.polled != nil
 }
 
+// Reading reports whether a packet of the WebSocket is waited for.
+func (c *Client) Reading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ws != nil && c.ws.reading
+}
+
 // Buffered is what the inbox and the outbox count as held.
 func (c *Client) Buffered() (in, out int) {
 	c.mu.Lock()

@@ -412,6 +412,26 @@ func TestRestrict(t *testing.T) {
 	}
 }
 
+// TestRestrictionEndsDuringARead: a hook may decide while the connection is waited for already.
+func TestRestrictionEndsDuringARead(t *testing.T) {
+	s := newServer(t, config{limits: transport.Limits{RestrictedMessage: 1 << 10}})
+	s.OnConnect("/", func(conn socketio.Conn) error {
+		fromConn(conn).Restrict(true)
+		return nil
+	})
+	s.OnEvent("/", "big", func(_ socketio.Conn, text string) int { return len(text) })
+	c, must := s.connect(t, siotest.Options{Transport: "websocket"})
+	side := s.lookup(t, c)
+	eventually(t, func() error {
+		if !side.Reading() {
+			return errors.New("not reading")
+		}
+		return nil
+	})
+	side.Restrict(false)
+	must.Call("/", "big", strings.Repeat("x", 2<<10))
+}
+
 // TestHandshakeStays: an upgrade changes nothing of what is known about a client (hazard 25).
 func TestHandshakeStays(t *testing.T) {
 	s := newServer(t, config{})

@@ -3,8 +3,6 @@ package transport
 import (
 	"errors"
 	"net/http"
-
-	"github.com/gorilla/websocket"
 )
 
 // Reason says why a client was disconnected that broke the rules. It never holds client
@@ -43,7 +41,7 @@ func (c *Client) violated(err error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &reason):
-	case errors.As(err, &tooLarge), errors.Is(err, websocket.ErrReadLimit):
+	case errors.As(err, &tooLarge):
 		reason = TooLarge
 	default:
 		return

@@ -158,7 +158,7 @@ func (ws *webSocketConn) NextReader() (frame.Type, enginepacket.Type, io.ReadClo
 		ws.reading = true
 		ws.mu.Unlock()
 
-		p, err := ws.read(ws.messageLimit())
+		p, err := ws.read(ws.messageLimit)
 		if err == nil {
 			err = ws.receive([]packet{p})
 		}
@@ -174,12 +174,20 @@ func (ws *webSocketConn) NextReader() (frame.Type, enginepacket.Type, io.ReadClo
 	}
 }
 
-// read reads one packet.
-func (ws *webSocketConn) read(limit int) (packet, error) {
-	ws.conn.SetReadLimit(int64(limit))
-	kind, data, err := ws.conn.ReadMessage()
+// read reads one packet. It asks for the limit when one has begun to arrive: the client may
+// have been authenticated since this waits for it.
+func (ws *webSocketConn) read(limit func() int) (packet, error) {
+	kind, r, err := ws.conn.NextReader()
 	if err != nil {
 		return packet{}, err
+	}
+	most := limit()
+	data, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err != nil {
+		return packet{}, err
+	}
+	if len(data) > most {
+		return packet{}, TooLarge
 	}
 	if kind == websocket.BinaryMessage {
 		return parseBinary(data)
@@ -195,7 +203,7 @@ var errUpgrade = errors.New("not an upgrade")
 // tryUpgrade reads what a WebSocket must bring before it takes over: `2probe`,
 // then `5`.
 func (ws *webSocketConn) tryUpgrade() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
-	p, err := ws.read(maxProbe)
+	p, err := ws.read(func() int { return maxProbe })
 	if err != nil {
 		return 0, 0, nil, err
 	}
