@@ -136,11 +136,13 @@ func (sock *socket) unauthorized(err *UnauthorizedError) string {
 	return unauthorizedPacket(sock.name, firstAck+sock.conn.acks-1, err)
 }
 
-// disconnect ends the socket when CloseGrace is over.
+// disconnect ends the socket when CloseGrace is over, unless it was authenticated since.
 func (sock *socket) disconnect() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	sock.dismiss()
+	if sock.state == socketWaiting || sock.guest {
+		sock.dismiss()
+	}
 }
 
 // dismiss ends the socket without another word: the client has called back, or had the

@@ -185,20 +185,27 @@ func TestCloseGrace(t *testing.T) {
 		})
 	}
 
-	t.Run("the client tries again", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := startAt(t, inMemory(t), socketiojwt.Options{CloseGrace: time.Second}, chat)
-			_, must := s.dial(t, siotest.Options{Transport: "websocket"})
-			must.NextRaw("40")
-			must.Send(bad)
-			unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-			must.NextRaw(`42["authenticated"]`)
-			must.NextRaw(`42["welcome","bob"]`)
-			time.Sleep(10 * time.Second)
-			must.Call("/", "echo", "still here")
+	for name, optional := range map[string]bool{"the client tries again": false, "a guest tries again": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := startAt(t, inMemory(t), socketiojwt.Options{CloseGrace: time.Second, Optional: optional}, chat)
+				_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+				must.NextRaw("40")
+				if optional {
+					must.NextRaw(`42["welcome","a guest"]`)
+				}
+				must.Send(bad)
+				unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
+				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				must.NextRaw(`42["authenticated"]`)
+				if !optional {
+					must.NextRaw(`42["welcome","bob"]`)
+				}
+				time.Sleep(10 * time.Second)
+				must.Call("/", "echo", "still here")
+			})
 		})
-	})
+	}
 }
 
 func TestMaxAttempts(t *testing.T) {
