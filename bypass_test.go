@@ -1,6 +1,7 @@
 package socketiojwt_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -66,6 +67,22 @@ func TestRefusedJoinsAreAttempts(t *testing.T) {
 		must.NextRaw("44/admin," + want)
 		must.NextRaw("41/admin")
 	}
+}
+
+// What OnConnect says of an authenticated client is no failed attempt.
+func TestRefusedNamespacesAreNoAttempts(t *testing.T) {
+	s := start(t, handshakeMode, func(s *testServer) {
+		chat(s)
+		s.OnConnect("/admin", func(socketio.Conn) error { return errors.New("bob is no admin") })
+	})
+	_, must := s.dial(t, bob(t, "websocket"))
+	must.Event("/", "welcome")
+	for range 6 {
+		must.Join("/admin")
+		must.Type("/admin", siotest.Disconnect)
+	}
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.NextRaw(`42["authenticated"]`)
 }
 
 // The reason and the end do not wait for the user's OnUnauthorized.

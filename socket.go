@@ -177,7 +177,9 @@ func (sock *socket) refuse(err *UnauthorizedError) {
 	defer sock.conn.auth.reportUnauthorized(sock.conn.request(sock.name), err) // which may take its time
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	sock.conn.attempts++
+	if sock.conn.session.Load() == nil { // else it was not for want of a good token
+		sock.conn.attempts++
+	}
 	var packets []string
 	if err.retryable() {
 		packets = append(packets, errorPacket(sock.name, err))
