@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -111,6 +112,45 @@ func TestStalledBody(t *testing.T) {
 		_ = end.Close()
 		must.Closed()
 	})
+}
+
+// A body where none is read holds up no answer.
+func TestBodiesThatNobodyReads(t *testing.T) {
+	for _, handshake := range []bool{true, false} {
+		for _, test := range []struct {
+			method, query string
+			status        int
+		}{
+			{"GET", "transport=polling", http.StatusBadRequest},
+			{"GET", "transport=websocket", http.StatusBadRequest},
+			{"GET", "transport=polling&sid=x", http.StatusBadRequest},
+			{"OPTIONS", "transport=polling", http.StatusBadRequest},
+			{"POST", "transport=polling", http.StatusBadRequest},
+			{"POST", "transport=polling&sid=x", http.StatusBadRequest},
+			{"POST", "transport=polling&sid=refused", http.StatusOK},
+		} {
+			t.Run(fmt.Sprintf("handshake %t/%s %s", handshake, test.method, test.query), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: handshake}, chat)
+					body, end := io.Pipe()
+					defer end.Close()
+					r, err := http.NewRequestWithContext(t.Context(), test.method, s.at.url+"/socket.io/?EIO=3&"+test.query, body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					began := time.Now()
+					response, err := s.at.client.Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					response.Body.Close()
+					if took := time.Since(began); response.StatusCode != test.status || took > 2*time.Second {
+						t.Errorf("%s after %v", response.Status, took)
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestStats(t *testing.T) {

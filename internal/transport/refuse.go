@@ -17,14 +17,19 @@ func Refuse(w http.ResponseWriter, status, code int, message string) {
 	if err != nil {
 		panic(err) // an int and a string can always be encoded
 	}
-	// net/http reads what is left of a body after the handler, and would wait for one that
-	// never ends. It sets a deadline of its own for the next request.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refuseTimeout))
+	leaveBody(w)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// leaveBody is called where a body is not read. net/http reads what is left of it before it
+// answers, and would wait for one that never ends. It sets a deadline of its own for the next
+// request.
+func leaveBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refuseTimeout))
 }
 
 // refusedID is the session id of all connections that never were.
@@ -76,13 +81,16 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 
 // Answer answers requests that go-socket.io has no business with, and reports
 // whether it did: unknown sessions, methods and transports, other protocol
-// versions, JSONP indices that are not numbers, and everything while draining.
+// versions, JSONP indices that are not numbers, bodies where none belongs, and
+// everything while draining.
 // With a nil hub it knows no sessions and leaves those to the server.
 func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	query := r.URL.Query()
 	sid, transport := query.Get("sid"), query.Get("transport")
 	polling := h.polling()
 	switch {
+	case r.Method != http.MethodPost && r.ContentLength != 0:
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 	case polling != nil && r.Method == http.MethodOptions:
 		polling.cors(w, r)
 		w.WriteHeader(http.StatusNoContent)
@@ -109,6 +117,7 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {
 	if sid == refusedID && r.Method == http.MethodPost && transport == Polling {
 		// What was refused says goodbye. An error would show in the browser's console.
+		leaveBody(w)
 		answerPost(w)
 		return true
 	}
