@@ -48,9 +48,14 @@ func (t *webSocketTransport) Accept(w http.ResponseWriter, r *http.Request) (eio
 	upgrader := t.upgrader
 	// go-socket.io writes the error of a new connection itself.
 	upgrader.Error = func(http.ResponseWriter, *http.Request, int, error) {}
+	accepted := false
+	defer func() {
+		if !accepted { // also when CheckOrigin panics
+			c.Abort()
+		}
+	}()
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		c.Abort()
 		return nil, err
 	}
 	ws := &webSocketConn{side: side{c}}
@@ -61,7 +66,7 @@ func (t *webSocketTransport) Accept(w http.ResponseWriter, r *http.Request) (eio
 		conn.Close()
 		return nil, errDraining
 	}
-	c.ws = ws
+	c.ws, accepted = ws, true
 	return ws, nil
 }
 
@@ -78,20 +83,25 @@ func (t *webSocketTransport) acceptUpgrade(w http.ResponseWriter, r *http.Reques
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 		return nil, websocket.HandshakeError{}
 	}
+	accepted := false
+	defer func() {
+		if !accepted { // also when CheckOrigin panics
+			c.dropCandidate(ws)
+		}
+	}()
 	conn, err := t.upgrader.Upgrade(w, r, nil)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err != nil {
-		c.candidate = nil
 		return nil, websocket.HandshakeError{}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ws.use(conn)
 	if c.state == stateClosed {
-		c.candidate = nil
 		conn.Close()
 		return nil, websocket.HandshakeError{}
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(upgradeTimeout))
+	accepted = true
 	return ws, nil
 }
 
@@ -103,6 +113,15 @@ func (c *Client) setCandidate(ws *webSocketConn) bool {
 	}
 	c.candidate = ws
 	return true
+}
+
+// dropCandidate lets another WebSocket try.
+func (c *Client) dropCandidate(ws *webSocketConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.candidate == ws {
+		c.candidate = nil
+	}
 }
 
 // webSocketConn is the WebSocket side of a connection.
@@ -275,15 +294,13 @@ func (ws *webSocketConn) isCandidate() bool {
 // Close closes the connection, or only the WebSocket when it did not take over.
 func (ws *webSocketConn) Close() error {
 	ws.mu.Lock()
-	if ws.ws != ws {
-		if ws.candidate == ws {
-			ws.candidate = nil
-		}
-		ws.mu.Unlock()
-		return ws.conn.Close()
-	}
+	inUse := ws.ws == ws
 	ws.mu.Unlock()
-	return ws.side.Close()
+	if inUse {
+		return ws.side.Close()
+	}
+	ws.dropCandidate(ws)
+	return ws.conn.Close()
 }
 
 // flush writes the outbox until it is empty. It runs in a goroutine of its own
