@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,29 @@ func TestLimitsBeforeAuthentication(t *testing.T) {
 			})
 		}
 	}
+
+	t.Run("many polls", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { // where they come in no time
+			s := startAt(t, inMemory(t), socketiojwt.Options{}, chat)
+			c, _ := s.dial(t, siotest.Options{ManualPoll: true})
+			var polls sync.WaitGroup
+			for range 300 {
+				polls.Go(func() { _, _, _ = c.Poll(t.Context()) })
+			}
+			polls.Wait()
+			if got := s.auth.Stats().PacketsRefused["too much before authentication"]; got != 1 {
+				t.Errorf("it is counted %d times", got)
+			}
+		})
+	})
+
+	t.Run("a malformed form", func(t *testing.T) {
+		s := start(t, socketiojwt.Options{}, chat)
+		c, must := s.dial(t, siotest.Options{JSONP: true})
+		_, _ = c.PostRaw("application/x-www-form-urlencoded", strings.NewReader("d=%zz"))
+		must.Closed()
+		eventually(t, "it is counted", func() bool { return s.auth.Stats().PacketsRefused["malformed payload"] == 1 })
+	})
 
 	t.Run("authenticated", func(t *testing.T) {
 		s := start(t, handshakeMode, chat)

@@ -201,6 +201,9 @@ const pauseTime = 100 * time.Millisecond
 func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 	// http.Server's ReadTimeout would end a long poll as if the client had left.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if err := p.spendPoll(); err != nil {
+		p.violated(err)
+	}
 	packets, taken := p.fetch(r)
 	if packets == nil {
 		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
@@ -211,6 +214,20 @@ func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 		p.wrote(packets, err)
 		p.fetched()
 	}
+}
+
+// spendPoll closes a client that polls too often. It is called without p.mu.
+func (p *pollingConn) spendPoll() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == stateClosed {
+		return nil
+	}
+	err := p.spend(1, 0)
+	if err != nil {
+		p.finish()
+	}
+	return err
 }
 
 var (
@@ -224,10 +241,6 @@ func (p *pollingConn) fetch(r *http.Request) (packets []packet, taken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == stateClosed || p.ws != nil {
-		return nil, false
-	}
-	if err := p.spend(1, 0); err != nil {
-		p.finish()
 		return nil, false
 	}
 	me := &poller{woken: make(chan struct{}, 1)}
@@ -400,7 +413,7 @@ func (p *pollingConn) whileReading(cut func()) bool {
 func unescapeJSONP(body []byte) ([]byte, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, err
+		return nil, errPayload // theirs quotes the client
 	}
 	data := []byte(form.Get("d"))
 	out := make([]byte, 0, len(data))
