@@ -317,6 +317,31 @@ func TestConnectHookWithoutGate(t *testing.T) {
 	}
 }
 
+// go-socket.io calls OnError without a Conn when a hook in front of ours returned an error.
+func TestErrorWithoutConn(t *testing.T) {
+	auth := mustAuthorize(t, handshakeMode)
+	server := socketio.NewServer(socketiojwt.Harden(nil))
+	server.OnConnect("/", func(c socketio.Conn) error { _ = auth.OnConnect(c); return errors.New("no") })
+	told := make(chan bool, 1)
+	server.OnError("/", func(c socketio.Conn, _ error) {
+		_, ok := auth.Session(c)
+		auth.OnDisconnect(c, "error")
+		told <- ok || c != nil
+	})
+	at := loopback(t)
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve() }()
+	httpServer := serveHTTP(at, auth.Handler(server))
+	_, must := dial(t, at, bob(t, "websocket"))
+	must.Closed()
+	if <-told {
+		t.Error("there is a session, or a Conn")
+	}
+	_ = server.Close()
+	<-served
+	_ = httpServer.Close()
+}
+
 func TestServerWithoutHarden(t *testing.T) {
 	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: slog.New(slog.DiscardHandler)})
 	server := socketio.NewServer(nil)

@@ -86,8 +86,11 @@ func (a Addr) Network() string { return "tcp" }
 func (a Addr) String() string { return a.client.handshake.RemoteAddr }
 
 // FromConn finds the Client of a go-socket.io connection whose server uses a Hub's
-// transports.
+// transports. conn may be nil: go-socket.io's OnError gets such ones (hazard 4).
 func FromConn(conn interface{ RemoteAddr() net.Addr }) (*Client, bool) {
+	if conn == nil {
+		return nil, false
+	}
 	a, ok := conn.RemoteAddr().(Addr)
 	return a.client, ok
 }
