@@ -77,7 +77,8 @@ type Options struct {
 	ParserOptions []jwt.ParserOption
 
 	// NewClaims returns a new value that a token's claims are decoded into, a pointer
-	// unless it is a jwt.MapClaims. Default: nil, which means jwt.MapClaims{}.
+	// unless it is a jwt.MapClaims. Unlike Accept, neither it nor the methods of the claims
+	// are abandoned when they block. Default: nil, which means jwt.MapClaims{}.
 	NewClaims func() jwt.Claims
 
 	// Accept decides on a token whose signature and claims are good: it may load the
@@ -219,6 +220,9 @@ func (o *Options) checkParsing() error {
 	} else if claims := tryNewClaims(o.NewClaims); claims != nil && !isMapOrPointer(claims) {
 		// golang-jwt cannot decode into anything else: every token would be "malformed".
 		return wrongField("NewClaims", "it returns a %T, which cannot be decoded into; return a pointer to a new one", claims)
+	} else if isSame(claims, tryNewClaims(o.NewClaims)) {
+		// One client's claims would become those of all.
+		return wrongField("NewClaims", "it returns the same %T each time; return a new one", claims)
 	}
 	return nil
 }
@@ -235,6 +239,21 @@ func isMapOrPointer(claims jwt.Claims) bool {
 	return isMap || reflect.ValueOf(claims).Kind() == reflect.Pointer
 }
 
+// isSame reports whether what is decoded into a also ends up in b.
+func isSame(a, b jwt.Claims) bool {
+	if !decodable(a) || !decodable(b) {
+		return false
+	}
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	if x.Kind() == reflect.Pointer && x.Type().Elem().Size() == 0 {
+		return false // Go may give all of them one address
+	}
+	return x.Type() == y.Type() && x.Pointer() == y.Pointer()
+}
+
+// ownParams are the query parameters of Engine.IO.
+var ownParams = []string{"EIO", "transport", "sid", "t", "j", "b64"}
+
 func (o *Options) checkSources() error {
 	switch {
 	case o.HeaderRequired && !o.Handshake:
@@ -245,6 +264,8 @@ func (o *Options) checkSources() error {
 		return wrongField("Cookie", "cannot be used with HeaderRequired, which takes no token from a cookie; remove one of them")
 	case o.QueryParam != "" && !o.Handshake:
 		return wrongField("QueryParam", "needs Handshake: the round trip takes the token from an event; set Handshake, or remove QueryParam")
+	case slices.Contains(ownParams, o.QueryParam):
+		return wrongField("QueryParam", "%q is a parameter of Engine.IO itself; use another name", o.QueryParam)
 	case len(o.AllowedOrigins) > 0 && o.Cookie == "":
 		return wrongField("AllowedOrigins", "needs Cookie: it says who may send that cookie; set Cookie, or remove AllowedOrigins")
 	}
@@ -282,6 +303,11 @@ func (o *Options) checkSizes() error {
 	}
 	if o.ExpiryWarning < 0 {
 		return wrongField("ExpiryWarning", "negative (%v); leave it 0 for no warning", o.ExpiryWarning)
+	}
+	for name, d := range map[string]time.Duration{"Timeout": o.Timeout, "CloseGrace": o.CloseGrace, "ExpiryWarning": o.ExpiryWarning} {
+		if d > 0 && d < time.Millisecond {
+			return wrongField(name, "%v is too short for any client; a unit may be missing, as in %d*time.Second", d, d)
+		}
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout

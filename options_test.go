@@ -39,6 +39,7 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 	key := func(key any) socketiojwt.Options {
 		return socketiojwt.Options{Secret: socketiojwt.StaticSecret(key)}
 	}
+	oneMap, onePointer := jwt.MapClaims{}, &jwt.RegisteredClaims{}
 	static := socketiojwt.StaticSecret(testSecret)
 	rsaStatic := socketiojwt.StaticSecret(public)
 
@@ -90,13 +91,19 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 		"ParserOptions: nil entry":   {socketiojwt.Options{Secret: static, ParserOptions: []jwt.ParserOption{jwt.WithIssuedAt(), nil}}, "entry 1"},
 		"NewClaims: struct by value": {socketiojwt.Options{Secret: static, NewClaims: func() jwt.Claims { return jwt.RegisteredClaims{} }}, "pointer"},
 
+		"NewClaims: one map":     {socketiojwt.Options{Secret: static, NewClaims: func() jwt.Claims { return oneMap }}, "new one"},
+		"NewClaims: one pointer": {socketiojwt.Options{Secret: static, NewClaims: func() jwt.Claims { return onePointer }}, "new one"},
+
 		"HeaderRequired: round trip":  {socketiojwt.Options{Secret: static, HeaderRequired: true}, "Handshake"},
 		"HeaderRequired: Cookie":      {socketiojwt.Options{Secret: static, Handshake: true, HeaderRequired: true, Cookie: "c"}, "Cookie"},
 		"HeaderRequired: QueryParam":  {socketiojwt.Options{Secret: static, Handshake: true, HeaderRequired: true, QueryParam: "q"}, "QueryParam"},
 		"QueryParam: round trip":      {socketiojwt.Options{Secret: static, QueryParam: "q"}, "Handshake"},
+		"QueryParam: of Engine.IO":    {socketiojwt.Options{Secret: static, Handshake: true, QueryParam: "sid"}, "Engine.IO"},
 		"AllowedOrigins: no Cookie":   {socketiojwt.Options{Secret: static, AllowedOrigins: []string{"https://a.example"}}, "Cookie"},
 		"Cookie: no name":             {socketiojwt.Options{Secret: static, Cookie: "a b"}, "name of a cookie"},
 		"Timeout: negative":           {socketiojwt.Options{Secret: static, Timeout: -1}, "5s"},
+		"Timeout: no unit":            {socketiojwt.Options{Secret: static, Timeout: 5}, "5*time.Second"},
+		"CloseGrace: no unit":         {socketiojwt.Options{Secret: static, CloseGrace: 10}, "10*time.Second"},
 		"MaxTokenBytes: negative":     {socketiojwt.Options{Secret: static, MaxTokenBytes: -1}, "8192"},
 		"MaxAttempts: negative":       {socketiojwt.Options{Secret: static, MaxAttempts: -1}, "5"},
 		"MaxPending: negative":        {socketiojwt.Options{Secret: static, MaxPending: -1}, "10000"},
@@ -153,6 +160,7 @@ func TestOptionsThatAreFineAreKept(t *testing.T) {
 		"methods":       {Methods: []string{"HS512", "HS256"}},
 		"no methods":    {Methods: []string{}},
 		"claims":        {NewClaims: func() jwt.Claims { return &jwt.RegisteredClaims{} }},
+		"empty claims":  {NewClaims: func() jwt.Claims { return &noClaims{} }},
 		"nil claims":    {NewClaims: func() jwt.Claims { return nil }},
 		"panic":         {NewClaims: func() jwt.Claims { panic("later") }},
 		"mixed methods": {Secret: secretReturning(nil), Methods: []string{"HS256", "RS256"}},
@@ -237,3 +245,13 @@ func TestStaticSecretIsASecretOfItsOwn(t *testing.T) {
 		t.Error("an empty key is no error")
 	}
 }
+
+// noClaims has no size, so that all of them may have one address.
+type noClaims struct{}
+
+func (*noClaims) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
+func (*noClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return nil, nil }
+func (*noClaims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
+func (*noClaims) GetIssuer() (string, error)                   { return "", nil }
+func (*noClaims) GetSubject() (string, error)                  { return "", nil }
+func (*noClaims) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil }
