@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -355,7 +356,7 @@ func mapClaims(token *jwt.Token) (jwt.MapClaims, bool) {
 
 // textOf returns a claim that has to be text. A number is taken as what it is meant to be:
 // tokens with such a `sub` are common and Node takes them, and to treat them all as having
-// none would make different users the same.
+// none would make different users the same. So would numbers that a float64 has rounded.
 func textOf(claim any) (string, error) {
 	switch c := claim.(type) {
 	case nil:
@@ -363,6 +364,9 @@ func textOf(claim any) (string, error) {
 	case string:
 		return c, nil
 	case float64:
+		if math.Abs(c) >= 1<<53 {
+			return "", errors.New("a claim that must be text is a number too large to be exact; see jwt.WithJSONNumber")
+		}
 		return strconv.FormatFloat(c, 'f', -1, 64), nil
 	case json.Number:
 		return c.String(), nil

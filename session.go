@@ -26,7 +26,9 @@ func newSession(id string, v *verified, now time.Time, l lifetime) *Session {
 func (s *Session) ID() string { return s.id }
 
 // Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
-// §4.1.2 does not allow but many issuers write, is returned in decimal.
+// §4.1.2 does not allow but many issuers write, is returned in decimal. Tokens with one
+// of 2^53 or more are refused unless Options.ParserOptions have jwt.WithJSONNumber:
+// without it they would all be rounded, and different users would become the same.
 func (s *Session) Subject() string { return s.verified.subject }
 
 // TokenID returns the `jti` claim, "" if there is none. A number is returned in decimal.
