@@ -138,6 +138,27 @@ func TestStalledBody(t *testing.T) {
 	})
 }
 
+// Neither does an answer that is not read.
+func TestStalledAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAt(t, inMemory(t), socketiojwt.Options{}, chat)
+		c, must := s.dial(t, siotest.Options{ManualPoll: true, NoPing: true})
+		must.NextRaw("40")
+		for range 20 {
+			must.Send("2" + strings.Repeat("x", 500)) // which is echoed
+		}
+		response, err := s.at.client.Get(c.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		if body, err := io.ReadAll(response.Body); err == nil {
+			t.Errorf("%d bytes came in the end", len(body))
+		}
+		response.Body.Close()
+	})
+}
+
 // A body where none is read holds up no answer.
 func TestBodiesThatNobodyReads(t *testing.T) {
 	for _, handshake := range []bool{true, false} {

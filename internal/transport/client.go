@@ -28,6 +28,7 @@ type Client struct {
 	restricted bool
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
+	cutAnswer  func()    // ends the answer to a GET that is being written
 	readBy     time.Time // end of the ping timeout
 	fetchBy    time.Time // polling: the outbox must be fetched by then; zero when empty
 	timer      *time.Timer

@@ -88,11 +88,18 @@ func (c *Client) finish() {
 	if c.cutBody != nil {
 		c.cutBody()
 	}
+	c.cutSlowAnswer()
 	c.hub.remove(c, c.id)
 	for _, f := range c.onClose {
 		go f()
 	}
 	c.onClose, c.inspect = nil, nil
+}
+
+func (c *Client) cutSlowAnswer() {
+	if c.cutAnswer != nil && c.restricted {
+		c.cutAnswer()
+	}
 }
 
 // isOpen is called without c.mu.

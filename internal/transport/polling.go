@@ -200,7 +200,8 @@ const pauseTime = 100 * time.Millisecond
 
 func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 	// http.Server's ReadTimeout would end a long poll as if the client had left.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(time.Time{})
 	if err := p.spendPoll(); err != nil {
 		p.violated(err)
 	}
@@ -209,10 +210,26 @@ func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
 		return
 	}
-	err := writePayload(w, r, packets, p.binaryOK, p.hub.pingTimeout)
-	if taken {
-		p.wrote(packets, err)
-		p.fetched()
+	_ = controller.SetWriteDeadline(time.Now().Add(p.hub.pingTimeout))
+	if !taken {
+		_ = writePayload(w, r, packets, p.binaryOK)
+		return
+	}
+	p.whileWriting(func() { _ = controller.SetWriteDeadline(time.Unix(1, 0)) })
+	err := writePayload(w, r, packets, p.binaryOK)
+	p.whileWriting(nil)
+	p.wrote(packets, err)
+	p.fetched()
+}
+
+// whileWriting sets what ends the answer that is being written when the connection of a
+// restricted client is closed: it must not keep the request for as long as others may.
+func (p *pollingConn) whileWriting(cut func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAnswer = cut
+	if p.state == stateClosed {
+		p.cutSlowAnswer()
 	}
 }
 
@@ -305,8 +322,9 @@ func (p *pollingConn) fetched() {
 }
 
 // writePayload answers a GET. A client that reads slowly holds nothing but this
-// request (hazards 5 and 6), and that only for the ping timeout.
-func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, binaryOK bool, timeout time.Duration) error {
+// request (hazards 5 and 6), and that only until the write deadline. Not every
+// ResponseWriter has deadlines; those of net/http do.
+func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, binaryOK bool) error {
 	body, binary := encodePayload(packets, binaryOK)
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=UTF-8")
@@ -326,8 +344,6 @@ func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, bina
 	header.Set("X-Content-Type-Options", "nosniff")
 
 	controller := http.NewResponseController(w)
-	// Not every ResponseWriter has deadlines; those of net/http do.
-	_ = controller.SetWriteDeadline(time.Now().Add(timeout))
 	_, err := w.Write(body)
 	if err == nil {
 		if flushErr := controller.Flush(); !errors.Is(flushErr, http.ErrNotSupported) {

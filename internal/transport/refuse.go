@@ -50,7 +50,8 @@ func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, texts ...st
 	if t := h.polling(); t != nil {
 		t.cors(w, r)
 	}
-	_ = writePayload(w, r, packets, false, refuseTimeout)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(refuseTimeout))
+	_ = writePayload(w, r, packets, false)
 }
 
 // refuseTimeout bounds what a refused client can hold.
