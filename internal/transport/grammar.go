@@ -194,9 +194,11 @@ func containsFold(data, lower []byte) bool {
 // hides nothing.
 func walk(d *json.Decoder, attachments int) bool {
 	token, err := d.Token()
-	if err != nil {
-		return false
-	}
+	return err == nil && walkFrom(token, d, attachments)
+}
+
+// walkFrom goes on behind the first token of the value.
+func walkFrom(token json.Token, d *json.Decoder, attachments int) bool {
 	switch token {
 	case json.Delim('['):
 		for d.More() {
@@ -204,7 +206,7 @@ func walk(d *json.Decoder, attachments int) bool {
 				return false
 			}
 		}
-		_, err = d.Token()
+		_, err := d.Token()
 		return err == nil
 	case json.Delim('{'):
 		isPlaceholder, numFits, hasNum := false, true, false
@@ -221,20 +223,21 @@ func walk(d *json.Decoder, attachments int) bool {
 					return false
 				}
 			case strings.EqualFold(name, "num"):
-				var raw json.RawMessage
-				if d.Decode(&raw) != nil || !walk(json.NewDecoder(bytes.NewReader(raw)), attachments) {
+				token, err := d.Token()
+				if err != nil || !walkFrom(token, d, attachments) {
 					return false
 				}
-				n, digits := leadingNumber(raw, 4)
+				number, _ := token.(json.Number)
+				n, digits := leadingNumber([]byte(number), 4)
 				hasNum = true
-				numFits = numFits && digits == len(raw) && n < uint64(attachments)
+				numFits = numFits && digits > 0 && digits == len(number) && n < uint64(attachments)
 			default:
 				if !walk(d, attachments) {
 					return false
 				}
 			}
 		}
-		_, err = d.Token()
+		_, err := d.Token()
 		return err == nil && (!isPlaceholder || (hasNum && numFits))
 	}
 	return true

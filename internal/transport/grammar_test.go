@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -144,6 +145,21 @@ func TestParseHeaderRefused(t *testing.T) {
 				t.Errorf("%.80s: %+v, %v; want %v", packet, h, err, test.want)
 			}
 		}
+	}
+}
+
+// A message is read once, however its members are nested.
+func TestNestingIsReadOnce(t *testing.T) {
+	const text, levels = 64 << 10, 60
+	data := []byte(`2["x",` + strings.Repeat(`{"_placeholder":0,"num":`, levels) + `"` + strings.Repeat("x", text) + `"` + strings.Repeat("}", levels) + "]")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := parseHeader(data, 1); err != BadPlaceholder {
+		t.Error(err)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 20*text {
+		t.Errorf("%d bytes were allocated for %d", n, len(data))
 	}
 }
 
