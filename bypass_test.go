@@ -69,6 +69,28 @@ func TestRefusedJoinsAreAttempts(t *testing.T) {
 	}
 }
 
+// A client that vanishes while it waits for its own OnDisconnect is gone all the same.
+func TestVanishingWhileOnDisconnectRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		s := startAt(t, inMemory(t), handshakeMode, func(s *testServer) {
+			s.OnConnect("/", func(socketio.Conn) error { return nil })
+			s.OnDisconnect("/admin", func(socketio.Conn, string) { <-release })
+		})
+		c, must := s.dial(t, bob(t, "websocket"))
+		must.Join("/admin")
+		must.Connected("/admin")
+		must.Send("41", "41/admin", "40/admin")
+		synctest.Wait()
+		c.Abort()
+		time.Sleep(2 * time.Minute) // beyond the ping timeout
+		if n := s.Count(); n != 0 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+}
+
 // What OnConnect says of an authenticated client is no failed attempt.
 func TestRefusedNamespacesAreNoAttempts(t *testing.T) {
 	s := start(t, handshakeMode, func(s *testServer) {

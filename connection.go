@@ -151,6 +151,7 @@ func (c *connection) closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
+	c.cond.Broadcast() // mayJoin waits for it
 	if session := c.session.Load(); session != nil {
 		c.arm(lifetime{}, time.Now())
 		c.auth.sessions.remove(c, session)
