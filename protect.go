@@ -297,7 +297,8 @@ func (st *site) prepare() {
 // It runs in a goroutine of its own and may block, Emit and Join; events of the socket
 // wait until it returns. An error refuses the socket in this namespace: the client is told
 // `unauthorized`, or what an *UnauthorizedError says, and the other namespaces of the
-// connection live on, except when it is the root. A panic is an error.
+// connection live on, except when it is the root. What was emitted before may not arrive
+// then. A panic is an error.
 func (s *Server) OnConnect(nsp string, f func(socketio.Conn) error) {
 	s.namespace(nsp).set(func(ns *namespace) { ns.onConnect = f })
 }
