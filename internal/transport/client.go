@@ -25,6 +25,7 @@ type Client struct {
 	inspect   []func(Header) bool
 	onClose   []func()
 
+	wanted     bool // go-socket.io has begun to read: the root's hook has run
 	restricted bool
 	meter      meter
 	cutBody    func()    // ends the POST that is being read

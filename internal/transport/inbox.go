@@ -83,6 +83,10 @@ func (c *Client) receive(packets []packet) error {
 // that Inspect drops. It returns false when the inbox is empty. c.mu is released
 // while a packet is inspected.
 func (c *Client) next() (inbound, bool) {
+	if !c.wanted {
+		c.wanted = true
+		c.cond.Broadcast()
+	}
 	for c.state == stateOpen && len(c.in) > 0 {
 		p := c.in[0]
 		c.in[0] = inbound{}
@@ -145,7 +149,8 @@ func (c *Client) deliver(p inbound) (frame.Type, enginepacket.Type, io.ReadClose
 }
 
 // waitForRoom blocks while the inbox holds more than a message may be large, so
-// that POSTs cannot fill it while a handler runs. It is called without c.mu.
+// that POSTs cannot fill it while a handler runs, and as long as the root's hook has
+// not said what the client may send. It is called without c.mu.
 func (c *Client) waitForRoom(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
@@ -155,7 +160,7 @@ func (c *Client) waitForRoom(ctx context.Context) {
 	defer stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.state == stateOpen && c.inBytes > c.hub.limits.Message && ctx.Err() == nil {
+	for c.state == stateOpen && (!c.wanted || c.inBytes > c.hub.limits.Message) && ctx.Err() == nil {
 		c.cond.Wait()
 	}
 }

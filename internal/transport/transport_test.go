@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	socketio "github.com/googollee/go-socket.io"
@@ -410,6 +411,24 @@ func TestRestrict(t *testing.T) {
 			must.Closed()
 		})
 	}
+}
+
+// TestRestrictionHoldsFromTheStart: go-socket.io tells the client that it is connected before it
+// calls the hook, and the client may be quick.
+func TestRestrictionHoldsFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true, limits: transport.Limits{RestrictedMessage: 1 << 10}})
+		s.OnConnect("/", func(conn socketio.Conn) error {
+			time.Sleep(time.Second)
+			fromConn(conn).Restrict(true)
+			return nil
+		})
+		s.OnEvent("/", "big", func(socketio.Conn, string) { t.Error("the event arrived") })
+		c, must := s.connect(t, siotest.Options{})
+		_ = c.Emit("/", "big", strings.Repeat("x", 2<<10))
+		must.Closed()
+		time.Sleep(time.Second) // until net/http has closed its connection
+	})
 }
 
 // TestRestrictionEndsDuringARead: a hook may decide while the connection is waited for already.
