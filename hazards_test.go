@@ -187,7 +187,7 @@ func (s *siege) await(what string, done <-chan struct{}) {
 }
 
 // request writes the head of a request of c, and as much of its body as there is. Nobody reads
-// the answer.
+// the answer, and nobody closes the connection but the server.
 func (s *siege) request(c *siotest.Client, method string, length int, body string) *net.TCPConn {
 	s.t.Helper()
 	must := c.Must(s.t)
@@ -195,10 +195,10 @@ func (s *siege) request(c *siotest.Client, method string, length int, body strin
 	must.OK(err)
 	conn, err := net.Dial("tcp", u.Host)
 	must.OK(err)
-	s.leaving = append(s.leaving, func() { _ = conn.Close() })
+	s.t.Cleanup(func() { _ = conn.Close() })
 	tcp := conn.(*net.TCPConn)
 	must.OK(tcp.SetReadBuffer(4 << 10))
-	_, err = fmt.Fprintf(tcp, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s",
+	_, err = fmt.Fprintf(tcp, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s",
 		method, u.RequestURI(), u.Host, length, body)
 	must.OK(err)
 	return tcp
