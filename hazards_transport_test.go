@@ -292,9 +292,12 @@ func TestHazard17_StalledPOST(t *testing.T) {
 	stalled := s.request(half, "POST", len(body), body[:8])
 	lying, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
 	_ = s.request(lying, "POST", len(body)+100, body).CloseWrite()
+	silent, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
+	stuck := s.request(silent, "POST", len(body), body[:8])
 	eventually(t, "the sessions are given up", func() bool { return s.Count() <= s.before.sessions })
 	_, _ = io.WriteString(stalled, body[8:])
 	s.ends(stalled)
+	s.ends(stuck)
 	s.survived()
 }
 
