@@ -1,9 +1,11 @@
 package socketiojwt_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -249,26 +251,50 @@ func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
 	}
 }
 
-// Close of a server that was never started must not crash it either (hazard 23).
+// Close of a server that was never started must not crash it either (hazard 23): the sessions
+// are on their way to Serve, also of those who have left.
 func TestCloseWithoutServe(t *testing.T) {
-	auth := mustAuthorize(t, handshakeMode)
-	sio := auth.Protect(socketio.NewServer(hardened()))
-	at := loopback(t)
-	served := serveHTTP(at, sio)
-	for range 3 {
-		c, err := siotest.Dial(t.Context(), at.url, bob(t, "websocket"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Abort()
+	const clients = 3
+	for _, transport := range []string{"websocket", "polling"} {
+		t.Run(transport, func(t *testing.T) {
+			auth := mustAuthorize(t, handshakeMode)
+			sio := auth.Protect(socketio.NewServer(hardened()))
+			at := loopback(t)
+			handled := make(chan struct{}, clients+1)
+			served := serveHTTP(at, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				sio.ServeHTTP(w, r)
+				handled <- struct{}{}
+			}))
+			ctx, leave := context.WithCancel(t.Context())
+			o := bob(t, transport)
+			var group sync.WaitGroup
+			for range clients {
+				group.Go(func() { // over polling it waits for the answer, which never comes
+					if c, err := siotest.Dial(ctx, at.url, o); err == nil {
+						c.Abort()
+					}
+				})
+			}
+			eventually(t, "all have a session", func() bool { return sio.Count() == clients })
+			leave()
+			group.Wait()
+			for range clients {
+				<-handled
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- sio.Close() }()
+			eventually(t, "it is closing", func() bool {
+				response, _ := get(t, at.url+"/socket.io/?EIO=3&transport=polling")
+				<-handled
+				return response.StatusCode == http.StatusServiceUnavailable
+			})
+			go sio.Serve() // at last
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+			_ = served.Close()
+		})
 	}
-	closed := make(chan error, 1)
-	go func() { closed <- sio.Close() }()
-	go sio.Serve() // at last
-	if err := <-closed; err != nil {
-		t.Error(err)
-	}
-	_ = served.Close()
 }
 
 func ExampleServer_Close() {
