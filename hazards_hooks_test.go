@@ -249,13 +249,13 @@ func TestHazard29_SessionIDWorksAtOnce(t *testing.T) {
 // and what is broadcast to many is not written to. The race detector is the judge.
 func TestHazard32_NoDataRaces(t *testing.T) {
 	const clients = 10
-	var left sync.WaitGroup
+	var early, left sync.WaitGroup
+	early.Add(clients)
 	left.Add(clients)
 	s := start(t, handshakeMode, func(s *testServer) {
 		s.OnConnect("/", func(c socketio.Conn) error {
-			for range 10_000 { // which leaves the events the time to come too early
-				c.SetContext(1)
-			}
+			early.Wait() // until each has sent an event, which comes too early
+			c.SetContext(1)
 			return nil
 		})
 		s.OnEvent("/", "count", func(c socketio.Conn) int {
@@ -264,7 +264,9 @@ func TestHazard32_NoDataRaces(t *testing.T) {
 			return n
 		})
 		s.OnEvent("/", "all", func(socketio.Conn) {
-			s.BroadcastToNamespace("/", "news", map[string]any{"a": []int{1, 2, 3}})
+			news := map[string]any{"a": []int{1, 2, 3}}
+			s.BroadcastToNamespace("/", "news", news)
+			news["a"] = "changed"
 		})
 		s.OnDisconnect("/", func(c socketio.Conn, _ string) {
 			if n := c.Context().(int); n != 11 {
@@ -277,8 +279,14 @@ func TestHazard32_NoDataRaces(t *testing.T) {
 	for i := range clients {
 		c, must := s.dial(t, bob(t, transports[i%len(transports)]))
 		group.Go(func() {
-			for range 10 {
-				must.Call("/", "count")
+			id, err := c.EmitAck("/", "count")
+			early.Done()
+			must.OK(err)
+			must.Ack("/", id)
+			for i := range 10 {
+				if i > 0 {
+					must.Call("/", "count")
+				}
 				must.Emit("/", "all")
 				must.Event("/", "news")
 			}
