@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
 
 const (
-	clientFile  = "socket.io.slim.js"
-	tokenLife   = 15 * time.Minute
+	loginLife   = 12 * time.Hour // how long a token can be renewed before the password is asked again
 	maxTextSize = 500
 )
 
@@ -33,8 +33,15 @@ var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 // chat is the whole server: its pages, its login and its sockets.
 type chat struct {
 	http.Handler
-	sio    *socketiojwt.Server
-	secret []byte
+	sio       *socketiojwt.Server
+	secret    []byte
+	tokenLife time.Duration
+}
+
+// claims are what a token says: who, until when, and since when.
+type claims struct {
+	jwt.RegisteredClaims
+	LoggedInAt *jwt.NumericDate `json:"auth_time"` // OpenID Connect's name for it
 }
 
 type message struct {
@@ -42,18 +49,20 @@ type message struct {
 	Text string `json:"text"`
 }
 
-func newChat(secret []byte, clientDir string) (*chat, error) {
+func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, error) {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
 		Secret:        socketiojwt.StaticSecret(secret),
 		Handshake:     true,
 		ParserOptions: []jwt.ParserOption{jwt.WithExpirationRequired()},
+		NewClaims:     func() jwt.Claims { return &claims{} },
+		ExpiryWarning: time.Minute, // the page renews its token then
 	})
 	if err != nil {
 		return nil, err
 	}
 
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
-	c := &chat{sio: sio, secret: secret}
+	c := &chat{sio: sio, secret: secret, tokenLife: tokenLife}
 
 	sio.OnConnect("/", func(s socketio.Conn) error {
 		session, _ := auth.Session(s)
@@ -76,16 +85,18 @@ func newChat(secret []byte, clientDir string) (*chat, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("GET /"+clientFile, func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(clientDir, clientFile))
+	mux.HandleFunc("GET /"+serve.ClientFile, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join(clientDir, serve.ClientFile))
 	})
 	mux.HandleFunc("POST /login", c.login)
+	mux.Handle("POST /refresh", auth.Middleware(http.HandlerFunc(c.refresh)))
 	mux.Handle("/socket.io/", sio)
-	c.Handler = secureHeaders(mux)
+	c.Handler = serve.SecureHeaders(mux)
 	return c, nil
 }
 
-// login answers {"user", "password"} with {"token"}.
+// login answers {"user", "password"} with {"token", "expiresIn"}, in
+// seconds.
 func (c *chat) login(w http.ResponseWriter, r *http.Request) {
 	// A form on another site cannot send this type without being asked first.
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
@@ -101,12 +112,30 @@ func (c *chat) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "wrong user or password", http.StatusUnauthorized)
 		return
 	}
+	c.sendToken(w, form.User, time.Now())
+}
 
+// refresh answers a good token in the Authorization header with a newer one.
+// Who steals a token could do the same, so this ends some time after the login.
+func (c *chat) refresh(w http.ResponseWriter, r *http.Request) {
+	session, _ := socketiojwt.SessionFromContext(r.Context())
+	old, _ := session.Claims().(*claims)
+	if old == nil || old.LoggedInAt == nil || time.Since(old.LoggedInAt.Time) > loginLife {
+		http.Error(w, "log in again", http.StatusUnauthorized)
+		return
+	}
+	c.sendToken(w, session.Subject(), old.LoggedInAt.Time)
+}
+
+func (c *chat) sendToken(w http.ResponseWriter, user string, loggedInAt time.Time) {
 	now := time.Now()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Subject:   form.User,
-		IssuedAt:  jwt.NewNumericDate(now),
-		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		jwt.RegisteredClaims{
+			Subject:   user,
+			IssuedAt:  jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(now.Add(c.tokenLife)),
+		},
+		jwt.NewNumericDate(loggedInAt),
 	}).SignedString(c.secret)
 	if err != nil {
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
@@ -114,7 +143,7 @@ func (c *chat) login(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(map[string]string{"token": token})
+	json.NewEncoder(w).Encode(map[string]any{"token": token, "expiresIn": c.tokenLife.Seconds()})
 }
 
 // passwordIsRight takes the same time for a wrong password and for a user who
@@ -124,17 +153,4 @@ func passwordIsRight(user, password string) bool {
 	a, b := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(want))
 	same := subtle.ConstantTimeCompare(a[:], b[:]) == 1
 	return same && known
-}
-
-// secureHeaders lets the page load its own files and talk to its own server,
-// and nothing else.
-func secureHeaders(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
-			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		next.ServeHTTP(w, r)
-	})
 }

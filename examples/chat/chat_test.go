@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,18 +12,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 )
 
 var testSecret = []byte("a secret of 32 bytes for the test")
 
+const testLife = 10 * time.Minute
+
 func testServer(t *testing.T) *httptest.Server {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, clientFile), []byte("// the client"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, serve.ClientFile), []byte("// the client"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := newChat(testSecret, dir)
+	c, err := newChat(testSecret, testLife, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,12 +81,68 @@ func TestLogin(t *testing.T) {
 
 func checkToken(t *testing.T, raw string) {
 	t.Helper()
-	var claims jwt.RegisteredClaims
-	if _, err := jwt.ParseWithClaims(raw, &claims, func(*jwt.Token) (any, error) { return testSecret, nil }); err != nil {
+	claims := parse(t, raw)
+	if left := time.Until(claims.ExpiresAt.Time); left > testLife || left < testLife-time.Minute {
+		t.Errorf("the token expires in %v, want %v", left, testLife)
+	}
+}
+
+func parse(t *testing.T, raw string) claims {
+	t.Helper()
+	var c claims
+	if _, err := jwt.ParseWithClaims(raw, &c, func(*jwt.Token) (any, error) { return testSecret, nil }); err != nil {
 		t.Fatal(err)
 	}
-	if left := time.Until(claims.ExpiresAt.Time); left > tokenLife || left < tokenLife-time.Minute {
-		t.Errorf("the token expires in %v, want %v", left, tokenLife)
+	return c
+}
+
+func TestRefresh(t *testing.T) {
+	server := testServer(t)
+	in := func(d time.Duration) *jwt.NumericDate { return jwt.NewNumericDate(time.Now().Add(d)) }
+	for _, test := range []struct {
+		name              string
+		expires, loggedIn *jwt.NumericDate
+		key               []byte
+		status            int
+	}{
+		{"good", in(time.Minute), in(-time.Hour), testSecret, 200},
+		{"expired", in(-time.Minute), in(-time.Hour), testSecret, 401},
+		{"forged", in(time.Minute), in(-time.Hour), []byte("another secret of 32 bytes or so"), 401},
+		{"login too long ago", in(time.Minute), in(-loginLife - time.Minute), testSecret, 401},
+		{"no login", in(time.Minute), nil, testSecret, 401},
+		{"no expiry", nil, in(0), testSecret, 401},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			old, err := jwt.NewWithClaims(jwt.SigningMethodHS256,
+				claims{jwt.RegisteredClaims{Subject: "red", ExpiresAt: test.expires}, test.loggedIn}).SignedString(test.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.NewRequest(http.MethodPost, server.URL+"/refresh", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+old)
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if response.StatusCode != test.status {
+				t.Fatalf("status %d, want %d", response.StatusCode, test.status)
+			}
+			if test.status != 200 {
+				return
+			}
+			var answer struct{ Token string }
+			if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+				t.Fatal(err)
+			}
+			checkToken(t, answer.Token)
+			if c := parse(t, answer.Token); c.Subject != "red" || !c.LoggedInAt.Equal(test.loggedIn.Time) {
+				t.Errorf("subject %q, logged in at %v; want red, %v", c.Subject, c.LoggedInAt, test.loggedIn)
+			}
+		})
 	}
 }
 
@@ -121,22 +181,5 @@ func TestPageKeepsItsPolicy(t *testing.T) {
 	}
 	if _, script := get("/chat.js"); strings.Contains(script, "innerHTML") {
 		t.Error("chat.js writes HTML")
-	}
-}
-
-func TestClientDir(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := clientDir(dir); err == nil || !strings.Contains(err.Error(), "make demo") {
-		t.Errorf("a folder without the client: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, clientFile), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := clientDir(dir); err != nil || got != dir {
-		t.Errorf("got %q, %v", got, err)
-	}
-	t.Chdir(filepath.Dir(dir))
-	if _, err := clientDir(""); err == nil {
-		t.Error("found a client where none is")
 	}
 }

@@ -1,5 +1,6 @@
 // Command chat is a small chat in the browser. Who logs in gets a token for
-// 15 minutes; only who has one can connect. Start it with `make demo`.
+// 15 minutes; only who has one can connect, and the page renews it in time.
+// Start it with `make demo`; `make demo TOKEN_LIFE=20s` shows it within a minute.
 package main
 
 import (
@@ -7,8 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"os"
-	"path/filepath"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 )
@@ -16,16 +16,20 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
 	client := flag.String("client", "", "folder of the browser's socket.io.js (default: where npm ci puts it in examples/chat)")
+	tokenLife := flag.Duration("token-life", 15*time.Minute, "how long a token is good")
 	flag.Parse()
+	if *tokenLife < time.Second {
+		log.Fatal("-token-life: tokens count in seconds")
+	}
 
-	dir, err := clientDir(*client)
+	dir, err := serve.ClientDir(*client)
 	if err != nil {
 		log.Fatal(err)
 	}
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails; a restart makes every token worthless
 
-	chat, err := newChat(secret, dir)
+	chat, err := newChat(secret, *tokenLife, dir)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -34,21 +38,4 @@ func main() {
 	if err := serve.Run(*addr, chat, chat.sio); err != nil {
 		log.Fatal(err)
 	}
-}
-
-// clientDir finds the folder with the browser's socket.io client.
-func clientDir(dir string) (string, error) {
-	const dist = "node_modules/socket.io-client/dist"
-	candidates := []string{dir}
-	if dir == "" {
-		// Started in examples/chat, in examples, or in the root of the repository.
-		candidates = []string{dist, "chat/" + dist, "examples/chat/" + dist}
-	}
-	for _, candidate := range candidates {
-		path := filepath.FromSlash(candidate)
-		if info, err := os.Stat(filepath.Join(path, clientFile)); err == nil && info.Mode().IsRegular() {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("no %s in %q: run `make demo`, or `npm ci` in examples/chat", clientFile, candidates)
 }

@@ -10,40 +10,83 @@ element('login').addEventListener('submit', async event => {
   event.preventDefault();
   element('problem').textContent = '';
   try {
-    const response = await fetch('login', {
-      method: 'POST',
+    connect(await post('login', {
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ user: element('user').value, password: element('password').value })
-    });
-    if (!response.ok) throw new Error((await response.text()).trim());
-    connect((await response.json()).token);
+    }));
   } catch (error) {
     element('problem').textContent = error.message;
   }
 });
 
-function connect(token) {
+async function post(path, request) {
+  const response = await fetch(path, { method: 'POST', ...request });
+  if (!response.ok) throw new Error((await response.text()).trim());
+  return response.json();
+}
+
+// In a header the token gets into no log of URLs. A browser can set one for polling
+// only, but that is how connections start, and the upgrade to WebSocket keeps the session.
+const openSocket = extraHeaders => io({ forceNew: true, transportOptions: { polling: { extraHeaders } } });
+const bearer = token => 'Bearer ' + token;
+
+function connect(login) {
   leave('Connecting');
-  socket = io({ query: { token }, forceNew: true });
-  socket.on('welcome', user => {
-    element('status').textContent = 'Connected as ' + user;
+  const headers = {};
+  const use = ({ token, expiresIn }) => {
+    headers.Authorization = bearer(token); // of this connection, or of the next
+    element('until').textContent = new Date(Date.now() + 1000 * expiresIn).toLocaleTimeString();
+  };
+  use(login);
+  const mine = openSocket(headers);
+  socket = mine;
+
+  mine.on('welcome', user => {
+    showStatus('Connected as ' + user);
     show('room');
+    element('password').value = '';
     element('text').focus();
   });
-  socket.on('chat', ({ from, text }) => addMessage(from, text));
-  // The server refused the token: it is wrong, or its 15 minutes are over.
-  socket.on('error', refusal => leave('Refused: ' + (refusal.message || refusal)));
-  socket.on('disconnect', reason => {
-    element('status').textContent = 'Disconnected: ' + reason;
+  mine.on('chat', ({ from, text }) => addMessage(from, text));
+
+  mine.on('token_expiring', async () => {
+    if (!element('renew').checked) return;
+    try {
+      const fresh = await post('refresh', { headers });
+      if (socket !== mine) return; // logged out meanwhile
+      use(fresh);
+      mine.emit('authenticate', { token: fresh.token });
+    } catch {
+      showStatus('Your token cannot be renewed');
+    }
+  });
+
+  let refusal = {};
+  mine.on('error', reason => { refusal = reason; });
+  mine.on('unauthorized', ({ data }) => { refusal = data; });
+  mine.on('connect_error', () => showStatus('The server does not answer, trying again'));
+  mine.on('disconnect', reason => {
+    if (reason !== 'io server disconnect') {
+      showStatus('Connection lost, trying again'); // with the same token
+    } else if (refusal.message === 'jwt expired') {
+      leave('Not connected', 'Your login has expired. Log in again.');
+    } else {
+      leave('Not connected', 'Refused: ' + refusal.message);
+    }
   });
 }
 
-function leave(status) {
+function leave(text, problem = '') {
   if (socket) socket.removeAllListeners().close();
   socket = undefined;
   element('messages').replaceChildren();
-  element('status').textContent = status;
+  element('problem').textContent = problem;
+  showStatus(text);
   show('login');
+}
+
+function showStatus(text) {
+  element('status').textContent = text;
 }
 
 function show(part) {
@@ -71,7 +114,7 @@ element('talk').addEventListener('submit', event => {
 element('logout').addEventListener('click', () => leave('Not connected'));
 
 element('refuse').addEventListener('click', () => {
-  const refused = io({ query: { token: FORGED }, forceNew: true });
+  const refused = openSocket({ Authorization: bearer(FORGED) });
   const tell = text => {
     element('reason').textContent = text;
     element('refused').hidden = false;
