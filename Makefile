@@ -1,19 +1,21 @@
-# Needs Go, Node with npm, and a C compiler (for the race detector).
+# Needs Go, Node with npm, a C compiler (for the race detector), and Chromium (for
+# the browser tests; CHROMIUM=path where it is not /usr/bin/chromium).
 
-PORT     ?= 8080
-FUZZTIME ?= 1m
-SOAKTIME ?= 3m
+PORT       ?= 8080
+TOKEN_LIFE ?= 15m
+FUZZTIME   ?= 1m
+SOAKTIME   ?= 3m
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
-JS_FILES    = $(wildcard e2e/*.mjs examples/chat/static/*.js)
+JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js)
 
 .PHONY: help demo test test-go test-compat test-examples test-e2e lint bench fuzz soak
 
 help:
-	@echo 'make demo    start the chat example; PORT=8081 chooses the port'
-	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients'
+	@echo 'make demo    start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
+	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients, a browser'
 	@echo 'make lint    gofmt, go vet, staticcheck'
 	@echo 'make bench   run the Go benchmarks'
 	@echo 'make fuzz    run each fuzz target for FUZZTIME (1m)'
@@ -21,7 +23,7 @@ help:
 
 demo: examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/chat ./chat
-	@exec bin/chat -addr 127.0.0.1:$(PORT) -client examples/chat/node_modules/socket.io-client/dist
+	@exec bin/chat -addr 127.0.0.1:$(PORT) -token-life $(TOKEN_LIFE) -client examples/chat/node_modules/socket.io-client/dist
 
 %/node_modules/.package-lock.json: %/package.json %/package-lock.json
 	@cd $* && $(NPM_CI)

@@ -1,12 +1,17 @@
 // How a session ends, and how a client keeps it or comes back: expiry, refresh, revocation, logout.
 import { test, describe } from 'node:test';
 import assert from 'node:assert/strict';
-import { ago, aMoment, connect, eventually, matrix, sign, unauthorized, withServer, Witness } from './helper.mjs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ago, aMoment, connect, eventually, here, matrix, sign, unauthorized, within, withServer, Witness } from './helper.mjs';
 
 const limit = { timeout: 60_000 };
 const red = { namespace: '/', subject: 'red' };
 const expired = unauthorized('invalid_token', 'jwt expired');
 const revoked = unauthorized('invalid_token', 'jwt revoked');
+
+// The README's connect(), given a client's io().
+const readme = new Function('io', readFileSync(join(here, '../examples/client/static/connect.js'), 'utf8') + 'return connect;');
 
 // A token whose exp is that many seconds away. exp counts in whole seconds, so it is up to one more.
 const shortLived = (seconds, claims) => sign({ exp: ago(-seconds - 1), ...claims });
@@ -20,6 +25,15 @@ for (const variant of matrix) {
       await client.until('welcome');
       if (variant.kind === 'upgrade') await client.upgraded();
       return client;
+    };
+    // The client of the README, which gets one of the tokens each time it asks for one.
+    const stay = (server, tokens, out = () => {}) => {
+      const freshToken = async () => {
+        if (tokens.length === 0) throw new Error('log in');
+        return tokens.shift();
+      };
+      const io = (url, options) => readme(variant.io)(url, { handshake, freshToken, out, ...options });
+      return connect({ ...variant, io }, server.url);
     };
     // What a client has seen that got in, and was then told why it has to go.
     const whole = why => [['connect'], ...(handshake ? [] : [['authenticated']]), ['welcome', red], ['unauthorized', why], ['disconnect', 'io server disconnect']];
@@ -74,29 +88,38 @@ for (const variant of matrix) {
 
       test('a client comes back with a fresh token', limit, () =>
         serve({}, async server => {
-          const tokens = [sign({ exp: ago(10) }), shortLived(1), sign()];
-          const freshToken = async () => tokens.shift();
-          let token = await freshToken();
-          const client = connect(variant, server.url, handshake ? { query: { token } } : {});
-          const { socket } = client;
-          // From here on it is what the README shows.
-          if (!handshake) socket.on('connect', () => socket.emit('authenticate', { token }));
-          let refusal;
-          socket.on('error', reason => { refusal = reason; });
-          socket.on('unauthorized', ({ data }) => { refusal = data; });
-          socket.on('disconnect', async () => {
-            const { message } = refusal || {};
-            refusal = undefined;
-            if (message !== 'jwt expired') return;
-            token = await freshToken();
-            if (handshake) socket.io.opts.query = { token };
-            socket.open();
-          });
-
+          const tokens = [sign({ exp: ago(10) }), shortLived(2), sign()];
+          const client = stay(server, tokens);
           await client.until('welcome', 2);
           assert.deepEqual(await client.ask('whoami'), red);
           assert.deepEqual(client.all('disconnect'), [['io server disconnect'], ['io server disconnect']]);
         }));
+
+      test('a client that comes back is warned, and stays', limit, () =>
+        serve({ expiryWarning: 1000 }, async server => {
+          const tokens = [sign({ exp: ago(10) }), shortLived(2), sign()];
+          const client = stay(server, tokens);
+          await client.until('authenticated', handshake ? 1 : 2);
+          await new Promise(resolve => setTimeout(resolve, 1500));
+          assert.deepEqual(await client.ask('whoami'), red);
+          assert.deepEqual(client.all('disconnect'), [['io server disconnect']]);
+        }));
+
+      for (const [name, tokens, reason] of [
+        ['gets no token any more', () => [sign({ exp: ago(10) })], 'log in'],
+        ['gets expired tokens only', () => [sign({ exp: ago(10) }), sign({ exp: ago(10) }), sign()], 'jwt expired'],
+        ['gets a forged token', () => [sign({}, { key: 'another secret, also of 32 bytes' }), sign()], 'invalid signature']
+      ]) {
+        test(`a client that ${name} is out`, limit, () =>
+          serve({}, async server => {
+            let client;
+            const { message } = await within('end', out => { client = stay(server, tokens(), out); });
+            assert.equal(message, reason);
+            await aMoment();
+            assert.equal(client.socket.connected, false);
+            assert.deepEqual(client.all('welcome'), []);
+          }));
+      }
 
       test('a revoked token ends its sessions, and is refused from then on', limit, () =>
         serve({ revocations: true }, async server => {

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The browser's test runs what is here, so what the README shows is what works.
+func TestReadmeShowsThisCode(t *testing.T) {
+	read := func(path string) string {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	readme := read("../../README.md")
+	sign := regexp.MustCompile(`(?ms)^func sign\(.*?^}\n`).FindString(read("main.go"))
+	for name, code := range map[string]string{"connect.js": read("static/connect.js"), "sign": sign} {
+		if code == "" || !strings.Contains(readme, code) {
+			t.Errorf("the README does not have %s as it is here:\n%s", name, code)
+		}
+	}
+}
