@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,10 @@ import (
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
+	"github.com/googollee/go-socket.io/engineio/transport"
+	"github.com/googollee/go-socket.io/engineio/transport/polling"
+	"github.com/googollee/go-socket.io/engineio/transport/websocket"
 	"github.com/googollee/go-socket.io/parser"
 )
 
@@ -29,8 +34,9 @@ import (
 type config struct {
 	Auth   []authConfig
 	Public []string
-	Hooks  bool // no Protect, but the hooks of the first Authorizer on the root
-	Gate   bool // with Hooks: its Handler in front
+	Pages  []string // other origins that CheckOrigin lets in, "*" for any; default: CheckOrigin is nil
+	Hooks  bool     // no Protect, but the hooks of the first Authorizer on the root
+	Gate   bool     // with Hooks: its Handler in front
 }
 
 // authConfig has the fields of socketiojwt.Options, durations in milliseconds.
@@ -72,6 +78,8 @@ type authConfig struct {
 type stats struct {
 	Requests      int      `json:"requests"`   // all to /socket.io/
 	Handshakes    int      `json:"handshakes"` // those without a sid
+	Preflights    int      `json:"preflights"` // those with the method OPTIONS
+	Cookies       int      `json:"cookies"`    // those with a cookie
 	Sockets       int      `json:"sockets"`    // engine sessions now
 	Lookups       int      `json:"lookups"`
 	Connected     []string `json:"connected"`    // namespaces whose OnConnect ran
@@ -118,7 +126,7 @@ func run(c config) error {
 		stats:       stats{Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{}},
 		revocations: socketiojwt.NewMemoryRevocations(),
 	}
-	server := socketio.NewServer(socketiojwt.Harden(nil))
+	server := socketio.NewServer(socketiojwt.Harden(engineOptions(c.Pages)))
 	sio, entry, err := s.wire(c, server)
 	if err != nil {
 		return err
@@ -131,6 +139,12 @@ func run(c config) error {
 			st.Requests++
 			if r.URL.Query().Get("sid") == "" {
 				st.Handshakes++
+			}
+			if r.Method == http.MethodOptions {
+				st.Preflights++
+			}
+			if r.Header.Get("Cookie") != "" {
+				st.Cookies++
 			}
 		})
 		entry.ServeHTTP(w, r)
@@ -191,6 +205,21 @@ func run(c config) error {
 		err = sio.Close()
 	}
 	return errors.Join(err, web.Close())
+}
+
+// engineOptions lets pages of these origins in, and those of the own host.
+func engineOptions(pages []string) *engineio.Options {
+	if len(pages) == 0 {
+		return nil
+	}
+	check := func(r *http.Request) bool {
+		origin := r.Header.Get("Origin")
+		return slices.Contains(pages, "*") || slices.Contains(pages, origin) || origin == "http://"+r.Host
+	}
+	return &engineio.Options{Transports: []transport.Transport{
+		&polling.Transport{CheckOrigin: check},
+		&websocket.Transport{CheckOrigin: check},
+	}}
 }
 
 // socketServer is what *socketio.Server and *socketiojwt.Server have in common.

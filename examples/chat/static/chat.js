@@ -99,7 +99,7 @@ function addMessage(from, text) {
   who.textContent = from;
   const line = document.createElement('li');
   line.className = 'from-' + from;
-  line.append(who, text);
+  line.append(who, ' ', text);
   element('messages').append(line);
   line.scrollIntoView({ block: 'nearest' });
 }

@@ -1,0 +1,349 @@
+// The pages in examples/, and pages of other origins, in headless Chromium.
+// SCREENSHOTS=folder keeps pictures of what they look like.
+import { after, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { eventually, here, refusal, sign, startProgram, unauthorized, withServer } from './helper.mjs';
+
+const limit = { timeout: 60_000 };
+const clientDir = join(here, 'node_modules/socket.io-client/dist');
+
+// The browser -----------------------------------------------------------------
+
+let browser;
+
+function launch() {
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
+  if (!existsSync(executablePath)) {
+    throw new Error(`no browser at ${executablePath}: install it (Debian: apt-get install chromium), ` +
+      'or set CHROMIUM to where Chromium or Chrome is');
+  }
+  // Playwright makes a new profile for each launch. The pages are our own, so root needs no sandbox.
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync']
+  });
+}
+
+after(async () => (await browser)?.close());
+
+// Runs a body with a page that has cookies of its own, and insists that nothing
+// went wrong in its scripts and nothing was against its policy.
+async function withPage(body, options) {
+  const context = await (await (browser ??= launch())).newContext({ colorScheme: 'light', reducedMotion: 'reduce', ...options });
+  context.setDefaultTimeout(15_000);
+  const wrong = [];
+  try {
+    const page = await context.newPage();
+    page.on('pageerror', error => wrong.push(error.stack));
+    page.on('console', message => {
+      if (/Content.Security.Policy/i.test(message.text())) wrong.push(message.text());
+    });
+    await body(page);
+    assert.deepEqual(wrong, []);
+  } finally {
+    await context.close();
+  }
+}
+
+const sees = (page, selector, text) => page.locator(selector).filter({ hasText: text, visible: true }).first().waitFor();
+
+async function picture(page, name) {
+  const folder = process.env.SCREENSHOTS;
+  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+async function withProgram(name, args, body) {
+  const server = await startProgram('../examples', name, ['-addr', '127.0.0.1:0', '-client', clientDir, ...args]);
+  try {
+    await body(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+// The chat ----------------------------------------------------------------------
+
+async function logIn(page, server, user, password = `${user}-demo`) {
+  if (!page.url().startsWith(server.url)) await page.goto(server.url);
+  await page.fill('#user', user);
+  await page.fill('#password', password);
+  await page.click('#login button');
+}
+
+async function say(page, text) {
+  await page.fill('#text', text);
+  await page.click('#talk button');
+}
+
+const phone = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true };
+
+describe('the chat', { concurrency: 2 }, () => {
+  test('two pages chat, with a token in a header that is not in any URL', limit, () =>
+    withProgram('chat', [], server => withPage(red => withPage(async blue => {
+      const urls = [];
+      const headers = [];
+      red.on('request', request => {
+        urls.push(request.url());
+        if (request.url().includes('/socket.io/')) headers.push(request.headers().authorization);
+      });
+      red.on('websocket', socket => urls.push(socket.url()));
+
+      await red.goto(server.url);
+      await picture(red, 'chat-login');
+      await blue.goto(server.url);
+      await picture(blue, 'chat-login-phone');
+      await logIn(red, server, 'red');
+      await logIn(blue, server, 'blue');
+      await sees(red, '#status', 'Connected as red');
+      await sees(blue, '#status', 'Connected as blue');
+      // The header came with polling only.
+      await red.waitForFunction('socket.io.engine.transport.name === "websocket"');
+
+      await say(red, 'Hello blue, <b>not bold</b>');
+      await sees(blue, '#messages li', 'red Hello blue, <b>not bold</b>');
+      await say(blue, 'Grüße, red 👋');
+      await sees(red, '#messages li', 'blue Grüße, red 👋');
+      assert.equal(await red.locator('#messages li').count(), 2);
+      await picture(red, 'chat-chatting');
+      await picture(blue, 'chat-chatting-phone');
+
+      assert.match(headers[0], /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
+      const token = headers[0].split(' ')[1];
+      assert.deepEqual(urls.filter(url => url.includes(token) || url.includes('token=')), []);
+      assert.equal(urls.filter(url => url.startsWith('ws:')).length, 1);
+
+      await red.click('#logout');
+      await sees(red, '#status', 'Not connected');
+      assert.equal(await red.locator('#messages li').count(), 0);
+      await server.stop();
+      await sees(blue, '#status', 'Connection lost, trying again');
+    }, phone))));
+
+  test('a wrong password, and a forged token', limit, () =>
+    withProgram('chat', [], server => withPage(async page => {
+      await logIn(page, server, 'red', 'blue-demo');
+      await sees(page, '#problem', 'wrong user or password');
+      await picture(page, 'chat-wrong-password');
+      assert.equal(await page.inputValue('#user'), 'red');
+
+      await page.click('#refuse');
+      await page.waitForSelector('#refused:not([hidden])');
+      assert.deepEqual(JSON.parse(await page.textContent('#reason')), refusal('invalid_token', 'invalid signature'));
+      await picture(page, 'chat-refused');
+
+      await logIn(page, server, 'red');
+      await sees(page, '#status', 'Connected as red');
+    }, phone)));
+
+  test('the page renews its token and stays', limit, () =>
+    withProgram('chat', ['-token-life', '4s'], server => withPage(async page => {
+      const refreshed = Array.from({ length: 3 }, () => undefined);
+      let sockets = 0;
+      page.on('websocket', () => { sockets++; });
+      await logIn(page, server, 'red');
+      await sees(page, '#status', 'Connected as red');
+      const start = Date.now();
+      for (const i of refreshed.keys()) {
+        refreshed[i] = await page.waitForResponse(`${server.url}/refresh`);
+        assert.equal(refreshed[i].status(), 200);
+      }
+      assert.ok(Date.now() - start > 4000, 'the first token is still good');
+      await say(page, 'still here');
+      await sees(page, '#messages li', 'red still here');
+      await sees(page, '#status', 'Connected as red');
+      assert.equal(sockets, 1, 'it was gone and came back');
+    })));
+
+  test('the token expires, and the page asks for the password again', limit, () =>
+    withProgram('chat', ['-token-life', '3s'], server => withPage(async page => {
+      await logIn(page, server, 'red');
+      await sees(page, '#status', 'Connected as red');
+      await page.uncheck('#renew');
+      await sees(page, '#problem', 'Your login has expired. Log in again.');
+      await picture(page, 'chat-expired');
+      assert.equal(await page.inputValue('#user'), 'red');
+      assert.equal(await page.inputValue('#password'), '');
+      await page.fill('#password', 'red-demo');
+      await page.click('#login button');
+      await sees(page, '#status', 'Connected as red');
+      await say(page, 'back again');
+      await sees(page, '#messages li', 'red back again');
+    })));
+
+  test('a page that was away for longer than its token lives', limit, () =>
+    withProgram('chat', ['-token-life', '2s'], server => withPage(async page => {
+      await logIn(page, server, 'red');
+      await sees(page, '#status', 'Connected as red');
+      await page.uncheck('#renew');
+      await page.route('**/socket.io/**', route => route.abort());
+      await page.evaluate('socket.io.engine.close()');
+      await sees(page, '#status', 'Connection lost, trying again');
+      await new Promise(resolve => setTimeout(resolve, 2000));
+      await page.unroute('**/socket.io/**');
+      await sees(page, '#problem', 'Your login has expired. Log in again.'); // said by the handshake
+    })));
+});
+
+// The client of the README --------------------------------------------------------
+
+describe('examples/client', { concurrency: 2 }, () => {
+  for (const mode of ['handshake', 'roundtrip']) {
+    const handshake = mode === 'handshake';
+    const entered = handshake ? ['connect', 'welcomea visitor'] : ['connect', 'authenticated', 'welcomea visitor'];
+
+    test(mode, limit, () =>
+      withProgram('client', ['-token-life', '4s'], server => withPage(async page => {
+        await page.goto(server.url);
+        const panel = page.locator(`#${mode}`);
+        const log = () => panel.locator('.log li').evaluateAll(lines =>
+          lines.map(line => line.lastChild.previousSibling.textContent + line.lastChild.textContent));
+        const connect = kind => panel.locator('.kind').selectOption(kind).then(() => panel.locator('.connect').click());
+        let read = 0;
+        // Waits for the next lines of the log. expiresIn depends on when exactly the token was signed.
+        const logs = async expected => {
+          const want = expected.flat();
+          await eventually(async () => {
+            const lines = (await log()).slice(read, read + want.length).map(line => line.replace(/("expiresIn":)\d/, '$1n'));
+            assert.deepEqual(lines, want);
+          });
+          read += want.length;
+        };
+        const said = e => 'unauthorized' + JSON.stringify(e);
+        const expired = said(unauthorized('invalid_token', 'jwt expired'));
+        const out = 'disconnectio server disconnect';
+        const warned = 'token_expiring{"expiresIn":n}';
+        const refusedWith = message => handshake
+          ? 'error' + JSON.stringify(refusal('invalid_token', message))
+          : said(unauthorized('invalid_token', message));
+
+        // In, warned, and still in with a newer token.
+        await connect('good');
+        await logs(['new tokengood', entered, warned, 'new tokengood', 'authenticated']);
+        await panel.locator('.whoami').click();
+        await logs(['you area visitor']);
+        // Warned, but there is no newer token: it expires, and the client comes back with another.
+        await panel.locator('.kind').selectOption('none');
+        await logs([warned, 'new tokenlog in first\n', expired, out, 'new tokengood', entered]);
+        await panel.locator('.disconnect').click();
+        await logs(['disconnectio client disconnect']);
+        // Expired from the start: it comes back with a good one.
+        await connect('expired');
+        await logs(['new tokenexpired', handshake ? [] : 'connect', refusedWith('jwt expired'), out, 'new tokengood', entered]);
+        await picture(page, `client-${mode}`);
+        await panel.locator('.disconnect').click();
+        await logs(['disconnectio client disconnect']);
+        // Refused for good.
+        await connect('forged');
+        await logs(['new tokenforged', handshake ? [] : 'connect', refusedWith('invalid signature'), 'outinvalid signature', out]);
+        await connect('none');
+        await logs(['new tokenlog in first\n', 'outno token']);
+        await picture(page, `client-${mode}-out`);
+      }, handshake ? {} : phone)));
+  }
+});
+
+// Pages of other origins -------------------------------------------------------------
+
+// Runs a body with the origin of somebody else's pages. Another port is another origin,
+// but for cookies it is the same site: SameSite=Strict does not hold them back.
+async function withOrigin(body) {
+  const server = createServer((_, response) => response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>A page</title>'));
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+  try {
+    await body(`http://127.0.0.1:${server.address().port}`);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+// Connects from the page, and returns how it ended: with the event `welcome`, `error`,
+// `unauthorized` or `connect_error`, and on which transport.
+async function connectFrom(page, url, options = {}) {
+  if (await page.evaluate('typeof io') === 'undefined') await page.addScriptTag({ path: join(clientDir, 'socket.io.js') });
+  return page.evaluate(([url, { authenticate, ...options }]) => new Promise(resolve => {
+    const socket = io(url, { forceNew: true, reconnection: false, ...options });
+    const end = event => detail => {
+      resolve({ event, detail: event === 'connect_error' ? undefined : detail });
+      socket.close();
+    };
+    for (const event of ['error', 'unauthorized', 'connect_error', 'disconnect']) socket.on(event, end(event));
+    if (authenticate) socket.on('connect', () => socket.emit('authenticate', authenticate));
+    socket.on('welcome', () => {
+      const { engine } = socket.io;
+      const ask = () => socket.emit('whoami', who => end('welcome')({ ...who, transport: engine.transport.name }));
+      const upgrades = engine.transport.name === 'polling' && (options.transports || ['websocket']).includes('websocket');
+      if (upgrades) engine.once('upgrade', ask);
+      else ask();
+    });
+  }), [url, options]);
+}
+
+const inAs = (subject, transport) => ({ event: 'welcome', detail: { namespace: '/', subject, transport } });
+const notAtAll = { event: 'connect_error', detail: undefined };
+
+test('a page of another origin with a token in a header', limit, () =>
+  withOrigin(friend => withOrigin(stranger => withServer({ handshake: true, headerRequired: true }, server => withPage(async page => {
+    const withToken = token => ({ transportOptions: { polling: { extraHeaders: { Authorization: `Bearer ${token}` } } } });
+    await page.goto(friend);
+    assert.deepEqual(await connectFrom(page, server.url, withToken(sign())), inAs('red', 'websocket'));
+    assert.ok((await server.stats()).preflights > 0, 'the browser did not ask first');
+    assert.deepEqual(await connectFrom(page, server.url, withToken('nonsense')),
+      { event: 'error', detail: refusal('invalid_token', 'jwt malformed') });
+
+    await page.goto(stranger);
+    const before = await server.stats();
+    for (const options of [withToken(sign()), { ...withToken(sign()), transports: ['websocket'] }]) {
+      assert.deepEqual(await connectFrom(page, server.url, options), notAtAll);
+    }
+    assert.deepEqual((await server.stats()).connected, before.connected);
+  }), { pages: [friend] }))));
+
+// Every way a page can connect.
+const ways = {
+  polling: { transports: ['polling'] },
+  websocket: { transports: ['websocket'] },
+  jsonp: { transports: ['polling'], forceJSONP: true }
+};
+
+for (const handshake of [true, false]) {
+  const name = handshake ? 'handshake' : 'round trip';
+  const enter = (page, server, way) => connectFrom(page, server.url, { ...ways[way], ...(handshake ? {} : { authenticate: {} }) });
+  const withCookie = (page, server) => page.context().addCookies(
+    [{ name: 'jwt', value: sign(), url: server.url, httpOnly: true, sameSite: 'Strict' }]);
+
+  test(`${name}: a cookie lets pages of the own host in, and of AllowedOrigins`, limit, () =>
+    withOrigin(friend => withServer({ handshake, cookie: 'jwt', allowedOrigins: [friend] }, server => withPage(async page => {
+      await withCookie(page, server);
+      await page.goto(`${server.url}/stats`); // any document of that origin
+      for (const way of Object.keys(ways)) {
+        assert.deepEqual(await enter(page, server, way), inAs('red', way === 'websocket' ? way : 'polling'), way);
+      }
+      await page.goto(friend);
+      for (const way of ['polling', 'websocket']) {
+        assert.deepEqual(await enter(page, server, way), inAs('red', way), `${way} from an allowed origin`);
+      }
+    }), { pages: [friend] })));
+
+  for (const [how, pages] of [['by default', []], ['where CheckOrigin lets every page connect', ['*']]]) {
+    test(`${name}: a hostile page does not get in with its visitor's cookie, ${how}`, limit, () =>
+      withOrigin(hostile => withServer({ handshake, cookie: 'jwt' }, server => withPage(async page => {
+        await withCookie(page, server);
+        await page.goto(hostile);
+        for (const way of Object.keys(ways)) {
+          const before = (await server.stats()).cookies;
+          const { event } = await enter(page, server, way);
+          assert.ok(['connect_error', 'error', 'unauthorized', 'disconnect'].includes(event), `${way}: ${event}`);
+          assert.ok((await server.stats()).cookies > before, `${way}: the browser sent no cookie, so this shows nothing`);
+        }
+        const { connected, authenticated } = await server.stats();
+        assert.deepEqual({ connected, authenticated }, { connected: [], authenticated: [] });
+      }), { pages })));
+  }
+}
