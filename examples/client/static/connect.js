@@ -1,5 +1,6 @@
 // Connects, and stays connected while freshToken() resolves to a new token.
-// out(reason) is called when it rejects, and when the server refuses the client.
+// out(reason) is called when it rejects, as it must for a user who has logged
+// out, and when the server refuses the client.
 function connect(url, { handshake, freshToken, out, ...options }) {
   const socket = io(url, { ...options, autoConnect: false });
   let token;
