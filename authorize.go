@@ -39,6 +39,9 @@ type Authorizer struct {
 	sockets    counter      // whose OnDisconnect is still to come
 	unhardened sync.Once    // warnNotHardened
 	bypassed   sync.Once    // warnBypassed
+	ungated    sync.Once    // warnNoGate
+	strangers  sync.Once    // warnUnregistered
+	versions   sync.Once    // warnVersion
 }
 
 // Request is what is known of a client, the same in both modes: how it opened its

@@ -106,13 +106,17 @@ func (c *connection) verdict() *verdict {
 type gate struct {
 	next   http.Handler
 	hub    *transport.Hub
+	auth   *Authorizer          // whose log is told of mistakes
 	guards func() []*Authorizer // of the root namespace
 }
+
+// gateKey marks the context of handshake requests that came through a gate.
+type gateKey struct{}
 
 // Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
 // Protect has it built in.
 //
-// The gate keeps away what is no Engine.IO 3 request. In handshake mode it verifies
+// The gate keeps away what is no Engine.IO 3 request (clients 3.x and 4.x are logged once). In handshake mode it verifies
 // the token before there is a connection, and answers a client it refuses itself; the
 // hook finds the result and does not verify again. Where the root namespace is public
 // (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
@@ -122,7 +126,7 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	if hub == nil {
 		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
 	}
-	return &gate{next, hub, func() []*Authorizer {
+	return &gate{next, hub, a, func() []*Authorizer {
 		if s := siteOf(hub); s != nil && s.rootIsNotOf(a) {
 			return nil
 		}
@@ -136,6 +140,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g.hub.Answer(w, r) {
+		if r.URL.Query().Get("EIO") == "4" {
+			g.auth.warnVersion(r)
+		}
 		return
 	}
 	if r.URL.Query().Get("sid") == "" {
@@ -153,6 +160,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				r = r.WithContext(context.WithValue(r.Context(), verdictKey{auth}, verdict))
 			}
 		}
+		r = r.WithContext(context.WithValue(r.Context(), gateKey{}, true))
 	}
 	g.next.ServeHTTP(w, r)
 }

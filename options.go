@@ -138,9 +138,13 @@ type Options struct {
 	// audits. Default: nil.
 	OnUnauthorized func(r *Request, err *UnauthorizedError)
 
-	// Logger gets what an operator should know and a client must not: errors and panics
-	// of callbacks, weak keys. It never gets a token, a claim or a key from this package;
-	// what is in the errors of your callbacks is up to you. Default: nil, which is silent.
+	// Logger gets at level Error panics of callbacks, and mistakes in the program; at Warn
+	// errors of callbacks, weak keys, and clients of a wrong version; at Info clients that break
+	// the protocol or the [Limits]; at Debug who was authenticated and who was refused or
+	// ended, and why. The keys are `namespace`, `remote`, `code`, `message`, `reason`, `callback`,
+	// `error` and `stack`; they and the messages stay as they are. It never gets a token, a claim
+	// or a key from this package; what is in the errors of your callbacks is up to you.
+	// Default: nil, which is silent but for mistakes in the program: slog.Default gets those.
 	Logger *slog.Logger
 }
 

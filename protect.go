@@ -70,7 +70,7 @@ func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Ser
 		}
 		s.protected = append(s.protected, name)
 	}
-	s.gate = &gate{server, hub, s.site.rootGuards}
+	s.gate = &gate{server, hub, a, s.site.rootGuards}
 	s.site.add(s)
 	hub.SetGuard(s.site.lets)
 	a.observe(hub)
@@ -162,10 +162,15 @@ func (st *site) lets(client *transport.Client, h transport.Header) bool {
 
 func (st *site) exists(name string, guard *Server) bool {
 	st.prepare()
-	if guard != nil {
-		return guard.registered()[name] != nil
+	if guard != nil && guard.registered()[name] != nil {
+		return true
 	}
-	return st.first().Server.ForEach(name, "", func(socketio.Conn) {})
+	known := st.first().Server.ForEach(name, "", func(socketio.Conn) {})
+	if known && guard != nil {
+		guard.auth.warnUnregistered(name)
+		return false
+	}
+	return known
 }
 
 // guard returns the Server that protects a namespace, by name or with all others, or nil.

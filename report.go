@@ -3,6 +3,7 @@ package socketiojwt
 import (
 	"context"
 	"log/slog"
+	"net/http"
 
 	"github.com/googollee/go-socket.io/engineio/session"
 	"github.com/googollee/go-socket.io/parser"
@@ -18,10 +19,11 @@ func (a *Authorizer) userRoom(session *Session) (room string) {
 	return room
 }
 
-// reportAuthenticated tells the user's code of an authenticated socket.
-func (a *Authorizer) reportAuthenticated(s socketio.Conn, session *Session) {
+// reportAuthenticated tells the user's code and the log of an authenticated socket.
+func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
+	a.log.Debug("socketiojwt: authenticated", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnAuthenticated != nil {
-		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(s, session) })
+		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(sock.s, session) })
 	}
 }
 
@@ -75,13 +77,35 @@ func (a *Authorizer) warnBypassed() {
 	})
 }
 
-// alarm logs a mistake in the program that makes it useless, even without a Logger.
-func (a *Authorizer) alarm(message string) {
+// warnNoGate says once that Protect's gate is not in front.
+func (a *Authorizer) warnNoGate() {
+	a.ungated.Do(func() {
+		a.alarm("socketiojwt: clients connect without passing the gate, because the server itself is served; serve the result of Protect")
+	})
+}
+
+// warnUnregistered says once why nobody can join a namespace.
+func (a *Authorizer) warnUnregistered(namespace string) {
+	a.strangers.Do(func() {
+		a.alarm("socketiojwt: clients cannot join a protected namespace, because it was registered on the server itself; register its handlers through the result of Protect", "namespace", namespace)
+	})
+}
+
+// warnVersion says once why clients of a newer version cannot connect.
+func (a *Authorizer) warnVersion(r *http.Request) {
+	a.versions.Do(func() {
+		a.log.Warn("socketiojwt: a socket.io-client 3.x or 4.x (EIO=4) was refused; go-socket.io speaks EIO=3, use socket.io-client 2.x", "remote", r.RemoteAddr)
+	})
+}
+
+// alarm logs a mistake in the program that makes it useless or less safe, even without a
+// Logger.
+func (a *Authorizer) alarm(message string, attrs ...any) {
 	log := a.opts.Logger
 	if log == nil {
 		log = slog.Default()
 	}
-	log.Error(message)
+	log.Error(message, attrs...)
 }
 
 // refuseForeign turns away a client that came over go-socket.io's own transports, as well

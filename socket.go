@@ -48,6 +48,9 @@ func (sock *socket) decide(connected <-chan struct{}, query string) {
 		return
 	}
 	auth := sock.conn.auth
+	if sock.ns.server != nil && sock.conn.client.Handshake().Context.Value(gateKey{}) == nil {
+		auth.warnNoGate()
+	}
 	sock.conn.mu.Lock()
 	closed, pending := sock.state == socketClosed, sock.pending
 	exhausted := pending && sock.conn.attempts >= auth.opts.MaxAttempts
@@ -153,7 +156,7 @@ func (sock *socket) enter(session *Session) {
 		if room := sock.conn.auth.userRoom(session); room != "" {
 			sock.s.Join(room)
 		}
-		sock.conn.auth.reportAuthenticated(sock.s, session)
+		sock.conn.auth.reportAuthenticated(sock, session)
 	}
 }
 

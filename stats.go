@@ -23,7 +23,8 @@ type Stats struct {
 	Revoked uint64
 	// Disconnected is how many sessions Disconnect and DisconnectSubject ended.
 	Disconnected uint64
-	// Refused is how often a client was refused, by the code of the reason.
+	// Refused is how often a client was refused, by the code of the reason. A code of your
+	// own counts as what it is, so do not make one for each client.
 	Refused map[string]uint64
 	// PacketsRefused is how many clients were disconnected because what they sent breaks
 	// the protocol or the Limits, by reason. It counts all clients of the servers that the

@@ -3,6 +3,7 @@ package socketiojwt_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -23,9 +24,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
 )
 
 const testSecret = "a secret of at least thirty-two bytes"
@@ -445,6 +447,53 @@ func TestAKeyOnlyMeetsTheAlgorithmsOfItsKind(t *testing.T) {
 						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// Every asymmetric algorithm with a static key, as PEM and as Go's type, seen by a client.
+func TestIdentityProvidersAlgorithms(t *testing.T) {
+	k := keyPairs()
+	for _, provider := range []struct {
+		private crypto.Signer
+		methods []jwt.SigningMethod
+	}{
+		{k.rsa, []jwt.SigningMethod{jwt.SigningMethodRS256, jwt.SigningMethodRS384, jwt.SigningMethodRS512, jwt.SigningMethodPS256, jwt.SigningMethodPS384, jwt.SigningMethodPS512}},
+		{k.p256, []jwt.SigningMethod{jwt.SigningMethodES256}},
+		{k.p384, []jwt.SigningMethod{jwt.SigningMethodES384}},
+		{k.p521, []jwt.SigningMethod{jwt.SigningMethodES512}},
+		{k.ed, []jwt.SigningMethod{jwt.SigningMethodEdDSA}},
+	} {
+		public := provider.private.Public()
+		for form, key := range map[string]any{"Go type": public, "PEM": pemPublic(t, public)} {
+			for _, method := range provider.methods {
+				t.Run(method.Alg()+", "+form, func(t *testing.T) {
+					s := start(t, socketiojwt.Options{
+						Secret:        socketiojwt.StaticSecret(key),
+						Handshake:     true,
+						Methods:       []string{method.Alg()},
+						ParserOptions: []jwt.ParserOption{jwt.WithAudience("chat"), jwt.WithIssuer("https://issuer.example/"), jwt.WithExpirationRequired()},
+					}, func(s *testServer) {
+						s.OnEvent("/", "whoami", func(c socketio.Conn) string {
+							session, _ := s.auth.Session(c)
+							return session.Subject()
+						})
+					})
+					raw := signWith(t, method, provider.private, jwt.RegisteredClaims{
+						Subject: "bob", Audience: jwt.ClaimStrings{"mail", "chat"}, Issuer: "https://issuer.example/",
+						ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+					})
+					_, must := s.dial(t, siotest.Options{Query: withToken(raw)})
+					must.NextRaw("40")
+					if got := must.Call("/", "whoami").Raw; got != `430["bob"]` {
+						t.Errorf("got %s", got)
+					}
+					dot := strings.LastIndex(raw, ".")
+					forged := raw[:dot+1] + strings.Repeat("A", len(raw)-dot-1)
+					_, must = s.dial(t, siotest.Options{Query: withToken(forged)})
+					must.NextRaw("44" + e("invalid_token", "invalid signature"))
+				})
 			}
 		}
 	}

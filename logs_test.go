@@ -1,0 +1,170 @@
+package socketiojwt_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// logLines are the lines that the README documents, but for those about mistakes: level, message
+// and keys.
+var logLines = []string{
+	`level=WARN msg="socketiojwt: weak key in Secret" reason=`,
+	`level=INFO msg="socketiojwt: a namespace is public" namespace=/open`,
+	`level=DEBUG msg="socketiojwt: authenticated" namespace=/ remote=127.0.0.1:`,
+	`level=DEBUG msg="socketiojwt: refused" code=invalid_token message="jwt malformed" namespace=/ remote=127.0.0.1:`,
+	`level=DEBUG msg="socketiojwt: refused" code=invalid_token message="jwt expired" namespace="" remote=192.0.2.1:`,
+	`level=DEBUG msg="socketiojwt: a session ended" code=invalid_token message="jwt revoked" remote=127.0.0.1:`,
+	`level=DEBUG msg="socketiojwt: a session ended" code=unauthorized message=unauthorized remote=127.0.0.1:`,
+	`level=INFO msg="socketiojwt: a client was disconnected for what it sent" reason="malformed JSON" remote=127.0.0.1:`,
+	`level=WARN msg="socketiojwt: a callback failed" callback=Accept error="the database is down" namespace=/ remote=127.0.0.1:`,
+	`level=ERROR msg="socketiojwt: a callback panicked" callback=Accept error="panic: string" namespace=/ remote=127.0.0.1:`,
+}
+
+// Whatever happens, no token, key or claim gets into the log or the Stats: each of those here
+// holds a word that is nowhere else.
+func TestLogAndStatsHoldNoTokenKeyOrClaim(t *testing.T) {
+	const (
+		word   = "canary"
+		secret = "canary-key"
+	)
+	sign := func(claims jwt.MapClaims) string {
+		all := jwt.MapClaims{
+			"sub": "canary-subject", "jti": "canary-id", "iss": "canary-issuer", "aud": "canary-audience", "name": "canary-name",
+			"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Add(-time.Hour).Unix(),
+		}
+		for name, value := range claims {
+			all[name] = value
+		}
+		return signWith(t, jwt.SigningMethodHS256, []byte(secret), all)
+	}
+
+	var log record
+	opts := socketiojwt.Options{
+		Secret:        socketiojwt.StaticSecret(secret),
+		ParserOptions: []jwt.ParserOption{jwt.WithAudience("canary-audience"), jwt.WithIssuer("canary-issuer")},
+		Cookie:        "jwt",
+		Logger:        logTo(&log),
+		UserRoom:      func(s *socketiojwt.Session) string { return s.Subject() },
+		Accept: func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+			claims := token.Claims.(jwt.MapClaims)
+			switch claims["accept"] {
+			case "canary-fails":
+				return nil, errors.New("the database is down")
+			case "canary-panics":
+				panic(token.Raw)
+			case "canary-crashes":
+				return claims["name"].(int), nil
+			}
+			return nil, nil
+		},
+	}
+	var sids []string
+	var tokens []string
+	all := make(map[string]uint64)
+	for _, handshake := range []bool{true, false} {
+		list := socketiojwt.NewMemoryRevocations()
+		opts.Handshake, opts.Revocations = handshake, list
+		s := start(t, opts, func(s *testServer) {
+			s.OnConnect("/", func(c socketio.Conn) error { return nil })
+			s.OnConnect("/open", func(c socketio.Conn) error { return nil })
+		}, "/")
+		enter := func(raw string) siotest.Must {
+			tokens = append(tokens, raw)
+			o := siotest.Options{Transport: "websocket", Header: http.Header{"X-Trace": {"canary-header"}}}
+			if handshake {
+				o.Query = withToken(raw)
+			}
+			c, must := s.dial(t, o)
+			if id := c.SID(); id != "refused" {
+				sids = append(sids, id)
+			}
+			if !handshake {
+				must.NextRaw("40")
+				must.Emit("/", "authenticate", map[string]string{"token": raw})
+			}
+			return must
+		}
+		good := sign(nil)
+		for _, raw := range []string{
+			"canary", good + "canary", good + ".canary", good[:len(good)-3] + "AAA",
+			sign(jwt.MapClaims{"exp": "canary-time"}), sign(jwt.MapClaims{"exp": 1}), sign(jwt.MapClaims{"sub": []string{"canary"}}),
+			sign(jwt.MapClaims{"jti": map[string]string{"canary": "canary"}}), sign(jwt.MapClaims{"nbf": time.Now().Add(time.Hour).Unix()}),
+			sign(jwt.MapClaims{"aud": "canary-other"}), sign(jwt.MapClaims{"iss": "canary-other"}),
+			sign(jwt.MapClaims{"accept": "canary-fails"}), sign(jwt.MapClaims{"accept": "canary-panics"}), sign(jwt.MapClaims{"accept": "canary-crashes"}),
+			signWith(t, jwt.SigningMethodHS512, []byte("canary-other-key"), jwt.MapClaims{}),
+			strings.Repeat("canary", 3000),
+			signParts(`{"alg":"canary"}`, `{}`), signParts(`{"alg":"HS256","crit":["canary"]}`, `{}`), signParts(`{"alg":"HS256"}`, `{"canary":`),
+		} {
+			enter(raw).Rest()
+		}
+
+		must := enter(sign(jwt.MapClaims{"jti": "canary-revoked"}))
+		eventually(t, "the client is in", func() bool { return s.auth.Stats().Active == 1 })
+		revoke(t, list, socketiojwt.Revocation{TokenID: "canary-revoked"})
+		must.Rest()
+		must = enter(good)
+		eventually(t, "the client is in", func() bool { return s.auth.Stats().Active == 1 })
+		must.Emit("/", "authenticate", map[string]string{"token": sign(jwt.MapClaims{"sub": "canary-another"})})
+		must.Event("/", "unauthorized")
+		if n := s.auth.DisconnectSubject("canary-subject"); n != 1 {
+			t.Errorf("%d disconnected", n)
+		}
+		must.Rest()
+		must = enter(good)
+		eventually(t, "the client is in", func() bool { return s.auth.Stats().Active == 1 })
+		must.Send(`42["canary",{"canary":]`)
+		must.Closed()
+
+		protected := s.auth.Middleware(http.NotFoundHandler())
+		for _, raw := range []string{good, sign(jwt.MapClaims{"exp": 1})} {
+			r := httptest.NewRequest(http.MethodGet, "/self?token=canary", nil)
+			r.Header.Set("Authorization", "Bearer "+raw)
+			protected.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		stats := s.auth.Stats()
+		for _, counts := range []map[string]uint64{stats.Refused, stats.PacketsRefused} {
+			for key, n := range counts {
+				all[key] += n
+			}
+		}
+	}
+
+	eventually(t, "all is logged", func() bool {
+		for _, line := range logLines {
+			if !strings.Contains(log.String(), line) {
+				return false
+			}
+		}
+		return true
+	})
+	text := log.String()
+	for key := range all {
+		text += "\n" + key
+	}
+	forbidden := append(sids, word, base64.RawURLEncoding.EncodeToString([]byte(word)))
+	for _, raw := range tokens {
+		for part := range strings.SplitSeq(raw, ".") {
+			if len(part) > 20 {
+				forbidden = append(forbidden, part[:20])
+			}
+		}
+	}
+	for line := range strings.Lines(text) {
+		for _, word := range forbidden {
+			if strings.Contains(line, word) {
+				t.Errorf("%q is in %s", word, line)
+			}
+		}
+	}
+}

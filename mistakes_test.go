@@ -1,0 +1,220 @@
+package socketiojwt_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// The mistakes of the README's "Troubleshooting", and what is said about them. A forgotten
+// Harden is in TestServerWithoutHarden, replaced hooks are in TestNothingGoesAroundProtect.
+
+func logTo(r *record) *slog.Logger {
+	return slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// saidOnce requires that a line of the log has these words, and no other line the first.
+func saidOnce(t *testing.T, log *record, words ...string) {
+	t.Helper()
+	eventually(t, "the log says "+words[0], func() bool { return strings.Contains(log.String(), words[0]) })
+	if n := strings.Count(log.String(), words[0]); n != 1 {
+		t.Errorf("%q was said %d times: %s", words[0], n, log)
+	}
+	for _, word := range words {
+		if !strings.Contains(log.String(), word) {
+			t.Errorf("%q is missing: %s", word, log)
+		}
+	}
+}
+
+func TestServingTheServerItself(t *testing.T) {
+	for _, handshake := range []bool{true, false} {
+		var log record
+		auth := mustAuthorize(t, socketiojwt.Options{Handshake: handshake, Logger: logTo(&log)})
+		server := socketio.NewServer(hardened())
+		sio := auth.Protect(server)
+		sio.OnEvent("/", "ask", func(socketio.Conn) string { return "SECRET" })
+		at := loopback(t)
+		serve(t, sio, at, server)
+		for range 2 {
+			c, must := dial(t, at, siotest.Options{Transport: "websocket"})
+			must.NextRaw("40")
+			if handshake {
+				must.NextRaw("44" + e("credentials_required", "no token provided"))
+				must.NextRaw("41")
+				continue
+			}
+			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.NextRaw(`42["authenticated"]`)
+			c.Close()
+		}
+		saidOnce(t, &log, "without passing the gate", "level=ERROR", "serve the result of Protect")
+	}
+}
+
+func TestTheGateIsNotMissedWhereItIs(t *testing.T) {
+	var log record
+	for _, front := range []func(*socketiojwt.Authorizer, *socketio.Server, *socketiojwt.Server) http.Handler{
+		func(_ *socketiojwt.Authorizer, _ *socketio.Server, sio *socketiojwt.Server) http.Handler { return sio },
+		func(auth *socketiojwt.Authorizer, _ *socketio.Server, sio *socketiojwt.Server) http.Handler {
+			return auth.Handler(sio)
+		},
+		func(auth *socketiojwt.Authorizer, server *socketio.Server, _ *socketiojwt.Server) http.Handler {
+			return auth.Handler(server)
+		},
+	} {
+		auth := mustAuthorize(t, socketiojwt.Options{Logger: logTo(&log)})
+		server := socketio.NewServer(hardened())
+		sio := auth.Protect(server)
+		sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+		at := loopback(t)
+		serve(t, sio, at, front(auth, server, sio))
+		for _, transport := range transports {
+			_, must := dial(t, at, siotest.Options{Transport: transport})
+			must.NextRaw("40")
+			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.NextRaw(`42["authenticated"]`)
+			must.Call("/", "echo", "x")
+		}
+	}
+	if strings.Contains(log.String(), "gate") {
+		t.Errorf("the log says %s", &log)
+	}
+}
+
+func TestNamespaceRegisteredOnTheServerItself(t *testing.T) {
+	var log record
+	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: logTo(&log)})
+	server := socketio.NewServer(hardened())
+	sio := auth.Protect(server)
+	server.OnEvent("/news", "ask", func(socketio.Conn) string { return "SECRET" })
+	at := loopback(t)
+	serve(t, sio, at, sio)
+	for range 2 {
+		_, must := dial(t, at, bob(t, "websocket"))
+		must.NextRaw("40")
+		for _, name := range []string{"/news", "/nowhere"} {
+			must.Join(name)
+			must.NextRaw("44" + name + `,"Invalid namespace"`)
+		}
+	}
+	saidOnce(t, &log, "registered on the server itself", "level=ERROR", "namespace=/news", "through the result of Protect")
+	if strings.Contains(log.String(), "nowhere") {
+		t.Errorf("a namespace that nobody registered is reported: %s", &log)
+	}
+}
+
+func TestNewerClients(t *testing.T) {
+	var log record
+	s := start(t, socketiojwt.Options{Logger: logTo(&log)}, nil)
+	for _, transport := range []string{"polling", "websocket"} {
+		_, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{Transport: transport, Query: url.Values{"EIO": {"4"}}})
+		var status *siotest.StatusError
+		if !errors.As(err, &status) || status.Status != 400 || !strings.Contains(status.Body, "socket.io-client 1.x and 2.x") {
+			t.Errorf("%s: %v", transport, err)
+		}
+	}
+	saidOnce(t, &log, "EIO=4", "level=WARN", "use socket.io-client 2.x", "remote=127.0.0.1:")
+}
+
+// Auth0 shows the secret of older applications in base64, and signs with what it stands for.
+func TestSecretInBase64(t *testing.T) {
+	shown := base64.RawURLEncoding.EncodeToString([]byte(testSecret))
+	decoded, err := base64.RawURLEncoding.DecodeString(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := tokenOf(t, "bob")
+	_, err = mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(shown)}).Verify(t.Context(), testRequest, token)
+	checkRefusal(t, err, tokenRefusal("invalid signature"))
+	_, err = mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(decoded)}).Verify(t.Context(), testRequest, token)
+	checkRefusal(t, err, nil)
+}
+
+func TestPEMThatWasBentOnItsWay(t *testing.T) {
+	k := keyPairs()
+	text := pemPublic(t, &k.p256.PublicKey)
+	token := signWith(t, jwt.SigningMethodES256, k.p256, jwt.MapClaims{})
+	for name, bent := range map[string]string{
+		"CRLF":                    strings.ReplaceAll(text, "\n", "\r\n"),
+		"indented":                strings.ReplaceAll("\n"+text, "\n", "\n\t  "),
+		"spaces at the ends":      strings.ReplaceAll(text, "\n", "  \n"),
+		"without a last new line": strings.TrimSpace(text),
+	} {
+		_, err := mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(bent)}).Verify(t.Context(), testRequest, token)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, bent := range map[string]string{
+		`the two characters \n`: strings.ReplaceAll(text, "\n", `\n`),
+		"one line":              strings.ReplaceAll(text, "\n", " "),
+	} {
+		_, err := socketiojwt.Authorize(socketiojwt.Options{Secret: socketiojwt.StaticSecret(bent)})
+		if err == nil || !strings.Contains(err.Error(), "Secret") || !strings.Contains(err.Error(), "real line breaks") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWrongAudience(t *testing.T) {
+	var log record
+	s := start(t, socketiojwt.Options{
+		Handshake: true, Logger: logTo(&log),
+		ParserOptions: []jwt.ParserOption{jwt.WithAudience("chat")},
+	}, nil)
+	for audience, want := range map[string]string{
+		"mail": "44" + e("invalid_token", "jwt audience invalid"),
+		"":     "44" + e("invalid_token", "jwt claim required"),
+		"chat": "40",
+	} {
+		claims := jwt.MapClaims{}
+		if audience != "" {
+			claims["aud"] = audience
+		}
+		_, must := s.dial(t, siotest.Options{Query: withToken(signHS256(t, claims))})
+		must.NextRaw(want)
+	}
+	saidOnce(t, &log, "jwt audience invalid", "level=DEBUG", "code=invalid_token", "namespace=/", "remote=127.0.0.1:")
+}
+
+// The token of a client whose proxy keeps the Authorization header for itself, and of a browser,
+// which cannot set one on a WebSocket.
+func TestHeaderThatGetsLost(t *testing.T) {
+	for _, test := range []struct {
+		opts socketiojwt.Options
+		want string
+	}{
+		{socketiojwt.Options{Handshake: true}, "44" + e("credentials_required", "no token provided")},
+		{socketiojwt.Options{Handshake: true, HeaderRequired: true}, "44" + e("missing_authorization_header", "Server requires Authorization Header")},
+	} {
+		s := start(t, test.opts, nil)
+		target, err := url.Parse(s.at.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Del("Authorization")
+		}})
+		defer proxy.Close()
+		for _, transport := range []string{"polling", "websocket"} {
+			header := http.Header{"Authorization": {"Bearer " + tokenOf(t, "bob")}}
+			_, must := s.dial(t, siotest.Options{Transport: transport, Header: header})
+			must.NextRaw("40")
+			must = siotest.MustDial(t, proxy.URL, siotest.Options{Transport: transport, Header: header}).Must(t)
+			must.NextRaw(test.want)
+		}
+	}
+}
