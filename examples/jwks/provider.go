@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// provider stands for an identity provider. It gives everybody the token they ask for, so it is
+// for trying things out, and for nothing else.
+type provider struct {
+	http.Handler
+	issuer, audience string
+
+	mu        sync.Mutex
+	signer    *rsa.PrivateKey
+	kid       int
+	published *jwkset.MemoryJWKSet
+}
+
+func newProvider(issuer, audience string) (*provider, error) {
+	p := &provider{issuer: issuer, audience: audience, published: jwkset.NewMemoryStorage()}
+	if err := p.rotate(); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /jwks.json", func(w http.ResponseWriter, r *http.Request) {
+		keys, err := p.published.JSONPublic(r.Context())
+		answer(w, "application/json", string(keys), err)
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		token, err := p.token(r.URL.Query().Get("sub"), nil)
+		answer(w, "text/plain", token, err)
+	})
+	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, "text/plain", "", p.rotate())
+	})
+	p.Handler = mux
+	return p, nil
+}
+
+func answer(w http.ResponseWriter, kind, text string, err error) {
+	if err != nil {
+		http.Error(w, "that failed", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	fmt.Fprint(w, text)
+}
+
+// rotate signs with a new key from now on. The one before stays published, for the tokens that
+// are still around, and the one before that goes.
+func (p *provider) rotate() error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kid++
+	jwk, err := jwkset.NewJWKFromKey(key.Public(), jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
+		KID: strconv.Itoa(p.kid), ALG: jwkset.AlgRS256, USE: jwkset.UseSig,
+	}})
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if err := p.published.KeyWrite(ctx, jwk); err != nil {
+		return err
+	}
+	p.signer = key
+	_, err = p.published.KeyDelete(ctx, strconv.Itoa(p.kid-2))
+	return err
+}
+
+// token signs a token for sub, whose claims and header change may change.
+func (p *provider) token(sub string, change func(*jwt.Token, jwt.MapClaims)) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	claims := jwt.MapClaims{"iss": p.issuer, "aud": p.audience, "sub": sub, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix()}
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	token.Header["kid"] = strconv.Itoa(p.kid)
+	if change != nil {
+		change(token, claims)
+	}
+	return token.SignedString(p.signer)
+}
