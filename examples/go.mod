@@ -10,6 +10,7 @@ require (
 	github.com/go-socketiojwt/socketiojwt v0.0.0-00010101000000-000000000000
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/googollee/go-socket.io v1.7.0
+	github.com/rs/cors v1.11.1
 	golang.org/x/time v0.15.0
 )
 
