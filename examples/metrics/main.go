@@ -1,0 +1,67 @@
+// Command metrics is a server that Prometheus can watch at /metrics, and that logs what an
+// operator should know:
+//
+//	JWT_SECRET='at least 32 random bytes' go run ./metrics
+//	curl http://127.0.0.1:8080/metrics
+package main
+
+import (
+	"flag"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+func newServer(opts socketiojwt.Options) (*socketiojwt.Server, http.Handler, error) {
+	auth, err := socketiojwt.Authorize(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	sio.OnConnect("/", func(s socketio.Conn) error {
+		session, _ := auth.Session(s)
+		s.Emit("welcome", session.Subject())
+		return nil
+	})
+
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(collector{auth}); err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", sio)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return sio, mux, nil
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	debug := flag.Bool("debug", false, "log each client that is authenticated or refused")
+	flag.Parse()
+
+	level := slog.LevelInfo
+	if *debug {
+		level = slog.LevelDebug
+	}
+	sio, handler, err := newServer(socketiojwt.Options{
+		Secret:        socketiojwt.StaticSecret(os.Getenv("JWT_SECRET")),
+		Handshake:     true,
+		ParserOptions: []jwt.ParserOption{jwt.WithExpirationRequired()},
+		Logger:        slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go sio.Serve()
+	if err := serve.Run(*addr, handler, sio); err != nil {
+		log.Fatal(err)
+	}
+}

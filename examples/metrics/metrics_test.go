@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+const testSecret = "canary: a secret of 32 bytes or more"
+
+func sign(t *testing.T, key string, claims jwt.MapClaims) string {
+	t.Helper()
+	all := jwt.MapClaims{"sub": "canary-subject", "name": "canary-name", "exp": time.Now().Add(time.Hour).Unix()}
+	for name, value := range claims {
+		all[name] = value
+	}
+	raw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+type world struct {
+	*testing.T
+	url string
+}
+
+func (w world) dial(token string) (*siotest.Client, siotest.Must) {
+	w.Helper()
+	c := siotest.MustDial(w, w.url, siotest.Options{Transport: "websocket", Query: url.Values{"token": {token}}})
+	return c, c.Must(w)
+}
+
+// metrics returns what Prometheus would see, without the comments.
+func (w world) metrics() string {
+	w.Helper()
+	response, err := http.Get(w.url + "/metrics")
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(page)) {
+		if !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// eventually waits until all of these lines are there.
+func (w world) eventually(lines ...string) string {
+	w.Helper()
+	for end := time.Now().Add(siotest.DefaultTimeout); ; {
+		page := w.metrics()
+		missing := ""
+		for _, line := range lines {
+			if !strings.Contains("\n"+page, "\n"+line+"\n") {
+				missing = line
+			}
+		}
+		if missing == "" {
+			return page
+		}
+		if time.Now().After(end) {
+			w.Fatalf("no %s in\n%s", missing, page)
+		}
+	}
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func TestMetrics(t *testing.T) {
+	var log safeBuffer
+	list := socketiojwt.NewMemoryRevocations()
+	sio, handler, err := newServer(socketiojwt.Options{
+		Secret:      socketiojwt.StaticSecret(testSecret),
+		Revocations: list,
+		Logger:      slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{t, servetest.Start(t, sio, handler)}
+	w.eventually("socketiojwt_sessions 0", "socketiojwt_pending_sockets 0", "socketiojwt_authenticated_total 0", "socketiojwt_refreshed_total 0",
+		`socketiojwt_sessions_ended_total{reason="disconnected"} 0`, `socketiojwt_sessions_ended_total{reason="expired"} 0`, `socketiojwt_sessions_ended_total{reason="revoked"} 0`)
+
+	waiting, _ := w.dial("")
+	w.eventually("socketiojwt_pending_sockets 1", "socketiojwt_sessions 0")
+	waiting.Close()
+
+	authenticate := func(must siotest.Must, raw string) {
+		must.Emit("/", "authenticate", map[string]string{"token": raw})
+	}
+	enter := func(claims jwt.MapClaims) siotest.Must {
+		_, must := w.dial("")
+		authenticate(must, sign(t, testSecret, claims))
+		must.Event("/", "authenticated")
+		return must
+	}
+	authenticate(enter(nil), sign(t, testSecret, nil))
+	w.eventually("socketiojwt_sessions 1", "socketiojwt_authenticated_total 1", "socketiojwt_refreshed_total 1")
+
+	revoked := enter(jwt.MapClaims{"jti": "canary-id"})
+	if err := list.Add(context.Background(), socketiojwt.Revocation{TokenID: "canary-id", Until: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	revoked.Rest()
+	enter(jwt.MapClaims{"exp": time.Now().Add(3 * time.Second).Unix()}).Rest()
+	enter(nil).Send(`42["canary",{"canary":]`)
+
+	_, must := w.dial("")
+	authenticate(must, "canary")
+	must.Rest()
+	_, must = w.dial("")
+	must.Emit("/", "canary", "canary")
+	must.Rest()
+
+	page := w.eventually(
+		"socketiojwt_sessions 1", "socketiojwt_pending_sockets 0", "socketiojwt_authenticated_total 4", "socketiojwt_refreshed_total 1",
+		`socketiojwt_sessions_ended_total{reason="revoked"} 1`, `socketiojwt_sessions_ended_total{reason="expired"} 1`,
+		`socketiojwt_refused_total{code="invalid_token"} 1`, `socketiojwt_refused_total{code="credentials_required"} 1`,
+		`socketiojwt_packets_refused_total{reason="malformed JSON"} 1`,
+	)
+	for what, text := range map[string]string{"the page": page, "the log": log.String()} {
+		if strings.Contains(text, "canary") || strings.Contains(text, "eyJ") || text == "" {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+}
+
+// Names, help and types are as Prometheus recommends.
+func TestMetricsLint(t *testing.T) {
+	auth, err := socketiojwt.Authorize(socketiojwt.Options{Secret: socketiojwt.StaticSecret(testSecret)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := testutil.CollectAndLint(collector{auth})
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
