@@ -1,10 +1,12 @@
 // The programs in examples/, as a user starts them.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
-import { aMoment, connect, here, matrix, refusal, secret, sign, startProgram, unauthorized } from './helper.mjs';
+import { aMoment, connect, eventually, here, matrix, refusal, secret, sign, startProgram, unauthorized } from './helper.mjs';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 120_000 };
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 const start = (name, args = [], env) => startProgram('../examples', name, ['-addr', '127.0.0.1:0', ...args], env);
 
 for (const variant of matrix) {
@@ -79,4 +81,108 @@ test('the chat says what is missing', limit, async () => {
 
 test('an empty secret is refused at start', limit, async () => {
   await assert.rejects(start('static-secret', [], { JWT_SECRET: '' }), /Secret/);
+});
+
+for (const variant of matrix) {
+  test(`rest-and-sockets: ${variant.name}`, limit, async () => {
+    const server = await start('rest-and-sockets');
+    const login = async name => {
+      const response = await fetch(`${server.url}/login`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ user: name, password: `${name}-demo` })
+      });
+      const { token } = await response.json();
+      const call = (path, options) => fetch(server.url + path, { headers: { Authorization: `Bearer ${token}` }, ...options });
+      return { token, call, get: async path => (await call(path)).json() };
+    };
+    const red = await login('red');
+    const blue = await login('blue');
+    assert.deepEqual(await red.get('/self'), { name: 'red', email: 'red@example.com' });
+    assert.deepEqual(await red.get('/users/blue'), { connected: false, connections: 0 });
+
+    const clients = [1, 2].map(() => connect(variant, server.url, { query: { token: blue.token } }));
+    const heard = clients.map(client => new Promise(resolve => client.socket.on('message', resolve)));
+    for (const client of clients) assert.deepEqual(await client.until('welcome'), [{ name: 'blue', email: 'blue@example.com' }]);
+    assert.deepEqual(await red.get('/users/blue'), { connected: true, connections: 2 });
+    const sent = await red.call('/users/blue/messages', { method: 'POST', body: 'hello' });
+    assert.equal(sent.status, 202);
+    for (const message of heard) assert.deepEqual(await message, { from: 'red', text: 'hello' });
+
+    clients[0].close();
+    await eventually(async () => assert.deepEqual(await red.get('/users/blue'), { connected: true, connections: 1 }));
+    assert.equal((await fetch(`${server.url}/self`)).status, 401);
+    await server.stop();
+  });
+
+  test(`jwks: ${variant.name}`, limit, async () => {
+    const server = await start('jwks');
+    const post = async path => (await fetch(`${server.url}/issuer/${path}`, { method: 'POST' })).text();
+    const token = await post('token?sub=red');
+    await post('rotate');
+    for (const [raw, name] of [[token, 'red'], [await post('token?sub=blue'), 'blue']]) {
+      const client = connect(variant, server.url, { query: { token: raw } });
+      assert.deepEqual(await client.until('welcome'), [name]);
+    }
+    // No key for it: the client tries again.
+    const unknown = sign({ iss: 'https://issuer.example/', aud: 'chat' }, { key: rsa, algorithm: 'RS256', header: { kid: 'unknown' } });
+    const refused = connect(variant, server.url, { query: { token: unknown } });
+    assert.deepEqual(await refused.until('error'), [refusal('invalid_secret', 'secret unavailable')]);
+    await refused.until('reconnect_attempt');
+    await server.stop();
+  });
+}
+
+// Building all four routers takes its time where nothing of them was built before.
+const routers = { timeout: 600_000 };
+for (const router of ['net/http', 'chi', 'echo', 'gin']) {
+  test(`frameworks: ${router}`, routers, async () => {
+    const server = await start('frameworks', ['-router', router], { JWT_SECRET: secret, GIN_MODE: 'release' });
+    for (const variant of matrix) {
+      const client = connect(variant, server.url, { query: { token: sign() } });
+      assert.deepEqual(await client.until('welcome'), ['red']);
+      if (variant.kind === 'upgrade') await client.upgraded();
+      const long = 'long '.repeat(20_000);
+      assert.equal(await client.ask('echo', long), long);
+      const refused = connect(variant, server.url, { query: { token: 'nonsense' } });
+      assert.deepEqual(await refused.until('error'), [refusal('invalid_token', 'jwt malformed')]);
+      assert.deepEqual(await refused.until('disconnect'), ['io server disconnect']);
+    }
+    await server.stop();
+  });
+}
+
+test('cors: a preflight, then the client of a page', limit, async () => {
+  const origin = 'http://localhost:3000';
+  const server = await start('cors', ['-origins', origin], { JWT_SECRET: secret });
+  const preflight = from => fetch(`${server.url}/socket.io/?EIO=3&transport=polling`, {
+    method: 'OPTIONS',
+    headers: { Origin: from, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'authorization' }
+  });
+  const allowed = (await preflight(origin)).headers;
+  assert.equal(allowed.get('access-control-allow-origin'), origin);
+  assert.equal(allowed.get('access-control-allow-credentials'), 'true');
+  assert.match(allowed.get('access-control-allow-headers'), /\bauthorization\b/i);
+  assert.equal((await preflight('https://evil.example')).headers.get('access-control-allow-origin'), null);
+
+  for (const variant of matrix) {
+    const client = connect(variant, server.url, { extraHeaders: { Authorization: `Bearer ${sign()}`, Origin: origin } });
+    assert.deepEqual(await client.until('welcome'), ['red']);
+  }
+  await server.stop();
+});
+
+test('metrics', limit, async () => {
+  const server = await start('metrics', ['-debug'], { JWT_SECRET: secret });
+  for (const variant of matrix) {
+    await connect(variant, server.url, { query: { token: sign() } }).until('welcome');
+    await connect(variant, server.url, { query: { token: 'nonsense' } }).until('error');
+  }
+  const page = await (await fetch(`${server.url}/metrics`)).text();
+  for (const line of ['socketiojwt_sessions 6', 'socketiojwt_authenticated_total 6', 'socketiojwt_refused_total{code="invalid_token"} 6']) {
+    assert.ok(page.split('\n').includes(line), `no ${line} in\n${page}`);
+  }
+  await eventually(() => assert.equal(server.errors.match(/"msg":"socketiojwt: refused","code":"invalid_token"/g)?.length, 6));
+  for (const text of [page, server.errors]) assert.doesNotMatch(text, /eyJ|nonsense|"red"/);
+  await server.stop();
 });
