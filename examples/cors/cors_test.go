@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 // origin, after a preflight where one is due, and it sees the answers that it is allowed to see.
 type page struct {
 	origin     string
-	preflights int
+	preflights atomic.Int64
 }
 
 func (p *page) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -63,7 +64,7 @@ func unsafe(header http.Header) (names []string) {
 }
 
 func (p *page) preflight(r *http.Request, names []string) error {
-	p.preflights++
+	p.preflights.Add(1)
 	ask, err := http.NewRequestWithContext(r.Context(), http.MethodOptions, r.URL.String(), nil)
 	if err != nil {
 		return err
@@ -144,8 +145,8 @@ func TestPageOfAnAllowedOrigin(t *testing.T) {
 			must.NextRaw("40")
 			must.NextRaw(`42["welcome","red"]`)
 			c.Close()
-			if test.preflights != (p.preflights > 0) {
-				t.Errorf("%d preflights", p.preflights)
+			if test.preflights != (p.preflights.Load() > 0) {
+				t.Errorf("%d preflights", p.preflights.Load())
 			}
 		})
 	}
