@@ -1,0 +1,459 @@
+package redisrevoke
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	randomly "math/rand/v2"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Two goroutines talk to Redis, each over a connection of its own. follow waits for what is
+// added. serve does what calls of Add and Revoked ask for.
+
+const (
+	minBackOff = 50 * time.Millisecond
+	maxBackOff = time.Second
+	blockTime  = time.Second // and so, how long it takes to see that Redis was emptied
+	pageSize   = 500         // entries in one exchange
+)
+
+// sweepEvery is how often what is over is removed.
+var sweepEvery = time.Minute
+
+func newEpoch() string { return rand.Text() }
+
+// settleTime is how long it takes until every node in reach has seen a new epoch and has
+// written back what it knows.
+func (r *Revocations) settleTime() time.Duration { return blockTime + maxBackOff + r.opts.Timeout }
+
+var (
+	errClosed   = errors.New("closed")
+	errUnread   = errors.New("what Redis holds is being read")
+	errSettling = errors.New("redis is new, or may have lost data; other nodes are given the time to write back what they know")
+	errNoStream = errors.New("the stream is gone")
+)
+
+// follow reads what is added, from whatever Redis there is, until Close.
+func (r *Revocations) follow() {
+	backOff, down := minBackOff, false
+	for {
+		err := r.session(func() {
+			backOff, down = minBackOff, false
+			r.mu.Lock()
+			n := len(r.known)
+			r.mu.Unlock()
+			r.log.Info("redisrevoke: connected", "revocations", n)
+		})
+		if r.ctx.Err() != nil {
+			return
+		}
+		if !down {
+			down = true
+			r.log.Warn("redisrevoke: not connected", "error", err.Error(), "new_tokens", r.meanwhile())
+		}
+		select {
+		case <-time.After(backOff/2 + randomly.N(backOff/2)):
+		case <-r.ctx.Done():
+			return
+		}
+		backOff = min(2*backOff, maxBackOff)
+		r.sweepUnsent()
+	}
+}
+
+func (r *Revocations) meanwhile() string {
+	if r.opts.FailOpen {
+		return "judged by what this node knows"
+	}
+	return "refused"
+}
+
+// session follows one connection until it ends, and returns why.
+func (r *Revocations) session(connected func()) error {
+	conn, epoch, age, err := r.dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := r.load(conn, epoch, age); err != nil {
+		return err
+	}
+	connected()
+	swept := time.Now()
+	for {
+		r.wakeIfUnsent()
+		_, err := r.read(conn, blockTime)
+		if errors.Is(err, errUnread) {
+			return errors.New("redis has lost data") // a new connection finds the new epoch
+		}
+		if err != nil {
+			return err
+		}
+		if time.Since(swept) >= sweepEvery {
+			swept = time.Now()
+			if err := r.sweep(conn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// load reads the whole stream where the epoch is another than before. What it lacks of what the
+// node knows is then due to be sent.
+func (r *Revocations) load(conn redis.Conn, epoch string, age time.Duration) error {
+	r.mu.Lock()
+	same, first := epoch == r.epoch, r.epoch == ""
+	if !same {
+		for _, n := range r.known {
+			n.at = nil
+		}
+	}
+	r.mu.Unlock()
+	if same {
+		return nil
+	}
+	var last position
+	for {
+		replies, err := exchange(r.ctx, conn, r.opts.Timeout, r.xread(last))
+		if err != nil {
+			return err
+		}
+		entries, err := parseEntries(replies[0])
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			break
+		}
+		last = entries[len(entries)-1].at
+		r.mu.Lock()
+		r.take(entries)
+		r.mu.Unlock()
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for id, n := range r.known {
+		switch {
+		case len(n.at) > 0:
+			delete(r.unsent, id)
+		case n.over(now):
+			r.forget(id)
+		default:
+			r.unsent[id] = true
+		}
+	}
+	r.epoch, r.last = epoch, last
+	r.settled = now.Add(min(r.settleTime(), r.settleTime()-age)) // the clock of Redis may have been set back
+	if !first {
+		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.unsent))
+	}
+	return nil
+}
+
+func (r *Revocations) xread(last position, options ...any) command {
+	args := append(options, "COUNT", pageSize, "STREAMS", r.stream, last.String())
+	return do("XREAD", args...)
+}
+
+// read takes in what was added, for which it waits up to block. It returns errUnread where the
+// epoch is not the one that was loaded, and whether there may be more.
+func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err error) {
+	r.mu.Lock()
+	epoch, last := r.epoch, r.last
+	r.mu.Unlock()
+	if epoch == "" {
+		return false, errUnread
+	}
+	var options []any
+	if block > 0 {
+		options = []any{"BLOCK", block.Milliseconds()}
+	}
+	// The epoch comes last. What was lost after it was asked for was still in the stream when
+	// that was read.
+	replies, err := exchange(r.ctx, conn, block+r.opts.Timeout,
+		r.xread(last, options...), do("EXISTS", r.stream), do("GET", r.epochOf))
+	if err != nil {
+		return false, err
+	}
+	entries, err := parseEntries(replies[0])
+	if err != nil {
+		return false, err
+	}
+	exists, err := redis.Bool(replies[1], refusal(replies[1]))
+	if err != nil {
+		return false, err
+	}
+	now, err := redis.String(replies[2], refusal(replies[2]))
+	if err != nil && !errors.Is(err, redis.ErrNil) {
+		return false, err
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !exists || now != epoch || r.epoch != epoch {
+		return false, errUnread
+	}
+	// One step with the reading of r.last above: when the other goroutine finds that
+	// there is nothing after last, all before it is in replica.
+	r.take(entries)
+	if n := len(entries); n > 0 && r.last.before(entries[n-1].at) {
+		r.last = entries[n-1].at
+	}
+	return len(entries) == pageSize, nil
+}
+
+// take puts into replica what the node does not know yet. It is called with the mutex.
+func (r *Revocations) take(entries []entry) {
+	now := time.Now()
+	skipped, example := 0, ""
+	for _, e := range entries {
+		data, ok := e.fields[fieldRevocation]
+		if _, isEpoch := e.fields[fieldEpoch]; isEpoch && !ok {
+			continue
+		}
+		rec, err := decodeRecord([]byte(data))
+		if err != nil {
+			skipped++
+			example = fmt.Sprintf("%s: %v", e.at, err)
+			continue
+		}
+		if n := r.known[rec.ID]; n != nil {
+			n.at = append(n.at, e.at)
+			continue
+		}
+		r.known[rec.ID] = &note{rec, []position{e.at}}
+		if !rec.over(now) {
+			_ = r.replica.Add(r.ctx, rec.revocation()) // fails for what is wrong only, which it is not
+		}
+	}
+	if skipped > 0 {
+		r.log.Warn("redisrevoke: entries that cannot be read are skipped", "entries", skipped, "example", example)
+	}
+}
+
+// forget is called with the mutex.
+func (r *Revocations) forget(id string) {
+	delete(r.known, id)
+	delete(r.unsent, id)
+}
+
+// sweep forgets what is over, here and in Redis, by the clock of Redis: if each node went by its
+// own, one that is wrong would do harm to all.
+func (r *Revocations) sweep(conn redis.Conn) error {
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("TIME"))
+	if err != nil {
+		return err
+	}
+	clock, err := redis.Int64s(replies[0], refusal(replies[0]))
+	if err != nil || len(clock) != 2 {
+		return errors.Join(errOddReply, err)
+	}
+	now := time.Unix(clock[0], clock[1]*1000)
+
+	gone := []any{r.stream}
+	r.mu.Lock()
+	for id, n := range r.known {
+		if n.over(now) {
+			for _, at := range n.at {
+				gone = append(gone, at.String())
+			}
+			r.forget(id)
+		}
+	}
+	r.mu.Unlock()
+	if len(gone) == 1 {
+		return nil
+	}
+	replies, err = exchange(r.ctx, conn, r.opts.Timeout, do("XDEL", gone...))
+	if err != nil {
+		return err
+	}
+	return refusal(replies[0])
+}
+
+// sweepUnsent forgets what is over before Redis has seen it.
+func (r *Revocations) sweepUnsent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for id := range r.unsent {
+		if r.known[id].over(now) {
+			r.forget(id)
+		}
+	}
+}
+
+// round is one exchange that calls of Add and Revoked share.
+type round struct {
+	done chan struct{}
+	sent error // whether all that was added before it began is in Redis
+	read error // whether all that was in Redis when it began is in replica
+}
+
+// ask waits for a round that begins after it was called, and is as strict as one of its own.
+func (r *Revocations) ask(ctx context.Context) (*round, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("no answer within %v", r.opts.Timeout))
+	defer cancel()
+	r.asking.Lock()
+	if r.next == nil {
+		r.next = &round{done: make(chan struct{})}
+	}
+	mine := r.next
+	r.asking.Unlock()
+	r.wakeUp()
+	select {
+	case <-mine.done:
+		return mine, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-r.ctx.Done():
+		return nil, errClosed
+	}
+}
+
+func (r *Revocations) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Revocations) wakeIfUnsent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.unsent) > 0 {
+		r.wakeUp()
+	}
+}
+
+// serve does the rounds, one at a time, until Close.
+func (r *Revocations) serve() {
+	var conn redis.Conn
+	defer func() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}()
+	for {
+		select {
+		case <-r.wake:
+		case <-r.ctx.Done():
+			return
+		}
+		r.asking.Lock()
+		now := r.next
+		r.next = nil
+		r.asking.Unlock()
+		if now == nil { // follow has something to send
+			now = &round{done: make(chan struct{})}
+		}
+		var err error
+		if conn == nil {
+			conn, _, _, err = r.dial()
+		}
+		if err == nil {
+			if now.sent, err = r.send(conn); err == nil {
+				now.read, err = r.catchUp(conn)
+			}
+		}
+		if err != nil {
+			if conn != nil {
+				_ = conn.Close()
+				conn = nil
+			}
+			now.read = err
+			if now.sent == nil {
+				now.sent = err
+			}
+		}
+		close(now.done)
+	}
+}
+
+// send writes what is not in Redis yet. It returns whether Redis has it all, and an error
+// where the connection is lost.
+func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
+	r.mu.Lock()
+	ids := make([]string, 0, len(r.unsent))
+	for id := range r.unsent {
+		ids = append(ids, id)
+	}
+	r.mu.Unlock()
+	for len(ids) > 0 {
+		page := ids[:min(len(ids), pageSize)]
+		ids = ids[len(page):]
+		if refused, err := r.sendPage(conn, page); err != nil {
+			return nil, err
+		} else if refused != nil {
+			sent = refused
+		}
+	}
+	return sent, nil
+}
+
+func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost error) {
+	var sending []string
+	var commands []command
+	r.mu.Lock()
+	for _, id := range ids {
+		n := r.known[id]
+		if n == nil {
+			continue // swept
+		}
+		data, err := n.encode()
+		if err != nil { // Add has tried
+			r.forget(id)
+			continue
+		}
+		sending = append(sending, id)
+		// A stream that is gone is for openScript to make, or nobody would notice.
+		commands = append(commands, do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data))
+	}
+	r.mu.Unlock()
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, commands...)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, reply := range replies {
+		switch err := refusal(reply); {
+		case err != nil:
+			refused = err
+		case reply == nil:
+			refused = errNoStream
+		default:
+			delete(r.unsent, sending[i])
+		}
+	}
+	return refused, nil
+}
+
+// catchUp takes in all there is in Redis. It returns whether the node may then judge, and an
+// error where the connection is lost or of no use.
+func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
+	for {
+		more, err := r.read(conn, 0)
+		if errors.Is(err, errUnread) {
+			return err, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Now().Before(r.settled) {
+		return errSettling, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,228 @@
+package redisrevoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// What is in Redis: a stream with an entry for each revocation, and the epoch, which
+// changes when the stream may have lost entries. The epoch is made by openScript, which runs
+// first on each connection. A connection is to one process, so whoever restarts Redis, or
+// fails over to a replica that lacked the last writes, is found out by the process's run_id in
+// the epoch; whoever empties Redis, by the epoch that is gone. The stream never is without the
+// epoch's entry, so one that is missing was deleted or evicted.
+//
+// It returns the epoch, and how many milliseconds it is old.
+const openScript = `
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+if not run then return redis.error_reply('ERR INFO has no run_id') end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local epoch = redis.call('GET', KEYS[1])
+local stream = redis.call('EXISTS', KEYS[2])
+local owner, made
+if epoch then owner, made = string.match(epoch, '^(%w+) (%d+) ') end
+if not made or owner ~= run or stream == 0 then
+	made = string.format('%.0f', now)
+	epoch = run .. ' ' .. made .. ' ' .. ARGV[1]
+	redis.call('SET', KEYS[1], epoch)
+	redis.call('XADD', KEYS[2], '*', 'epoch', epoch)
+end
+return {epoch, string.format('%.0f', now - tonumber(made))}
+`
+
+// The fields of entries.
+const (
+	fieldRevocation = "revocation"
+	fieldEpoch      = "epoch"
+)
+
+type command struct {
+	name string
+	args []any
+}
+
+func do(name string, args ...any) command { return command{name, args} }
+
+// exchange sends commands and returns the replies, of which those that are a redis.Error are
+// values: Redis refused the command. After an error the connection is closed. Closing it is also what
+// ends an exchange that takes longer than limit, as redigo has no other way for a write.
+func exchange(ctx context.Context, conn redis.Conn, limit time.Duration, commands ...command) ([]any, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
+	defer cancel()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		_ = conn.Close()
+	})
+	replies, err := roundTrip(conn, limit, commands)
+	if !stop() {
+		<-closed
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		_ = conn.Close()
+	}
+	return replies, err
+}
+
+func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any, error) {
+	for _, c := range commands {
+		if err := conn.Send(c.name, c.args...); err != nil {
+			return nil, err
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return nil, err
+	}
+	receive := conn.Receive
+	if c, ok := conn.(redis.ConnWithTimeout); ok {
+		// XREAD blocks longer than what Dial may have set for other commands.
+		receive = func() (any, error) { return c.ReceiveWithTimeout(limit) }
+	}
+	replies := make([]any, len(commands))
+	for i := range replies {
+		reply, err := receive()
+		var refused redis.Error
+		if errors.As(err, &refused) {
+			reply, err = refused, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		replies[i] = reply
+	}
+	return replies, nil
+}
+
+// dial opens a connection. It returns the epoch, and its age by the clock of Redis.
+func (r *Revocations) dial() (conn redis.Conn, epoch string, age time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.opts.Timeout)
+	defer cancel()
+	conn, err = r.callDial(ctx)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("EVAL", openScript, 2, r.epochOf, r.stream, newEpoch()))
+	if err != nil {
+		return nil, "", 0, err
+	}
+	opened, err := redis.Strings(replies[0], refusal(replies[0]))
+	if err == nil && len(opened) != 2 {
+		err = errOddReply
+	}
+	var milliseconds int64
+	if err == nil {
+		milliseconds, err = strconv.ParseInt(opened[1], 10, 64)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, "", 0, err
+	}
+	return conn, opened[0], time.Duration(milliseconds) * time.Millisecond, nil
+}
+
+// callDial calls the user's function.
+func (r *Revocations) callDial(ctx context.Context) (conn redis.Conn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			conn, err = nil, fmt.Errorf("Options.Dial panicked: %v", p)
+		}
+	}()
+	conn, err = r.opts.Dial(ctx)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	if conn == nil {
+		return nil, errors.New("Options.Dial returned no connection")
+	}
+	return conn, nil
+}
+
+// withoutURL cuts off the URL in which the password may be.
+func withoutURL(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return errors.New("wrong URL of Redis")
+	}
+	return err
+}
+
+func refusal(reply any) error {
+	if refused, ok := reply.(redis.Error); ok {
+		return refused
+	}
+	return nil
+}
+
+var errOddReply = errors.New("redis answered with something else than it was asked for")
+
+// position is the id of an entry in the stream.
+type position struct{ milliseconds, sequence uint64 }
+
+func (p position) String() string { return fmt.Sprintf("%d-%d", p.milliseconds, p.sequence) }
+
+func (p position) before(q position) bool {
+	return p.milliseconds < q.milliseconds || p.milliseconds == q.milliseconds && p.sequence < q.sequence
+}
+
+func parsePosition(id string) (p position, err error) {
+	milliseconds, sequence, _ := strings.Cut(id, "-")
+	if p.milliseconds, err = strconv.ParseUint(milliseconds, 10, 64); err == nil {
+		p.sequence, err = strconv.ParseUint(sequence, 10, 64)
+	}
+	return p, err
+}
+
+// entry is one of the stream.
+type entry struct {
+	at     position
+	fields map[string]string
+}
+
+// parseEntries reads a reply to XREAD of one stream.
+func parseEntries(reply any) ([]entry, error) {
+	if reply == nil { // nothing new
+		return nil, nil
+	}
+	streams, err := redis.Values(reply, refusal(reply))
+	if err != nil {
+		return nil, err
+	}
+	if len(streams) != 1 {
+		return nil, errOddReply
+	}
+	stream, err := redis.Values(streams[0], nil)
+	if err != nil || len(stream) != 2 {
+		return nil, errOddReply
+	}
+	list, err := redis.Values(stream[1], nil)
+	if err != nil {
+		return nil, errOddReply
+	}
+	entries := make([]entry, len(list))
+	for i, item := range list {
+		pair, err := redis.Values(item, nil)
+		if err != nil || len(pair) != 2 {
+			return nil, errOddReply
+		}
+		id, err := redis.String(pair[0], nil)
+		if err != nil {
+			return nil, errOddReply
+		}
+		if entries[i].at, err = parsePosition(id); err != nil {
+			return nil, errOddReply
+		}
+		if entries[i].fields, err = redis.StringMap(pair[1], nil); err != nil {
+			return nil, errOddReply
+		}
+	}
+	return entries, nil
+}

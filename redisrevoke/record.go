@@ -1,0 +1,87 @@
+package redisrevoke
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+)
+
+// record is a revocation as it is in Redis.
+type record struct {
+	// ID is the same wherever and however often the record is written, so that a node takes
+	// it once: kicking a user twice would end a session that began after the first time.
+	ID string `json:"id"`
+
+	TokenID      string    `json:"jti,omitempty"`
+	Subject      string    `json:"sub,omitempty"`
+	IssuedBefore time.Time `json:"issuedBefore"`
+	Until        time.Time `json:"until"`
+	SessionsOnly bool      `json:"sessionsOnly,omitempty"`
+	Reason       *reason   `json:"reason,omitempty"`
+}
+
+type reason struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// endOfTime is the last that JSON's format can say.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+func recordOf(id string, r socketiojwt.Revocation) record {
+	rec := record{
+		ID:           id,
+		TokenID:      r.TokenID,
+		Subject:      r.Subject,
+		IssuedBefore: r.IssuedBefore,
+		Until:        r.Until,
+		SessionsOnly: r.SessionsOnly,
+	}
+	if rec.Until.After(endOfTime) {
+		rec.Until = endOfTime
+	}
+	if r.Reason != nil {
+		rec.Reason = &reason{r.Reason.Code, r.Reason.Message}
+	}
+	return rec
+}
+
+func (rec *record) revocation() socketiojwt.Revocation {
+	r := socketiojwt.Revocation{
+		TokenID:      rec.TokenID,
+		Subject:      rec.Subject,
+		IssuedBefore: rec.IssuedBefore,
+		Until:        rec.Until,
+		SessionsOnly: rec.SessionsOnly,
+	}
+	if rec.Reason != nil {
+		r.Reason = &socketiojwt.UnauthorizedError{Code: rec.Reason.Code, Message: rec.Reason.Message}
+	}
+	return r
+}
+
+func (rec *record) encode() ([]byte, error) { return json.Marshal(rec) }
+
+// decodeRecord takes what anybody who can write to Redis may have put there.
+func decodeRecord(data []byte) (record, error) {
+	var rec record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return rec, err
+	}
+	if rec.ID == "" {
+		return rec, errors.New("it has no id")
+	}
+	if rec.IssuedBefore.IsZero() {
+		return rec, errors.New("it has no issuedBefore")
+	}
+	_, err := rec.revocation().Complete()
+	return rec, err
+}
+
+// clockSlack is how far the clocks of nodes and Redis may be apart.
+var clockSlack = time.Minute
+
+// over reports whether nobody needs the record any more.
+func (rec *record) over(now time.Time) bool { return !now.Before(rec.Until.Add(clockSlack)) }

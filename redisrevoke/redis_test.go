@@ -1,0 +1,145 @@
+//go:build unix
+
+package redisrevoke_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// How a Redis keeps its data.
+var (
+	keeps   = []string{"--appendonly", "yes", "--appendfsync", "always"}
+	forgets = []string{"--appendonly", "no", "--save", ""}
+)
+
+// server is a redis-server, on a port that stays the same when it is started again.
+type server struct {
+	tb   testing.TB
+	addr string
+	args []string
+	cmd  *exec.Cmd // nil while it does not run
+}
+
+func startRedis(tb testing.TB, args []string) *server {
+	tb.Helper()
+	s := newRedis(tb, args)
+	s.start()
+	// As if there had been nodes for long, which have settled.
+	info, err := redis.String(s.do("INFO", "server"), nil)
+	_, rest, ok := strings.Cut(info, "run_id:")
+	if err != nil || !ok {
+		tb.Fatal("INFO has no run_id: ", err)
+	}
+	run, _, _ := strings.Cut(rest, "\r\n")
+	s.do("SET", "socketiojwt:epoch", run+" 1 x")
+	s.do("XADD", "socketiojwt:revocations", "*", "epoch", run+" 1 x")
+	return s
+}
+
+// newRedis is startRedis for a Redis that is started later.
+func newRedis(tb testing.TB, args []string) *server {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	s := &server{tb: tb, addr: l.Addr().String()}
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", tb.TempDir(), "--loglevel", "warning"}, args...)
+	tb.Cleanup(func() {
+		if s.cmd != nil {
+			s.kill()
+		}
+	})
+	return s
+}
+
+func (s *server) start() {
+	s.tb.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		s.tb.Fatal("redis-server is missing; on Debian and Ubuntu `apt-get install redis-server` installs it, elsewhere `brew install redis` or see redis.io")
+	}
+	s.cmd = exec.Command(path, s.args...)
+	if err := s.cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	eventually(s.tb, "Redis answers", func() bool {
+		conn, err := s.dial(context.Background())
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		_, err = conn.Do("PING")
+		return err == nil
+	})
+}
+
+// kill ends it as kill -9 does.
+func (s *server) kill() {
+	s.tb.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		s.tb.Error(err)
+	}
+	_ = s.cmd.Wait() // says that it was killed
+	s.cmd = nil
+}
+
+func (s *server) restart() {
+	s.tb.Helper()
+	s.kill()
+	s.start()
+}
+
+func (s *server) signal(sig syscall.Signal) {
+	s.tb.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
+func (s *server) pause()  { s.tb.Helper(); s.signal(syscall.SIGSTOP) }
+func (s *server) resume() { s.tb.Helper(); s.signal(syscall.SIGCONT) }
+
+func (s *server) dial(ctx context.Context) (redis.Conn, error) {
+	return redis.DialContext(ctx, "tcp", s.addr)
+}
+
+// do runs a command over a connection of its own.
+func (s *server) do(name string, args ...any) any {
+	s.tb.Helper()
+	conn, err := s.dial(context.Background())
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer conn.Close()
+	reply, err := conn.Do(name, args...)
+	if err != nil && !errors.Is(err, redis.ErrNil) {
+		s.tb.Fatalf("%s: %v", name, err)
+	}
+	return reply
+}
+
+// patience bounds what is waited for.
+const patience = 20 * time.Second
+
+// eventually waits until something that happens in another goroutine, or process, has.
+func eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatal("it never came true that ", what)
+		}
+	}
+}

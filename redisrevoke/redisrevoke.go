@@ -1,0 +1,204 @@
+// Package redisrevoke shares revocations between nodes: processes that keep the same list in Redis
+// (6.2 or later, or what speaks as it does; not a cluster of several masters).
+//
+//	revocations, err := redisrevoke.New(redisrevoke.Options{
+//		Dial: func(ctx context.Context) (redis.Conn, error) {
+//			return redis.DialContext(ctx, "tcp", "127.0.0.1:6379")
+//		},
+//	})
+//	...
+//	auth, err := socketiojwt.Authorize(socketiojwt.Options{Secret: secret, Revocations: revocations})
+//
+// Each node holds the whole list in memory and follows what the others add. Before a new token
+// is accepted, the node asks Redis whether there is anything that it has not read; by default
+// the token is refused if that cannot be told. So a revocation is in force on all nodes from
+// when Add returns, and their sessions end a few milliseconds later.
+//
+// When Redis has been restarted, was emptied or is new, the nodes write back what it lacks. New
+// tokens are refused for three seconds (with the default Timeout) meanwhile, so that each node
+// in reach has had its turn.
+package redisrevoke
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gomodule/redigo/redis"
+)
+
+// Options configure New. Only Dial is required.
+type Options struct {
+	// Dial opens a new connection to Redis, with the password, database and TLS it needs. It
+	// is called again, from two goroutines, whenever a connection is lost. ctx ends after
+	// Timeout. The connection must not come from a redis.Pool: Revocations closes it while it is
+	// in use where Redis does not answer. Required.
+	Dial func(ctx context.Context) (redis.Conn, error)
+
+	// Prefix begins the names of the keys in Redis, Prefix:revocations and Prefix:epoch. Nodes
+	// share a list if they have the same. Default: "", which means "socketiojwt".
+	Prefix string
+
+	// FailOpen decides about new tokens while Redis cannot be asked. With false they are
+	// refused as `server_busy`, which clients may retry. With true the node judges by what
+	// it has read and what was added on it. Sessions stay in either case. Default: false.
+	FailOpen bool
+
+	// Timeout is how long Redis may take to answer. It is the same on all nodes, best.
+	// Negative values are an error. Default: 0, which means one second.
+	Timeout time.Duration
+
+	// Logger is told when Redis comes and goes, when it has lost data, and of entries that
+	// cannot be read. It gets no token and no password. Default: nil, silent.
+	Logger *slog.Logger
+}
+
+const (
+	defaultPrefix  = "socketiojwt"
+	defaultTimeout = time.Second
+)
+
+// Revocations is a list of revocations that is shared through Redis. New makes one. Its methods
+// are safe for concurrent use.
+type Revocations struct {
+	opts    Options // normalised
+	log     *slog.Logger
+	replica *socketiojwt.MemoryRevocations
+	stream  string // the key of all revocations
+	epochOf string // the key of the epoch, see openScript
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	closing func() error
+
+	mu      sync.Mutex
+	epoch   string           // in which all of the stream up to last is in replica; "" before that
+	last    position         // in the stream
+	settled time.Time        // when the other nodes have had their turn to write back
+	known   map[string]*note // by record.ID: what replica holds, and kicks
+	unsent  map[string]bool  // those of known that are not in Redis, as far as is known
+
+	asking sync.Mutex
+	next   *round        // that has not started yet
+	wake   chan struct{} // there is a next
+}
+
+var _ socketiojwt.Revocations = (*Revocations)(nil)
+
+// note is a record that the node knows.
+type note struct {
+	record
+	at []position // where it was read in the stream
+}
+
+// New returns the list that Redis holds under opts.Prefix, and starts to read it. It does not
+// wait for Redis, which need not be there yet. An error names the field of opts that is wrong.
+// Close ends what New starts.
+func New(opts Options) (*Revocations, error) {
+	switch {
+	case opts.Dial == nil:
+		return nil, errors.New("redisrevoke: Options.Dial is nil; set it to a function that connects to Redis, such as one that calls redis.DialContext")
+	case opts.Timeout < 0:
+		return nil, fmt.Errorf("redisrevoke: Options.Timeout is %v; set how long Redis may take to answer, or 0 for %v", opts.Timeout, defaultTimeout)
+	}
+	if opts.Prefix == "" {
+		opts.Prefix = defaultPrefix
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = defaultTimeout
+	}
+	r := &Revocations{
+		opts:    opts,
+		log:     opts.Logger,
+		replica: socketiojwt.NewMemoryRevocations(),
+		stream:  opts.Prefix + ":revocations",
+		epochOf: opts.Prefix + ":epoch",
+		known:   make(map[string]*note),
+		unsent:  make(map[string]bool),
+		wake:    make(chan struct{}, 1),
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.closing = sync.OnceValue(r.close)
+	r.running.Go(r.follow)
+	r.running.Go(r.serve)
+	return r, nil
+}
+
+// Add revokes. This node refuses the tokens and ends the sessions at once, the others from
+// when Add returns nil. It blocks while Redis is told, at most Options.Timeout. If that fails,
+// the error says so; the node goes on trying until it is closed.
+func (r *Revocations) Add(ctx context.Context, revocation socketiojwt.Revocation) error {
+	revocation, err := revocation.Complete()
+	if err != nil {
+		return err
+	}
+	rec := recordOf(rand.Text(), revocation)
+	if _, err := rec.encode(); err != nil {
+		return fmt.Errorf("redisrevoke: Revocation cannot be stored: %w", err)
+	}
+	if err := r.replica.Add(ctx, revocation); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.known[rec.ID] = &note{record: rec}
+	r.unsent[rec.ID] = true
+	r.mu.Unlock()
+
+	done, err := r.ask(ctx)
+	if err == nil {
+		err = done.sent
+	}
+	if err != nil {
+		return fmt.Errorf("redisrevoke: in force on this node; the others follow when Redis has it: %w", err)
+	}
+	return nil
+}
+
+// Revoked reports whether the token with these claims is revoked. It asks Redis for what this
+// node has not read yet, unless the token is known to be revoked, and blocks while that takes, at
+// most Options.Timeout. It returns an error if Redis cannot be asked, and while nodes write
+// back what Redis has lost; with Options.FailOpen it does not.
+func (r *Revocations) Revoked(ctx context.Context, claims *jwt.RegisteredClaims) (bool, error) {
+	if revoked, err := r.replica.Revoked(ctx, claims); revoked || err != nil {
+		return revoked, err
+	}
+	done, err := r.ask(ctx)
+	if err == nil {
+		err = done.read
+	}
+	if err != nil && !r.opts.FailOpen {
+		return false, fmt.Errorf("redisrevoke: Redis cannot be asked: %w", err)
+	}
+	return r.replica.Revoked(ctx, claims)
+}
+
+// Watch calls f with all that is added from now on, on any node. After a connection was lost,
+// or Redis was, that may be later, and never what is past its Until by more than a minute.
+func (r *Revocations) Watch(f func(socketiojwt.Revocation)) { r.replica.Watch(f) }
+
+// Close disconnects from Redis, and waits until nothing that New started runs any more; so it
+// blocks as long as Options.Dial does. It returns an error if something that was added on this
+// node is not in Redis. Then Add and Revoked work as if Redis could not be reached. Close may
+// be called again, and returns the same.
+func (r *Revocations) Close() error { return r.closing() }
+
+func (r *Revocations) close() error {
+	r.cancel()
+	r.running.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.unsent); n > 0 {
+		return fmt.Errorf("redisrevoke: Close: %d revocations of this node are not in Redis; other nodes do not know them", n)
+	}
+	return nil
+}

@@ -1,0 +1,470 @@
+//go:build unix
+
+package redisrevoke_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gomodule/redigo/redis"
+)
+
+// two starts two nodes that accept new tokens.
+func two(t *testing.T, s *server) (a, b *node) {
+	t.Helper()
+	a, b = startNode(t, s, redisrevoke.Options{}), startNode(t, s, redisrevoke.Options{})
+	a.ready(t)
+	b.ready(t)
+	return a, b
+}
+
+func TestRevocationOnAnotherNode(t *testing.T) {
+	t.Parallel()
+	a, b := two(t, startRedis(t, forgets))
+	token := func(sub, jti string) string {
+		return sign(t, jwt.MapClaims{"sub": sub, "jti": jti, "iat": time.Now().Unix()})
+	}
+	one, other := token("bob", "one"), token("bob", "other")
+	_, mustOne := b.enter(t, one)
+	_, mustOther := b.enter(t, other)
+	_, mustEve := b.enter(t, token("eve", "eve"))
+
+	a.add(t, socketiojwt.Revocation{TokenID: "one"})
+	b.refused(t, one, saysRevoked)
+	ended(t, mustOne, "invalid_token")
+	alive(t, mustOther)
+
+	a.add(t, socketiojwt.Revocation{Subject: "bob", Reason: &socketiojwt.UnauthorizedError{Code: "bye"}})
+	b.refused(t, other, saysRevoked)
+	ended(t, mustOther, "bye")
+	alive(t, mustEve)
+	_, mustNewer := b.enter(t, sign(t, jwt.MapClaims{"sub": "bob", "iat": time.Now().Unix() + 2}))
+	alive(t, mustNewer)
+
+	a.auth.DisconnectSubject("eve", &socketiojwt.UnauthorizedError{Code: "kicked"})
+	ended(t, mustEve, "kicked")
+	_, mustEve = b.enter(t, token("eve", "eve")) // the token is still good
+	alive(t, mustEve)
+}
+
+// When Add has returned, every node refuses, with many callers at once, too.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	a, b := two(t, startRedis(t, forgets))
+	var all sync.WaitGroup
+	for worker := range 20 {
+		all.Go(func() {
+			for i := range 20 {
+				id := fmt.Sprint(worker, "-", i)
+				if revoked, err := b.revoked(jwt.RegisteredClaims{ID: id}); revoked || err != nil {
+					t.Errorf("%s: revoked %v, %v before it is", id, revoked, err)
+				}
+				a.add(t, socketiojwt.Revocation{TokenID: id})
+				if revoked, err := b.revoked(jwt.RegisteredClaims{ID: id}); !revoked || err != nil {
+					t.Errorf("%s: revoked %v, %v", id, revoked, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestRedisIsKilled(t *testing.T) {
+	for name, args := range map[string][]string{"keeps its data": keeps, "loses its data": forgets} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startRedis(t, args)
+			a, b := two(t, s)
+			revoked, good := sign(t, jwt.MapClaims{"jti": "revoked"}), sign(t, jwt.MapClaims{"sub": "bob", "jti": "good"})
+			_, must := b.enter(t, good)
+			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
+			a.auth.DisconnectSubject("eve")
+			b.refused(t, revoked, saysRevoked) // so it has read that
+
+			s.kill()
+			for _, n := range []*node{a, b} {
+				n.refused(t, revoked, saysRevoked)
+				n.refused(t, good, saysBusy)
+				eventually(t, "it is logged", n.log.has(`msg="redisrevoke: not connected" error=`))
+			}
+			alive(t, must)
+
+			s.start()
+			c := startNode(t, s, redisrevoke.Options{})
+			eventually(t, "the new node knows", func() bool {
+				is, err := c.revoked(jwt.RegisteredClaims{ID: "revoked"})
+				if !is && err == nil {
+					t.Fatal("the new node accepts a token that is revoked")
+				}
+				return is
+			})
+			for _, n := range []*node{a, b, c} {
+				n.ready(t)
+				n.refused(t, revoked, saysRevoked)
+				eventually(t, "it is logged", func() bool {
+					want := 2
+					if n == c {
+						want = 1
+					}
+					return strings.Count(n.log.String(), `msg="redisrevoke: connected"`) == want
+				})
+			}
+			if !b.log.has("lost data")() {
+				t.Error("it is not logged that data may be lost")
+			}
+			alive(t, must)
+			c.add(t, socketiojwt.Revocation{TokenID: "good"})
+			ended(t, must, "invalid_token")
+		})
+	}
+}
+
+func TestRedisIsPaused(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	a, b := two(t, s)
+	token := sign(t, jwt.MapClaims{"jti": "one"})
+	_, must := b.enter(t, token)
+
+	s.pause()
+	began := time.Now()
+	if _, err := b.revoked(jwt.RegisteredClaims{ID: "x"}); err == nil {
+		t.Error("accepted without asking")
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v, want the Timeout of 1s", took)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := b.Revoked(ctx, &jwt.RegisteredClaims{ID: "x"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want that of the context", err)
+	}
+	eventually(t, "it is logged", b.log.has("not connected"))
+	b.refused(t, token, saysBusy)
+	alive(t, must)
+	s.resume()
+
+	b.ready(t)
+	alive(t, must)
+	b.enter(t, token)
+	eventually(t, "the revocation is in Redis", func() bool {
+		return a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})) == nil
+	})
+	ended(t, must, "invalid_token")
+	b.refused(t, token, saysRevoked)
+}
+
+func TestRedisIsEmptied(t *testing.T) {
+	for name, command := range map[string][]any{
+		"all":        {"FLUSHALL"},
+		"the stream": {"DEL", "socketiojwt:revocations"}, // as when it is evicted
+		"the epoch":  {"DEL", "socketiojwt:epoch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startRedis(t, forgets)
+			a, b := two(t, s)
+			token := sign(t, jwt.MapClaims{"jti": "live"})
+			_, must := b.enter(t, token)
+			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
+
+			s.do(command[0].(string), command[1:]...)
+			c := startNode(t, s, redisrevoke.Options{})
+			eventually(t, "the new node is ready", func() bool {
+				revoked, err := c.revoked(jwt.RegisteredClaims{ID: "revoked"})
+				if !revoked && err == nil {
+					t.Fatal("the new node accepts a token that is revoked")
+				}
+				return revoked
+			})
+			a.ready(t)
+			b.ready(t)
+			alive(t, must)
+			c.ready(t)
+			c.add(t, socketiojwt.Revocation{TokenID: "live"})
+			ended(t, must, "invalid_token")
+		})
+	}
+}
+
+func TestRedisComesLater(t *testing.T) {
+	t.Parallel()
+	s := newRedis(t, forgets)
+	a, b := startNode(t, s, redisrevoke.Options{}), startNode(t, s, redisrevoke.Options{FailOpen: true})
+	a.refused(t, sign(t, jwt.MapClaims{"jti": "good"}), saysBusy)
+	one, eve := sign(t, jwt.MapClaims{"jti": "one"}), sign(t, jwt.MapClaims{"sub": "eve"})
+	_, mustOne := b.enter(t, one)
+	_, mustEve := b.enter(t, eve)
+
+	for _, r := range []socketiojwt.Revocation{{TokenID: "one"}, {Subject: "eve", SessionsOnly: true}, {TokenID: "over", Until: time.Now()}} {
+		err := a.Add(context.Background(), lasting(r))
+		if err == nil || !strings.HasPrefix(err.Error(), "redisrevoke: in force on this node; the others follow when Redis has it: ") {
+			t.Errorf("Add returned %v", err)
+		}
+	}
+	a.refused(t, one, saysRevoked)
+	alive(t, mustOne)
+
+	s.start()
+	ended(t, mustOne, "invalid_token")
+	ended(t, mustEve, "invalid_token")
+	b.ready(t)
+	b.refused(t, one, saysRevoked)
+	b.enter(t, eve)
+	eventually(t, "all is in Redis", func() bool {
+		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		return n == 3 && err == nil // with that of the epoch, without the one that was over
+	})
+}
+
+func TestFailOpen(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	n := startNode(t, s, redisrevoke.Options{FailOpen: true})
+	n.add(t, socketiojwt.Revocation{TokenID: "known"})
+	known, unknown := sign(t, jwt.MapClaims{"jti": "known"}), sign(t, jwt.MapClaims{"jti": "unknown"})
+	check := func() {
+		t.Helper()
+		n.refused(t, known, saysRevoked)
+		n.enter(t, unknown)
+	}
+	s.pause()
+	check()
+	s.resume()
+	s.kill()
+	check()
+	if n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "unknown"})) == nil {
+		t.Error("Add succeeded without Redis")
+	}
+	n.refused(t, unknown, saysRevoked)
+	s.start()
+	eventually(t, "it is written", func() bool {
+		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		return n == 3 && err == nil
+	})
+}
+
+// A user who was kicked and came back is not kicked again by what is read, or written, again.
+func TestKickedOnce(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	a, b := two(t, s)
+	token := sign(t, jwt.MapClaims{"sub": "bob"})
+	_, must := b.enter(t, token)
+	a.auth.DisconnectSubject("bob")
+	ended(t, must, "unauthorized")
+	_, mustA := a.enter(t, token)
+	_, mustB := b.enter(t, token)
+	for _, harm := range []func(){
+		func() { s.do("CLIENT", "KILL", "TYPE", "normal") },
+		func() { s.do("FLUSHALL") },
+		s.restart,
+	} {
+		harm()
+		for _, n := range []*node{a, b} {
+			n.ready(t)
+		}
+		a.add(t, socketiojwt.Revocation{TokenID: "a mark"})
+		alive(t, mustA)
+		alive(t, mustB)
+	}
+}
+
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	a, b := two(t, s)
+	a.add(t, socketiojwt.Revocation{TokenID: "short", Until: time.Now().Add(time.Second)})
+	a.add(t, socketiojwt.Revocation{TokenID: "long"})
+	if revoked, err := b.revoked(jwt.RegisteredClaims{ID: "short"}); !revoked || err != nil {
+		t.Errorf("revoked %v, %v", revoked, err)
+	}
+	for _, n := range []*node{a, b} {
+		eventually(t, "it is forgotten", func() bool {
+			revoked, err := n.revoked(jwt.RegisteredClaims{ID: "short"})
+			return !revoked && err == nil
+		})
+	}
+	eventually(t, "it is not in Redis any more", func() bool {
+		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		return n == 2 && err == nil // that of the epoch, and the long one
+	})
+	if revoked, err := b.revoked(jwt.RegisteredClaims{ID: "long"}); !revoked || err != nil {
+		t.Errorf("revoked %v, %v", revoked, err)
+	}
+}
+
+// What somebody else wrote into Redis is skipped, or an error, and never the end.
+func TestOddThingsInRedis(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	a, b := two(t, s)
+	odd := []string{
+		``, `nonsense`, `null`, `[]`, `{}`, `{"id":7}`,
+		`{"id":"x","until":"2999-01-01T00:00:00Z","issuedBefore":"2000-01-01T00:00:00Z"}`,
+		`{"id":"x","jti":"victim","until":"2999-01-01T00:00:00Z"}`,
+		`{"id":"x","jti":"victim","issuedBefore":"2000-01-01T00:00:00Z"}`,
+		`{"jti":"victim","until":"2999-01-01T00:00:00Z","issuedBefore":"2000-01-01T00:00:00Z"}`,
+		`{"id":"x","jti":"victim","sub":"victim","until":"2999-01-01T00:00:00Z","issuedBefore":"2000-01-01T00:00:00Z"}`,
+	}
+	for _, text := range odd {
+		if redisrevoke.DecodeRecord([]byte(text)) == nil {
+			t.Errorf("%s is taken", text)
+		}
+		s.do("XADD", "socketiojwt:revocations", "*", "revocation", text)
+	}
+	s.do("XADD", "socketiojwt:revocations", "*", "else", "x", "else", "y")
+	a.add(t, socketiojwt.Revocation{TokenID: "one"})
+	c := startNode(t, s, redisrevoke.Options{})
+	c.ready(t)
+	for _, n := range []*node{a, b, c} {
+		if revoked, err := n.revoked(jwt.RegisteredClaims{ID: "one"}); !revoked || err != nil {
+			t.Errorf("revoked %v, %v", revoked, err)
+		}
+		if revoked, err := n.revoked(jwt.RegisteredClaims{ID: "victim"}); revoked || err != nil {
+			t.Errorf("revoked %v, %v", revoked, err)
+		}
+		eventually(t, "it is logged", n.log.has("entries that cannot be read are skipped"))
+	}
+
+	s.do("SET", "socketiojwt:revocations", "not a stream")
+	if _, err := b.revoked(jwt.RegisteredClaims{ID: "x"}); err == nil {
+		t.Error("accepted without a stream")
+	}
+	if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err == nil {
+		t.Error("added without a stream")
+	}
+	s.do("DEL", "socketiojwt:revocations")
+	for _, id := range []string{"one", "two"} {
+		eventually(t, "it is written back", func() bool {
+			revoked, err := b.revoked(jwt.RegisteredClaims{ID: id})
+			return revoked && err == nil
+		})
+	}
+	s.do("SET", "socketiojwt:epoch", "nonsense")
+	b.ready(t)
+}
+
+// A password that Dial puts into its error does not get into the log, nor to a caller.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	t.Parallel()
+	const password = "p%ssword" // which is no URL
+	log := new(logged)
+	r, err := redisrevoke.New(redisrevoke.Options{
+		Dial: func(context.Context) (redis.Conn, error) {
+			return redis.DialURL("redis://:" + password + "@127.0.0.1:1")
+		},
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	eventually(t, "it is logged", log.has("not connected"))
+	_, err = r.Revoked(context.Background(), &jwt.RegisteredClaims{})
+	if text := fmt.Sprint(err) + log.String(); strings.Contains(text, password) || !strings.Contains(text, "wrong URL") {
+		t.Error(text)
+	}
+}
+
+func TestDialThatFails(t *testing.T) {
+	for name, dial := range map[string]func(context.Context) (redis.Conn, error){
+		"error":   func(context.Context) (redis.Conn, error) { return nil, errors.New("as it was told to") },
+		"nothing": func(context.Context) (redis.Conn, error) { return nil, nil },
+		"panic":   func(context.Context) (redis.Conn, error) { panic("as it was told to") },
+		"stuck":   func(ctx context.Context) (redis.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := redisrevoke.New(redisrevoke.Options{Dial: dial, Timeout: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Revoked(context.Background(), &jwt.RegisteredClaims{}); err == nil {
+				t.Error("accepted without asking")
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	r, err := redisrevoke.New(redisrevoke.Options{Dial: s.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Revoked(context.Background(), &jwt.RegisteredClaims{ID: "two"}); err == nil {
+		t.Error("Revoked judges after Close")
+	}
+	if err := r.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err == nil {
+		t.Error("Add succeeded after Close")
+	}
+
+	s.kill()
+	r, err = redisrevoke.New(redisrevoke.Options{Dial: s.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "three"}))
+	for range 2 {
+		if err := r.Close(); err == nil || err.Error() != "redisrevoke: Close: 1 revocations of this node are not in Redis; other nodes do not know them" {
+			t.Errorf("Close returned %v", err)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[string]redisrevoke.Options{
+		"redisrevoke: Options.Dial is nil; ": {},
+		"redisrevoke: Options.Timeout is -1s; ": {
+			Dial: func(context.Context) (redis.Conn, error) { return nil, nil }, Timeout: -time.Second,
+		},
+	} {
+		if _, err := redisrevoke.New(opts); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+
+	// Lists with different prefixes are apart.
+	s := startRedis(t, forgets)
+	a, b := startNode(t, s, redisrevoke.Options{Prefix: "a"}), startNode(t, s, redisrevoke.Options{Prefix: "b"})
+	a.ready(t)
+	b.ready(t)
+	a.add(t, socketiojwt.Revocation{TokenID: "one"})
+	if revoked, err := b.revoked(jwt.RegisteredClaims{ID: "one"}); revoked || err != nil {
+		t.Errorf("revoked %v, %v", revoked, err)
+	}
+
+	if err := a.Add(context.Background(), socketiojwt.Revocation{TokenID: "one"}); err == nil {
+		t.Error("a revocation without Until is taken")
+	}
+	far := time.Now().AddDate(20000, 0, 0)
+	if err := a.Add(context.Background(), socketiojwt.Revocation{TokenID: "far", Until: far}); err != nil {
+		t.Error(err)
+	}
+	if err := a.Add(context.Background(), socketiojwt.Revocation{Subject: "far", IssuedBefore: far, Until: far}); err == nil {
+		t.Error("a time that cannot be written is taken")
+	}
+}
