@@ -231,6 +231,7 @@ func TestFailOpen(t *testing.T) {
 	s := startRedis(t, forgets)
 	n := startNode(t, s, redisrevoke.Options{FailOpen: true})
 	n.add(t, socketiojwt.Revocation{TokenID: "known"})
+	eventually(t, "it is connected", n.log.has("redisrevoke: connected"))
 	known, unknown := sign(t, jwt.MapClaims{"jti": "known"}), sign(t, jwt.MapClaims{"jti": "unknown"})
 	check := func() {
 		t.Helper()
