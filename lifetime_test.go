@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -938,4 +939,32 @@ func TestEndsThatRace(t *testing.T) {
 		t.Errorf("%d ended of %d: %+v", ends, stats.Authenticated, stats)
 	}
 	eventually(t, "the rooms are empty", func() bool { return len(s.Rooms("/")) == 0 && len(s.Rooms("/a")) == 0 })
+}
+
+// A session that ends before its handshake is through ends with the reason, too.
+func TestDisconnectedWhileItIsWelcomed(t *testing.T) {
+	s := start(t, socketiojwt.Options{Handshake: true}, nil)
+	done := make(chan struct{})
+	var ending sync.WaitGroup
+	for range 2 {
+		ending.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					s.auth.Disconnect(func(*socketiojwt.Session) bool { return true })
+				}
+			}
+		})
+	}
+	defer ending.Wait()
+	defer close(done)
+	for i := range 200 {
+		_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+		rest := must.Rest()
+		if n := len(rest); n < 2 || !strings.Contains(rest[n-2].Raw, `"code":"unauthorized"`) || rest[n-1].Raw != "41" {
+			t.Fatalf("try %d: the client got %v", i, rest)
+		}
+	}
 }

@@ -261,6 +261,8 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		}
 		if authenticated {
 			packets = append(packets, sock.unauthorized(told))
+		} else if closes { // it was not let in yet
+			packets = append(packets, errorPacket(sock.name, told))
 		}
 		packets = append(packets, disconnectPacket(sock.name))
 		leaving = append(leaving, sock)
