@@ -10,3 +10,9 @@ func DecodeRecord(data []byte) error {
 	_, err := decodeRecord(data)
 	return err
 }
+
+// ParseEntries reports whether a reply to XREAD is taken.
+func ParseEntries(reply any) error {
+	_, err := parseEntries(reply)
+	return err
+}

@@ -180,7 +180,10 @@ func TestHowSoon(t *testing.T) {
 // once it is revoked, and no client that is connected with a good one loses its connection.
 func TestChaos(t *testing.T) {
 	for name, args := range map[string][]string{"Redis keeps its data": keeps, "Redis loses its data": forgets} {
-		t.Run(name, func(t *testing.T) { chaos(t, startRedis(t, args)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			chaos(t, startRedis(t, args))
+		})
 	}
 }
 

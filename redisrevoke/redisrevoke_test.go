@@ -355,6 +355,32 @@ func TestOddThingsInRedis(t *testing.T) {
 	b.ready(t)
 }
 
+func TestOddReplies(t *testing.T) {
+	t.Parallel()
+	list := func(items ...any) any { return items }
+	id, fields := []byte("1-1"), list([]byte("revocation"), []byte("{}"))
+	if err := redisrevoke.ParseEntries(list(list([]byte("key"), list(list(id, fields))))); err != nil {
+		t.Error(err)
+	}
+	for _, odd := range []any{
+		"", int64(1), []byte("x"), redis.Error("WRONGTYPE"), list(), list(nil), list(list(), list()), list(list(nil, nil)),
+		list(list(nil, list(nil))),
+		list(list(nil, list(list()))),
+		list(list(nil, list(list(id)))),
+		list(list(nil, list(list(nil, fields)))),
+		list(list(nil, list(list(id, nil)))),
+		list(list(nil, list(list(id, list(id))))),
+		list(list(nil, list(list(id, list(nil, nil))))),
+		list(list(nil, list(list([]byte("1"), fields)))),
+		list(list(nil, list(list([]byte("-1-1"), fields)))),
+		list(list(nil, list(list([]byte("1-18446744073709551616"), fields)))),
+	} {
+		if redisrevoke.ParseEntries(odd) == nil {
+			t.Errorf("%q is taken", odd)
+		}
+	}
+}
+
 // A password that Dial puts into its error does not get into the log, nor to a caller.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	t.Parallel()
