@@ -1,0 +1,147 @@
+// Two nodes of examples/cluster on one Redis, with go-socket.io's Redis adapter and redisrevoke.
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawn, execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createConnection, createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, eventually, here, matrix, refusal, secret, startProgram, unauthorized } from './helper.mjs';
+
+const limit = { timeout: 60_000 };
+let folder, redis, nodes;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'socketiojwt-cluster-'));
+  redis = await startRedis();
+  nodes = await Promise.all([1, 2].map(() => startProgram('../examples', 'cluster', [
+    '-addr', '127.0.0.1:0', '-redis', `127.0.0.1:${redis.port}`, '-client', join(here, 'node_modules/socket.io-client/dist')
+  ], { JWT_SECRET: secret })));
+}, limit);
+
+after(async () => {
+  try {
+    await Promise.all((nodes ?? []).map(node => node.stop()));
+  } finally {
+    await redis?.stop();
+    await rm(folder, { recursive: true });
+  }
+}, limit);
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function startRedis() {
+  try {
+    execFileSync('redis-server', ['--version']);
+  } catch {
+    throw new Error('redis-server is missing; `apt-get install redis-server` installs it');
+  }
+  const port = await freePort();
+  const child = spawn('redis-server', ['--bind', '127.0.0.1', '--port', port, '--dir', folder, '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  await eventually(async () => {
+    const socket = createConnection(port, '127.0.0.1');
+    try {
+      await once(socket, 'connect');
+    } finally {
+      socket.destroy();
+    }
+  });
+  return { port, stop: () => { child.kill('SIGKILL'); return exited; } };
+}
+
+async function login(node, user) {
+  const response = await fetch(`${node.url}/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ user, password: `${user}-demo` })
+  });
+  assert.equal(response.status, 200);
+  return (await response.json()).token;
+}
+
+const request = (node, path, token, method = 'GET') =>
+  fetch(`${node.url}${path}`, { method, headers: { Authorization: `Bearer ${token}` } });
+
+async function nodesWith(node, user, token) {
+  const response = await request(node, `/online?user=${user}`, token);
+  assert.equal(response.status, 200, await response.clone().text());
+  return (await response.json()).nodes;
+}
+
+for (const variant of matrix) {
+  test(`cluster: ${variant.name}`, limit, async () => {
+    const [one, two] = nodes;
+    // A new Redis makes the nodes wait for each other: clients are told server_busy and come back.
+    const [red, blue] = [await login(one, 'red'), await login(two, 'blue')];
+    const tab = (node, token) => {
+      const client = connect(variant, node.url, { query: { token } });
+      client.said = [];
+      client.socket.on('chat', message => client.said.push(message));
+      return client;
+    };
+    const tabs = [tab(one, red), tab(two, red)];
+    const other = tab(two, blue);
+    for (const client of tabs) assert.deepEqual(await client.until('welcome'), ['red']);
+    assert.deepEqual(await other.until('welcome'), ['blue']);
+
+    const seen = other.all('disconnect').length;
+
+    // One's own tabs on two nodes, and somebody else: all hear what is said, once.
+    tabs[0].socket.emit('chat', 'from node one');
+    await eventually(() => assert.equal(other.said.length, 1));
+    other.socket.emit('chat', 'from node two');
+    for (const client of [...tabs, other]) {
+      await eventually(() => assert.deepEqual(client.said, [
+        { from: 'red', text: 'from node one' },
+        { from: 'blue', text: 'from node two' }
+      ]));
+    }
+
+    // Who is online is the same everywhere.
+    for (const node of nodes) {
+      assert.equal(await nodesWith(node, 'red', blue), 2);
+      assert.equal(await nodesWith(node, 'blue', blue), 1);
+      assert.equal(await nodesWith(node, 'green', blue), 0);
+    }
+
+    // One node ends what is on both.
+    assert.equal((await request(two, '/logout-everywhere', red, 'POST')).status, 204);
+    for (const client of tabs) {
+      assert.deepEqual(await client.until('unauthorized'), [unauthorized('logged_out', 'logged out everywhere')]);
+      // The last, as a client that was told server_busy has seen one before.
+      await eventually(() => assert.deepEqual(client.all('disconnect').at(-1), ['io server disconnect']));
+    }
+    for (const node of nodes) {
+      const again = connect(variant, node.url, { query: { token: red } });
+      assert.deepEqual(await again.until('error'), [refusal('invalid_token', 'jwt revoked')]);
+      assert.equal((await request(node, '/online?user=red', red)).status, 401);
+      await eventually(async () => assert.equal(await nodesWith(node, 'red', blue), 0));
+    }
+    assert.equal(other.all('disconnect').length, seen);
+    assert.ok(other.socket.connected);
+
+    // A token of a later second is good.
+    await eventually(async () => {
+      const response = await request(one, '/online?user=red', await login(one, 'red'));
+      assert.equal(response.status, 200);
+    });
+    other.close();
+    await eventually(async () => assert.equal(await nodesWith(one, 'blue', blue), 0));
+  });
+}
+
+test('the page and its files are there', limit, async () => {
+  const page = await (await fetch(nodes[0].url)).text();
+  const files = [...page.matchAll(/src="([^"]+)"/g)].map(([, name]) => name);
+  assert.equal(files.length, 2);
+  for (const name of files) assert.equal((await fetch(`${nodes[0].url}/${name}`)).status, 200, name);
+});
