@@ -1,5 +1,5 @@
-# Needs Go, Node with npm, a C compiler (for the race detector), and Chromium (for
-# the browser tests; CHROMIUM=path where it is not /usr/bin/chromium).
+# Needs Go, Node with npm, a C compiler (for the race detector), redis-server, and Chromium
+# (for the browser tests; CHROMIUM=path where it is not /usr/bin/chromium).
 
 PORT       ?= 8080
 TOKEN_LIFE ?= 15m
@@ -11,10 +11,11 @@ NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js)
 
-.PHONY: help demo test test-go test-compat test-examples test-e2e lint bench fuzz soak
+.PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench fuzz soak
 
 help:
 	@echo 'make demo    start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
+	@echo 'make demo-cluster   two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
 	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients, a browser'
 	@echo 'make lint    gofmt, go vet, staticcheck'
 	@echo 'make bench   run the Go benchmarks'
@@ -24,6 +25,18 @@ help:
 demo: examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/chat ./chat
 	@exec bin/chat -addr 127.0.0.1:$(PORT) -token-life $(TOKEN_LIFE) -client examples/chat/node_modules/socket.io-client/dist
+
+demo-cluster: examples/chat/node_modules/.package-lock.json
+	@cd examples && go build -o ../bin/cluster ./cluster
+	@one=$(PORT) two=$$(($(PORT) + 1)) redis=$$(($(PORT) + 2)); \
+	redis-server --bind 127.0.0.1 --port $$redis --save '' --appendonly no --loglevel warning & pids=$$!; \
+	trap 'kill $$pids; wait' EXIT; trap 'exit' INT TERM; \
+	until redis-cli -p $$redis ping >/dev/null 2>&1; do kill -0 $$pids || exit 1; sleep 0.1; done; \
+	export JWT_SECRET=$$(head -c 32 /dev/urandom | base64); \
+	for port in $$one $$two; do \
+	  bin/cluster -addr 127.0.0.1:$$port -redis 127.0.0.1:$$redis -client examples/chat/node_modules/socket.io-client/dist & pids="$$pids $$!"; \
+	done; \
+	wait
 
 %/node_modules/.package-lock.json: %/package.json %/package-lock.json
 	@cd $* && $(NPM_CI)
