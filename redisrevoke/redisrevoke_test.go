@@ -178,6 +178,7 @@ func TestRedisIsEmptied(t *testing.T) {
 			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
 
 			s.do(command[0].(string), command[1:]...)
+			_ = a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "after"})) // does not hide the loss
 			c := startNode(t, s, redisrevoke.Options{})
 			eventually(t, "the new node is ready", func() bool {
 				revoked, err := c.revoked(jwt.RegisteredClaims{ID: "revoked"})
@@ -190,6 +191,9 @@ func TestRedisIsEmptied(t *testing.T) {
 			b.ready(t)
 			alive(t, must)
 			c.ready(t)
+			if revoked, err := c.revoked(jwt.RegisteredClaims{ID: "after"}); !revoked || err != nil {
+				t.Errorf("revoked %v, %v", revoked, err)
+			}
 			c.add(t, socketiojwt.Revocation{TokenID: "live"})
 			ended(t, must, "invalid_token")
 		})
