@@ -131,6 +131,7 @@ func enter(tb testing.TB, url, raw string) (*siotest.Client, siotest.Must) {
 	tb.Helper()
 	c, must := dial(tb, url, raw)
 	must.NextRaw("40")
+	alive(tb, must) // now it is in: what is revoked in between is checked again after CONNECT was sent
 	return c, must
 }
 

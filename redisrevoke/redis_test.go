@@ -5,6 +5,7 @@ package redisrevoke_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -49,13 +50,8 @@ func startRedis(tb testing.TB, args []string) *server {
 // newRedis is startRedis for a Redis that is started later.
 func newRedis(tb testing.TB, args []string) *server {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	s := &server{tb: tb, addr: l.Addr().String()}
+	port := freePort(tb)
+	s := &server{tb: tb, addr: net.JoinHostPort("127.0.0.1", port)}
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", tb.TempDir(), "--loglevel", "warning"}, args...)
 	tb.Cleanup(func() {
 		if s.cmd != nil {
@@ -63,6 +59,21 @@ func newRedis(tb testing.TB, args []string) *server {
 		}
 	})
 	return s
+}
+
+// freePort is below those that systems give to who asks for any: with such a one, somebody's
+// connection might take it while Redis is away, and even one to it that connects to itself.
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.N(10000))
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	tb.Fatal("no port is free")
+	return ""
 }
 
 func (s *server) start() {
