@@ -34,7 +34,7 @@ async function freePort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
     const server = createServer().listen(port, '127.0.0.1');
-    const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]).catch(() => false);
+    const free = await once(server, 'listening').then(() => true, () => false); // an error event rejects
     server.close();
     if (free) return port;
   }

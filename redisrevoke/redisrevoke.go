@@ -17,6 +17,9 @@
 // When Redis has been restarted, was emptied or is new, the nodes write back what it lacks. New
 // tokens are refused for three seconds (with the default Timeout) meanwhile, so that each node
 // in reach has had its turn.
+//
+// The user that Dial logs in as needs the two keys of [Options.Prefix] and the commands EVAL, EXISTS,
+// GET, INFO, SET, TIME, XADD, XDEL and XREAD.
 package redisrevoke
 
 import (
