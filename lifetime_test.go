@@ -616,6 +616,7 @@ func TestRevocation(t *testing.T) {
 			_, mustOne := s.enter(t, handshake, transport, one)
 			c2, mustTwo := s.enter(t, handshake, transport, two)
 			_, mustNumber := s.enter(t, handshake, transport, number)
+			synctest.Wait() // a handshake's CONNECT is sent before the client is in
 
 			revoke(t, list, socketiojwt.Revocation{TokenID: "one"})
 			ended(t, mustOne.Rest(), "invalid_token", "jwt revoked")
@@ -633,6 +634,7 @@ func TestRevocation(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			// All that were issued up to now, but not what another subject has.
 			_, mustEve := s.enter(t, handshake, transport, token(jwt.MapClaims{"sub": "eve"}))
+			synctest.Wait()
 			revoke(t, list, socketiojwt.Revocation{Subject: "bob"})
 			ended(t, mustTwo.Rest(), "invalid_token", "jwt revoked")
 			<-c2.Done()
@@ -640,6 +642,7 @@ func TestRevocation(t *testing.T) {
 			refused(signHS256(t, jwt.MapClaims{"sub": "bob"}), "jwt revoked")
 			time.Sleep(time.Second)
 			_, mustAgain := s.enter(t, handshake, transport, token(nil))
+			synctest.Wait()
 
 			// A session that was refreshed goes by its newer token.
 			revoke(t, list, socketiojwt.Revocation{Subject: "bob", IssuedBefore: time.Now().Add(-time.Second)})
