@@ -261,7 +261,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		}
 		if authenticated {
 			packets = append(packets, sock.unauthorized(told))
-		} else if closes { // it was not let in yet
+		} else if closes && sock.ns.protected && sock.state == socketJoining {
 			packets = append(packets, errorPacket(sock.name, told))
 		}
 		packets = append(packets, disconnectPacket(sock.name))
