@@ -47,6 +47,12 @@ export function connect(variant, url, options = {}) {
 // server for ever, and keep the test from ending.
 const clientsOf = new Map();
 
+// Waits until the clients of a server that has ended have noticed.
+function leftBehind(url) {
+  const connected = (clientsOf.get(url) ?? []).filter(socket => socket.connected);
+  return Promise.all(connected.map(socket => within('disconnect', resolve => socket.once('disconnect', resolve))));
+}
+
 function closeClients(url) {
   for (const socket of clientsOf.get(url) ?? []) socket.io.close();
   clientsOf.delete(url);
@@ -274,6 +280,7 @@ export async function startProgram(module, pkg, args = [], env = {}) {
       const hard = setTimeout(() => child.kill('SIGKILL'), patience);
       const { code, signal } = await exited;
       clearTimeout(hard);
+      await leftBehind(url); // or they would say that they closed it
       closeClients(url);
       if (code !== 0) throw new Error(`${pkg} ended with ${signal ?? code}: ${errors.slice(-4000)}`);
     },
