@@ -2,6 +2,7 @@ package socketiojwt
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -12,6 +13,17 @@ func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Sessi
 		return nil, err
 	}
 	return newSession("id", v, time.Now(), lifetime{}), nil
+}
+
+// SessionOfGate returns the Session that the gate's verdict on a request leads to, nil if
+// there is none.
+func (a *Authorizer) SessionOfGate(r *http.Request) *Session {
+	verdict := verdictOf(r.Context(), a)
+	if verdict == nil || verdict.verified == nil {
+		return nil
+	}
+	now := time.Now()
+	return newSession("id", verdict.verified, now, a.lifetimeOf(verdict.verified, now))
 }
 
 // HandshakeToken returns the token of a handshake.
