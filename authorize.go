@@ -32,6 +32,7 @@ type Authorizer struct {
 	static map[string]any // the keys of a StaticSecret by algorithm; nil for any other Secret
 
 	leeway time.Duration // of ParserOptions
+	waits  bool          // verify calls somebody who may keep it waiting
 
 	sessions   sessions
 	stats      stats
@@ -87,6 +88,7 @@ func Authorize(opts Options) (*Authorizer, error) {
 			}
 		}
 	}
+	a.waits = a.static == nil || opts.Accept != nil || opts.Revocations != nil
 	if opts.Revocations != nil {
 		opts.Revocations.Watch(a.revoked)
 	}
@@ -137,11 +139,11 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 		return nil, errTokenTooLong()
 	}
 	// golang-jwt has the parts too, but Node tells these cases apart before it reads.
-	parts := strings.SplitN(raw, ".", 4)
-	if len(parts) != 3 {
+	_, rest, _ := strings.Cut(raw, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(signature, ".") {
 		return nil, errMalformed(nil)
 	}
-	payload, signature := parts[1], parts[2]
 	if strings.TrimSpace(signature) == "" {
 		return nil, errSignatureRequired()
 	}

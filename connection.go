@@ -287,6 +287,9 @@ func (c *connection) request(namespace string) *Request {
 
 // verify verifies a token that has to be good by due, or before the client leaves.
 func (c *connection) verify(r *Request, raw string, due time.Time) (*verified, *UnauthorizedError) {
+	if !c.auth.waits {
+		return c.auth.verify(c.client.Handshake().Context, r, raw)
+	}
 	ctx, cancel := c.until(due)
 	defer cancel()
 	return c.auth.verify(ctx, r, raw)

@@ -145,7 +145,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	if r.URL.Query().Get("sid") == "" {
+	if transport.QueryOf(r).Get("sid") == "" {
 		if tooLarge(w, r) {
 			return
 		}
@@ -185,8 +185,12 @@ func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), a.opts.Timeout)
-	defer cancel()
+	ctx := r.Context()
+	if a.waits {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.opts.Timeout)
+		defer cancel()
+	}
 	v, err := a.verify(ctx, request, raw)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
 // handshakeToken returns the token that the request opening a connection carries, from
@@ -75,15 +77,11 @@ func bearerToken(header http.Header) (string, *UnauthorizedError) {
 }
 
 func (a *Authorizer) queryToken(rawQuery string) (string, *UnauthorizedError) {
-	query, _ := url.ParseQuery(rawQuery) // as net/http: what is malformed is left out
-	values := query[a.opts.QueryParam]
-	switch len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return values[0], nil
+	raw, n := transport.Query(rawQuery).Lookup(a.opts.QueryParam)
+	if n > 1 {
+		return "", errBadFormat()
 	}
-	return "", errBadFormat()
+	return raw, nil
 }
 
 // cookieToken returns the token in the cookie, "" if there is none or it does not count.

@@ -33,7 +33,7 @@ var errNotAHandshake = errors.New("not a handshake request")
 // Accept makes the polling side of a new connection. go-socket.io calls it for any
 // method (hazard 18), and for polling requests on a WebSocket connection.
 func (t *pollingTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
-	query := r.URL.Query()
+	query := QueryOf(r)
 	if r.Method != http.MethodGet || query.Get("sid") != "" || !validJSONP(query) {
 		return nil, errNotAHandshake
 	}
@@ -46,13 +46,13 @@ func (t *pollingTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotr
 
 // validJSONP reports whether the parameter j, which is reflected into a script, is
 // absent or a number (hazard 31).
-func validJSONP(query url.Values) bool {
-	j, ok := query["j"]
-	if !ok {
+func validJSONP(query Query) bool {
+	j, n := query.Lookup("j")
+	if n == 0 {
 		return true
 	}
-	_, err := strconv.ParseUint(j[0], 10, 32)
-	return len(j) == 1 && err == nil
+	_, err := strconv.ParseUint(j, 10, 32)
+	return n == 1 && err == nil
 }
 
 // side is what the polling and the WebSocket side of a connection answer alike.
@@ -146,7 +146,7 @@ func (p *pollingConn) Resume() {
 // ServeHTTP answers one request of the client.
 func (p *pollingConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.transport.cors(w, r)
-	if !validJSONP(r.URL.Query()) {
+	if !validJSONP(QueryOf(r)) {
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 		return
 	}
@@ -165,7 +165,7 @@ func (p *pollingConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // cors sets the headers that go-socket.io's polling transport sets, and lets a
 // preflight ask for the Authorization header too (hazard 40).
 func (t *pollingTransport) cors(w http.ResponseWriter, r *http.Request) {
-	if t.CheckOrigin == nil || r.URL.Query().Has("j") || !t.CheckOrigin(r) {
+	if t.CheckOrigin == nil || QueryOf(r).Has("j") || !t.CheckOrigin(r) {
 		return
 	}
 	header := w.Header()
@@ -331,7 +331,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, bina
 	if binary {
 		header.Set("Content-Type", "application/octet-stream")
 	}
-	if j := r.URL.Query().Get("j"); j != "" {
+	if j := QueryOf(r).Get("j"); j != "" {
 		quoted, err := json.Marshal(string(body))
 		if err != nil {
 			return err
@@ -407,7 +407,7 @@ func (p *pollingConn) readBody(w http.ResponseWriter, r *http.Request) ([]packet
 		return nil, err
 	}
 	_ = controller.SetReadDeadline(time.Time{})
-	if r.URL.Query().Has("j") {
+	if QueryOf(r).Has("j") {
 		if body, err = unescapeJSONP(body); err != nil {
 			return nil, err
 		}

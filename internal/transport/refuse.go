@@ -43,7 +43,7 @@ const refusedOpen = `{"sid":"` + refusedID + `","upgrades":[],"pingInterval":250
 func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, texts ...string) {
 	packets := append([]packet{{typ: typeOpen, data: []byte(refusedOpen)}}, messages(texts)...)
 	packets = append(packets, packet{typ: typeClose})
-	if r.URL.Query().Get("transport") == WebSocket {
+	if QueryOf(r).Get("transport") == WebSocket {
 		refuseWebSocket(w, r, h, packets)
 		return
 	}
@@ -86,7 +86,7 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 // everything while draining.
 // With a nil hub it knows no sessions and leaves those to the server.
 func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
-	query := r.URL.Query()
+	query := QueryOf(r)
 	sid, transport := query.Get("sid"), query.Get("transport")
 	polling := h.polling()
 	switch {
@@ -103,7 +103,7 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 		return h.answerSession(w, r, sid, transport)
 	case r.Method != http.MethodGet:
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
-	case query.Has("EIO") && query.Get("EIO") != "3":
+	case !validVersion(query):
 		Refuse(w, http.StatusBadRequest, 5,
 			"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do")
 	case h != nil && h.Draining():
@@ -113,6 +113,12 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
+}
+
+// validVersion reports whether a request is of Engine.IO 3, or does not say.
+func validVersion(query Query) bool {
+	version, n := query.Lookup("EIO")
+	return n == 0 || version == "3"
 }
 
 func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {

@@ -38,10 +38,11 @@ func (t *webSocketTransport) Accept(w http.ResponseWriter, r *http.Request) (eio
 	if t.hub.answerProbe(r) {
 		return nil, errProbe
 	}
-	if sid := r.URL.Query().Get("sid"); sid != "" {
+	query := QueryOf(r)
+	if sid := query.Get("sid"); sid != "" {
 		return t.acceptUpgrade(w, r, sid)
 	}
-	c, err := newClient(t.hub, newHandshake(r), !r.URL.Query().Has("b64"))
+	c, err := newClient(t.hub, newHandshake(r), !query.Has("b64"))
 	if err != nil {
 		return nil, err
 	}
