@@ -101,10 +101,11 @@ func parseHeader(data []byte, maxAttachments int) (Header, error) {
 		}
 		h.Event = name
 	}
-	if !json.Valid(rest) || depth(rest) > maxJSONDepth {
+	valid, named := scanJSON(rest)
+	if !valid {
 		return h, BadJSON
 	}
-	if !placeholdersFit(rest, h.Attachments) {
+	if named && !placeholdersFit(rest, h.Attachments) {
 		return h, BadPlaceholder
 	}
 	return h, nil
@@ -141,53 +142,12 @@ func eventName(b []byte) (string, bool) {
 	return "", false
 }
 
-func depth(b []byte) int {
-	deepest, now, inString := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			inString = true
-		case '[', '{':
-			now++
-			deepest = max(deepest, now)
-		case ']', '}':
-			now--
-		}
-	}
-	return deepest
-}
-
-var placeholder = []byte("placeholder")
-
 // placeholdersFit reports whether every {"_placeholder":true,"num":n} names one
-// of the attachments. encoding/json, which go-socket.io decodes with, matches
-// member names in any case and after unescaping, so the search does too.
+// of the attachments.
 func placeholdersFit(data []byte, attachments int) bool {
-	if bytes.IndexByte(data, '\\') < 0 && !containsFold(data, placeholder) {
-		return true
-	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	return walk(decoder, attachments)
-}
-
-func containsFold(data, lower []byte) bool {
-	for i := 0; i+len(lower) <= len(data); i++ {
-		if data[i]|0x20 == lower[0] && bytes.EqualFold(data[i:i+len(lower)], lower) {
-			return true
-		}
-	}
-	return false
 }
 
 // walk goes through one JSON value token by token, so that a repeated member
