@@ -9,16 +9,16 @@ SOAKTIME   ?= 3m
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
-JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js)
+JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js bench/peer/*.js)
 
-.PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench fuzz soak
+.PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench bench-once fuzz soak
 
 help:
 	@echo 'make demo    start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
 	@echo 'make demo-cluster   two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
 	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients, a browser'
 	@echo 'make lint    gofmt, go vet, staticcheck'
-	@echo 'make bench   run the Go benchmarks'
+	@echo 'make bench   run the Go benchmarks, and compare with go-socket.io alone and with Node'
 	@echo 'make fuzz    run each fuzz target for FUZZTIME (1m)'
 	@echo 'make soak    honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
 
@@ -60,13 +60,17 @@ lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
-	@set -e; for module in . examples e2e; do \
+	@set -e; for module in . examples e2e bench; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
 	done
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+bench: bench/peer/node_modules/.package-lock.json
+	cd bench && go run .
+
+# The same, once: so that it cannot rot.
+bench-once: bench/peer/node_modules/.package-lock.json
+	cd bench && go test ./... && go run . -once
 
 fuzz:
 	@set -e; found=0; \

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+)
+
+// compareConnects measures what the server needs for a client that connects, is authenticated, and
+// leaves.
+func (b *bench) compareConnects() error {
+	kinds := []kind{floor, byHand, handshake, hookOnly, roundTrip, nodeHandshake, nodeRoundTrip}
+	for _, transport := range []string{websocket, polling, upgrade} {
+		all, err := b.startAll(hs256, kinds...)
+		if err != nil {
+			return err
+		}
+		results, err := b.alternate(all, b.rounds, func(p *process) (float64, error) {
+			before, err := p.stats(b.ctx)
+			if err != nil {
+				return 0, err
+			}
+			used, err := cpuOf(p, func() error {
+				if err := comeAndGo(b.ctx, p, transport, b.connects); err != nil {
+					return err
+				}
+				return p.quiet(b.ctx, 0)
+			})
+			if err != nil {
+				return 0, err
+			}
+			after, err := p.stats(b.ctx)
+			if n := after.Authenticated - before.Authenticated; err == nil && p.authenticates && n < b.connects {
+				err = fmt.Errorf("only %d of %d were authenticated", n, b.connects)
+			}
+			return used / float64(b.connects), err
+		})
+		all.stop()
+		if err != nil {
+			return err
+		}
+		b.report.table("Server CPU per client that connects with HS256 and leaves, "+transport, "µs", 1e6, kinds, results)
+		of := byKind(kinds, results)
+		b.report.ratio("CPU per connect, handshake / go-socket.io alone, "+transport, "≤ 1.08 ×", of[handshake], of[floor])
+		b.report.ratio("CPU per connect, round trip / go-socket.io alone, "+transport, "≤ 1.25 ×", of[roundTrip], of[floor])
+		b.report.ratio("CPU per connect, handshake / Node, "+transport, "≤ 0.45 ×", of[handshake], of[nodeHandshake])
+		b.report.ratio("CPU per connect, round trip / Node, "+transport, "≤ 0.45 ×", of[roundTrip], of[nodeRoundTrip])
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+)
+
+const (
+	talkers = 32 // clients that send events
+	window  = 8  // events of each that are under way
+)
+
+// compareEchoes measures how many events with an answer get through.
+func (b *bench) compareEchoes() error {
+	kinds := []kind{floor, byHand, handshake, hookOnly, roundTrip, nodeHandshake}
+	all, err := b.startAll(hs256, kinds...)
+	if err != nil {
+		return err
+	}
+	defer all.stop()
+	crowds := map[*process]crowd{}
+	for _, p := range all {
+		if crowds[p], err = gather(b.ctx, p, websocket, talkers, workers); err != nil {
+			return err
+		}
+		defer crowds[p].abort()
+	}
+	cpu := map[*process]series{}
+	rates, err := b.alternate(all, b.rounds, func(p *process) (float64, error) {
+		var n float64
+		began := time.Now()
+		used, err := cpuOf(p, func() (err error) {
+			n, err = talk(b.ctx, crowds[p], b.echoTime)
+			return err
+		})
+		cpu[p] = append(cpu[p], used/n)
+		return n / time.Since(began).Seconds(), err
+	})
+	if err != nil {
+		return err
+	}
+	var costs []series
+	for _, p := range all {
+		costs = append(costs, cpu[p][1:])
+	}
+	b.report.table("Echoes of a 100-byte event, by 32 clients with 8 under way each", "/s", 1, kinds, rates)
+	b.report.table("Server CPU per echo", "µs", 1e6, kinds, costs)
+	of := byKind(kinds, rates)
+	b.report.ratio("echo events per second, handshake / go-socket.io alone", "≥ 0.95 ×", of[handshake], of[floor])
+	of = byKind(kinds, costs)
+	b.report.ratio("CPU per echo event, handshake / go-socket.io alone", "", of[handshake], of[floor])
+	return nil
+}
+
+// talk returns how many events were answered.
+func talk(ctx context.Context, clients crowd, d time.Duration) (float64, error) {
+	end := time.Now().Add(d)
+	counts := make([]int, len(clients))
+	err := inParallel(ctx, len(clients), len(clients), func(ctx context.Context, i int) error {
+		c := clients[i]
+		waiting := 0
+		for {
+			for waiting < window && time.Now().Before(end) {
+				if _, err := c.EmitAck("/", "echo", text); err != nil {
+					return err
+				}
+				waiting++
+			}
+			if waiting == 0 {
+				return nil
+			}
+			if _, err := c.WaitType(ctx, "/", siotest.Ack); err != nil {
+				return err
+			}
+			waiting--
+			counts[i]++
+		}
+	})
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return float64(total), err
+}

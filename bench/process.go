@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// kind is a way to serve, in one of the programs that are compared.
+type kind struct {
+	name          string
+	plain         bool // go-socket.io with its own transports
+	node          bool
+	variant       string
+	authenticates bool
+	roundTrip     bool
+}
+
+var (
+	floor         = kind{name: "go-socket.io alone", variant: "floor", plain: true}
+	byHand        = kind{name: "jwt.Parse in OnConnect", variant: "byhand", plain: true, authenticates: true}
+	handshake     = kind{name: "socketiojwt, handshake", variant: "handshake", authenticates: true}
+	hookOnly      = kind{name: "socketiojwt, hook without gate", variant: "hook", authenticates: true}
+	roundTrip     = kind{name: "socketiojwt, round trip", variant: "roundtrip", authenticates: true, roundTrip: true}
+	nodeHandshake = kind{name: "Node, handshake", variant: "handshake", node: true, authenticates: true}
+	nodeRoundTrip = kind{name: "Node, round trip", variant: "roundtrip", node: true, authenticates: true, roundTrip: true}
+)
+
+// process is a server that runs.
+type process struct {
+	kind
+	url   string
+	cmd   *exec.Cmd
+	http  *http.Client
+	token string // what its clients bring
+}
+
+// start runs a server for tokens of an algorithm, and returns when it listens.
+func (b *bench) start(k kind, algorithm string) (*process, error) {
+	key := b.keys[algorithm]
+	args := []string{b.binary, "-variant", k.variant, "-key", key.public}
+	if k.node {
+		args = []string{"node", "--expose-gc", "peer/server.js", k.variant, key.public}
+	}
+	p := &process{kind: k, cmd: exec.CommandContext(b.ctx, args[0], args[1:]...), http: &http.Client{}, token: key.token}
+	if !k.authenticates {
+		p.token = ""
+	}
+	p.cmd.Stderr = os.Stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	var first struct{ URL string }
+	if err == nil {
+		err = json.Unmarshal(line, &first)
+	}
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s did not start: %w", k.name, err)
+	}
+	p.url = first.URL
+	return p, nil
+}
+
+func (b *bench) startAll(algorithm string, kinds ...kind) (processes, error) {
+	var all processes
+	for _, k := range kinds {
+		p, err := b.start(k, algorithm)
+		if err != nil {
+			all.stop()
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+type processes []*process
+
+func (all processes) stop() {
+	for _, p := range all {
+		p.stop()
+	}
+}
+
+func (p *process) stop() {
+	p.http.CloseIdleConnections()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait() // says that it was killed
+}
+
+// cpu is the CPU time that the process has used so far. /proc/PID/stat tells it in hundredths of a
+// second; the process's CPU clock (clock_getcpuclockid(3)) in nanoseconds.
+func (p *process) cpu() (time.Duration, error) {
+	const sched = 2
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^p.cmd.Process.Pid<<3|sched), &t)
+	return time.Duration(t.Nano()), err
+}
+
+// resident is the memory of the process that is not swapped or given back.
+func (p *process) resident() (bytes float64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 64)
+			return kib * 1024, err
+		}
+	}
+	return 0, fmt.Errorf("no VmRSS of process %d", p.cmd.Process.Pid)
+}
+
+// control asks a server for something that is no part of the measurement.
+func (p *process) control(ctx context.Context, method, path string, query url.Values, answer any) error {
+	r, err := http.NewRequestWithContext(ctx, method, p.url+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	response, err := p.http.Do(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", p.name, path, response.Status)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+type stats struct{ Clients, Authenticated int }
+
+func (p *process) stats(ctx context.Context) (s stats, err error) {
+	err = p.control(ctx, http.MethodGet, "/stats", nil, &s)
+	return s, err
+}
+
+// quiet waits until the server has as many clients as it should.
+func (p *process) quiet(ctx context.Context, clients int) error {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s, err := p.stats(ctx)
+		if err != nil || s.Clients == clients {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s has %d clients, and should have %d", p.name, s.Clients, clients)
+		}
+	}
+}
+
+// memory is what a server holds after it has collected its garbage.
+type memory struct{ heap, resident float64 }
+
+func (p *process) memory(ctx context.Context) (m memory, err error) {
+	var answer struct{ Heap float64 }
+	if err = p.control(ctx, http.MethodPost, "/gc", nil, &answer); err != nil {
+		return m, err
+	}
+	m.heap = answer.Heap
+	m.resident, err = p.resident()
+	return m, err
+}

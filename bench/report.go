@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// series is what was measured in each round.
+type series []float64
+
+func (s series) median() float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 0 {
+		return (sorted[middle-1] + sorted[middle]) / 2
+	}
+	return sorted[middle]
+}
+
+// with combines what was measured in the same round.
+func (s series) with(other series, f func(a, b float64) float64) series {
+	combined := make(series, min(len(s), len(other)))
+	for i := range combined {
+		combined[i] = f(s[i], other[i])
+	}
+	return combined
+}
+
+func (s series) over(other series) series {
+	return s.with(other, func(a, b float64) float64 { return a / b })
+}
+
+func (s series) minus(other series) series {
+	return s.with(other, func(a, b float64) float64 { return a - b })
+}
+
+func (s series) spread(format string) string {
+	if len(s) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(format+" to "+format, slices.Min(s), slices.Max(s))
+}
+
+// byKind finds what was measured for a kind.
+func byKind(kinds []kind, results []series) map[kind]series {
+	of := make(map[kind]series)
+	for i, k := range kinds {
+		of[k] = results[i]
+	}
+	return of
+}
+
+// report prints tables, and keeps what has a target.
+type report struct{ rows [][]string }
+
+// table prints the medians of what was measured, and their ratio to the first.
+func (r *report) table(title, unit string, scale float64, kinds []kind, results []series) {
+	rows := [][]string{{title, unit, "× first", "least to most"}}
+	for i, k := range kinds {
+		ratio := results[i].over(results[0])
+		rows = append(rows, []string{k.name, fmt.Sprintf("%.4g", results[i].median()*scale), fmt.Sprintf("%.2f", ratio.median()), ratio.spread("%.2f")})
+	}
+	printTable(rows)
+}
+
+func (r *report) ratio(what, target string, ours, theirs series) {
+	ratio := ours.over(theirs)
+	r.rows = append(r.rows, []string{what, target, fmt.Sprintf("%.2f ×", ratio.median()), ratio.spread("%.2f")})
+}
+
+func (r *report) difference(what, target string, ours, theirs series) {
+	kib := ours.minus(theirs).with(ours, func(d, _ float64) float64 { return d / 1024 })
+	r.rows = append(r.rows, []string{what, target, fmt.Sprintf("%+.1f KiB", kib.median()), kib.spread("%+.1f")})
+}
+
+func (r *report) value(what, target, format string, s series) {
+	r.rows = append(r.rows, []string{what, target, fmt.Sprintf(format, s.median()), ""})
+}
+
+func (r *report) printTargets(once bool) {
+	printTable(append([][]string{{"what", "target", "measured", "least to most"}}, r.rows...))
+	fmt.Printf("%s %s/%s, %d CPUs", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Printf(", load %.14s", load)
+	}
+	if n := retries.Load(); n > 0 {
+		fmt.Printf(", %d clients of go-socket.io alone had to try again", n)
+	}
+	fmt.Println()
+	if once {
+		fmt.Println("These numbers say nothing: they were measured once.")
+	}
+}
+
+func printTable(rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for i, row := range rows {
+		for j, cell := range row {
+			fmt.Print("| ", cell, strings.Repeat(" ", widths[j]-utf8.RuneCountInString(cell)), " ")
+		}
+		fmt.Println("|")
+		if i == 0 {
+			for _, width := range widths {
+				fmt.Print("|", strings.Repeat("-", width+2))
+			}
+			fmt.Println("|")
+		}
+	}
+	fmt.Println()
+}

@@ -1,0 +1,161 @@
+// Command server is a go-socket.io server to be measured: with or without authentication, which
+// -variant says. It prints {"url": ...} once it listens, and runs until it is killed.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
+)
+
+func main() {
+	variant := flag.String("variant", "handshake", "floor, byhand, handshake, hook or roundtrip")
+	key := flag.String("key", "", "an HMAC secret, or a PEM public key")
+	flag.Parse()
+	fatal := log.New(os.Stderr, "server: ", 0)
+	log.SetOutput(io.Discard) // go-socket.io logs clients that leave early
+
+	s, err := newServer(*variant, *key)
+	if err != nil {
+		fatal.Fatal(err)
+	}
+	go func() { fatal.Fatal(s.Serve()) }()
+	http.Handle("/socket.io/", s.handler)
+	http.HandleFunc("POST /gc", collect)
+	http.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]int{"clients": s.Count(), "authenticated": s.authenticated()})
+	})
+	http.HandleFunc("POST /broadcast", func(_ http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		for range n {
+			s.BroadcastToNamespace("/", "news", r.FormValue("text"))
+		}
+	})
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fatal.Fatal(err)
+	}
+	fmt.Printf("{\"url\": \"http://%s\"}\n", listener.Addr())
+	fatal.Fatal(http.Serve(listener, nil))
+}
+
+// collect frees what can be freed and tells what is left.
+func collect(w http.ResponseWriter, _ *http.Request) {
+	runtime.GC() // twice: what has a finalizer, or is in a sync.Pool
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	_ = json.NewEncoder(w).Encode(map[string]uint64{"heap": m.HeapAlloc + m.StackInuse})
+}
+
+type server struct {
+	handlers
+	handler       http.Handler
+	authenticated func() int
+}
+
+// handlers is a *socketio.Server, or a protected one.
+type handlers interface {
+	OnConnect(nsp string, f func(socketio.Conn) error)
+	OnEvent(nsp, event string, f any)
+	OnDisconnect(nsp string, f func(socketio.Conn, string))
+	BroadcastToNamespace(nsp, event string, args ...any) bool
+	Count() int
+	Serve() error
+}
+
+func newServer(variant, key string) (*server, error) {
+	connected := func(socketio.Conn) error { return nil }
+	echo := func(_ socketio.Conn, text string) string { return text }
+	var none atomic.Int64
+
+	switch variant {
+	case "floor":
+		s := socketio.NewServer(nil)
+		s.OnConnect("/", connected)
+		s.OnEvent("/", "echo", echo)
+		return &server{s, s, func() int { return int(none.Load()) }}, nil
+	case "byhand":
+		verifies, err := keyOf(key)
+		if err != nil {
+			return nil, err
+		}
+		var n atomic.Int64
+		s := socketio.NewServer(nil)
+		s.OnConnect("/", func(c socketio.Conn) error {
+			u := c.URL()
+			if _, err := jwt.Parse(u.Query().Get("token"), func(*jwt.Token) (any, error) { return verifies, nil }); err != nil {
+				return err
+			}
+			n.Add(1)
+			return nil
+		})
+		s.OnEvent("/", "echo", echo)
+		return &server{s, s, func() int { return int(n.Load()) }}, nil
+	}
+
+	auth, err := socketiojwt.Authorize(socketiojwt.Options{
+		Secret:    socketiojwt.StaticSecret(key),
+		Handshake: variant != "roundtrip",
+		Timeout:   10 * time.Minute, // stalled clients stay for all of a measurement
+	})
+	if err != nil {
+		return nil, err
+	}
+	authenticated := func() int { return int(auth.Stats().Authenticated) }
+	s := socketio.NewServer(socketiojwt.Harden(&engineio.Options{PingTimeout: pingTimeout(variant)}))
+	switch variant {
+	case "handshake", "roundtrip":
+		sio := auth.Protect(s)
+		sio.OnConnect("/", connected)
+		sio.OnEvent("/", "echo", echo)
+		return &server{sio, sio, authenticated}, nil
+	case "hook":
+		s.OnConnect("/", auth.OnConnect)
+		s.OnEvent("/", "authenticate", auth.OnAuthenticate)
+		s.OnDisconnect("/", auth.OnDisconnect)
+		s.OnEvent("/", "echo", auth.Guard(echo))
+		return &server{s, s, authenticated}, nil
+	}
+	return nil, errors.New("no such variant: " + variant)
+}
+
+// pingTimeout is that of go-socket.io, but for round trips, where clients that never poll stay
+// as long.
+func pingTimeout(variant string) time.Duration {
+	if variant == "roundtrip" {
+		return 10 * time.Minute
+	}
+	return 0
+}
+
+func keyOf(text string) (any, error) {
+	if !strings.Contains(text, "BEGIN PUBLIC KEY") {
+		return []byte(text), nil
+	}
+	if key, err := jwt.ParseRSAPublicKeyFromPEM([]byte(text)); err == nil {
+		return key, nil
+	}
+	if key, err := jwt.ParseECPublicKeyFromPEM([]byte(text)); err == nil {
+		return key, nil
+	}
+	return jwt.ParseEdPublicKeyFromPEM([]byte(text))
+}

@@ -1,0 +1,61 @@
+package main
+
+import "time"
+
+// compareStorms measures what the server needs when all its clients are cut off and come back at
+// once, as after a failure of the network.
+func (b *bench) compareStorms() error {
+	for _, algorithm := range algorithms {
+		kinds := []kind{floor, byHand, handshake, nodeHandshake}
+		if algorithm == "EdDSA" {
+			kinds = kinds[:3] // jsonwebtoken 8 does not know it
+		}
+		if err := b.storm(algorithm, kinds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) storm(algorithm string, kinds []kind) error {
+	all, err := b.startAll(algorithm, kinds...)
+	if err != nil {
+		return err
+	}
+	defer all.stop()
+	crowds := map[*process]crowd{}
+	defer func() {
+		for _, clients := range crowds {
+			clients.abort()
+		}
+	}()
+	times := map[*process]series{}
+	cpu, err := b.alternate(all, min(b.rounds, 3), func(p *process) (float64, error) {
+		began := time.Now()
+		used, err := cpuOf(p, func() (err error) {
+			crowds[p].abort()
+			if crowds[p], err = gather(b.ctx, p, websocket, b.reconnecting, stormWorkers); err != nil {
+				return err
+			}
+			return p.quiet(b.ctx, b.reconnecting)
+		})
+		times[p] = append(times[p], time.Since(began).Seconds())
+		return used / float64(b.reconnecting), err
+	})
+	if err != nil {
+		return err
+	}
+	var wall []series
+	for _, p := range all {
+		wall = append(wall, times[p][1:])
+	}
+	b.report.table("Server CPU per client of a reconnect storm with "+algorithm, "µs", 1e6, kinds, cpu)
+	b.report.table("Time until the storm is over, "+algorithm, "s", 1, kinds, wall)
+	of := byKind(kinds, cpu)
+	b.report.ratio("CPU per client of a storm, handshake / go-socket.io alone, "+algorithm, "", of[handshake], of[floor])
+	b.report.ratio("CPU per client of a storm, handshake / jwt.Parse in OnConnect, "+algorithm, "", of[handshake], of[byHand])
+	if node, ok := of[nodeHandshake]; ok {
+		b.report.ratio("CPU per client of a storm, handshake / Node, "+algorithm, "", of[handshake], node)
+	}
+	return nil
+}
