@@ -32,8 +32,8 @@ type settings struct {
 
 var (
 	full = settings{
-		rounds: 9, connects: 600, reconnecting: 2000, held: 1000, echoTime: time.Second,
-		audience: 1000, stalled: 1000, broadcasts: 30, refusals: 600, benchtime: "0.5s",
+		rounds: 7, connects: 400, reconnecting: 2000, held: 1000, echoTime: time.Second,
+		audience: 1000, stalled: 1000, broadcasts: 30, refusals: 400, benchtime: "0.5s",
 	}
 	tiny = settings{
 		rounds: 1, connects: 20, reconnecting: 50, held: 50, echoTime: 50 * time.Millisecond,
@@ -49,25 +49,26 @@ func main() {
 	goToo := flag.Bool("go", true, "run the Go benchmarks first")
 	processes := flag.Bool("processes", true, "compare processes")
 	only := flag.String("only", "", "one comparison of processes: connect, refuse, hold, echo, broadcast, stalled or storm")
+	profile := flag.String("profile", "", "write the CPU profile of a server to profile.out instead: VARIANT/TRANSPORT, or VARIANT/TRANSPORT/refused")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := run(ctx, *once, *goToo, *processes, *only); err != nil {
+	if err := run(ctx, *once, *goToo, *processes, *only, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, once, goToo, processes bool, only string) error {
+func run(ctx context.Context, once, goToo, processes bool, only, profile string) error {
 	size := full
 	if once {
 		size = tiny
 	}
 	r := &report{}
-	if goToo {
+	if goToo && profile == "" {
 		if err := r.goBenchmarks(ctx, size.benchtime); err != nil {
 			return err
 		}
@@ -86,6 +87,9 @@ func run(ctx context.Context, once, goToo, processes bool, only string) error {
 		}
 		if b.keys, err = newKeys(); err != nil {
 			return err
+		}
+		if profile != "" {
+			return b.profile(profile, "profile.out")
 		}
 		for _, c := range []struct {
 			name string

@@ -56,21 +56,33 @@ func (c *Client) put(p packet) error {
 }
 
 func (c *Client) open(p packet) error {
-	var opened struct{ SID string }
-	if err := json.Unmarshal(p.data, &opened); err != nil {
+	id, err := openedID(p.data)
+	if err != nil {
 		return err
 	}
 	if c.state != stateOpen {
 		return io.EOF
 	}
-	if err := c.hub.register(c, opened.SID); err != nil {
+	if err := c.hub.register(c, id); err != nil {
 		c.finish()
 		return err
 	}
-	c.id, c.handing = opened.SID, true
+	c.id, c.handing = id, true
 	p.data = bytes.TrimSuffix(p.data, []byte("\n"))
 	c.append(p)
 	return nil
+}
+
+// openedID returns the session id in OPEN, which go-socket.io writes first.
+func openedID(data []byte) (string, error) {
+	if rest, ok := bytes.CutPrefix(data, []byte(`{"sid":"`)); ok {
+		if id, _, ok := bytes.Cut(rest, []byte(`","`)); ok && bytes.IndexByte(id, '\\') < 0 {
+			return string(id), nil
+		}
+	}
+	var opened struct{ SID string }
+	err := json.Unmarshal(data, &opened)
+	return opened.SID, err
 }
 
 // handed notes that go-socket.io has taken the session over, whatever became of the

@@ -3,6 +3,8 @@ package transport
 import (
 	"errors"
 	"net/http"
+
+	"github.com/gorilla/websocket"
 )
 
 // Reason says why a client was disconnected that broke the rules. It never holds client
@@ -37,6 +39,9 @@ func (h *Hub) Observe(f func(*Client, Reason)) {
 // violated tells the observers why a client is about to be disconnected, if err is more
 // than the end of its connection. It is called without c.mu.
 func (c *Client) violated(err error) {
+	if _, left := err.(*websocket.CloseError); left {
+		return // as most connections end
+	}
 	var reason Reason
 	var tooLarge *http.MaxBytesError
 	switch {
