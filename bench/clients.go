@@ -17,8 +17,8 @@ const (
 )
 
 // attempts is how often a client of go-socket.io alone may try. It answers some of the requests
-// that follow a handshake with 400, because it does not know the session yet, and loses some
-// clients in the upgrade. What is lost has cost CPU time all the same.
+// that follow a handshake with 400, because it does not know the session yet. What is lost has
+// cost CPU time all the same.
 const attempts = 5
 
 var retries atomic.Int64
@@ -89,8 +89,12 @@ const lingering = 32
 
 // comeAndGo connects n clients and closes each a little later.
 func comeAndGo(ctx context.Context, p *process, transport string, n int) error {
-	open := make(chan *siotest.Client, lingering+workers)
-	err := inParallel(ctx, n, workers, func(ctx context.Context, _ int) error {
+	atOnce := workers
+	if transport == upgrade {
+		atOnce = stormWorkers // servers let each of them wait for 100 ms
+	}
+	open := make(chan *siotest.Client, lingering+atOnce)
+	err := inParallel(ctx, n, atOnce, func(ctx context.Context, _ int) error {
 		c, err := connect(ctx, p, transport)
 		if err != nil {
 			return err
