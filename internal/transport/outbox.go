@@ -96,10 +96,11 @@ func (c *Client) append(packets ...packet) {
 	c.push()
 }
 
-// push gets the outbox on its way.
+// push gets the outbox on its way. OPEN waits for the CONNECT that follows it, as with
+// polling: one goroutine less for each connection.
 func (c *Client) push() {
 	if c.ws != nil {
-		if !c.writing && len(c.out) > 0 {
+		if !c.writing && len(c.out) > 0 && (c.connected || c.state != stateOpen) {
 			c.writing = true
 			go c.ws.flush()
 		}
