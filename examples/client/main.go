@@ -128,6 +128,7 @@ func tokens(secret []byte, life time.Duration) http.HandlerFunc {
 func sign(user string, life time.Duration, secret []byte) (string, error) {
 	now := time.Now()
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID:        rand.Text(), // the `jti`, to revoke this token alone
 		Subject:   user,
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(life)),
