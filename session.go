@@ -1,6 +1,7 @@
 package socketiojwt
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -22,7 +23,7 @@ func newSession(id string, v *verified, now time.Time, l lifetime) *Session {
 }
 
 // ID returns the id of the connection, which is that of all its sockets, "" where there is
-// none (see Middleware).
+// none (see Middleware). Knowing it is enough to take the connection over: do not log it.
 func (s *Session) ID() string { return s.id }
 
 // Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
@@ -55,6 +56,6 @@ func (s *Session) AuthenticatedAt() time.Time { return s.authenticatedAt }
 // ExpiresAt returns the `exp` claim, the zero time if there is none.
 func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
 
-// String returns the session's id only, so that a Session in a log does not take
-// the token there.
-func (s *Session) String() string { return "session " + s.id }
+// String returns the subject only, quoted, so that a Session in a log takes neither the
+// token nor the connection's id there.
+func (s *Session) String() string { return "session of " + strconv.Quote(s.Subject()) }
