@@ -26,7 +26,8 @@ const (
 	CodeInvalidSecret = "invalid_secret"
 	// CodeTimeout says that a round trip did not succeed within [Options.Timeout].
 	CodeTimeout = "timeout"
-	// CodeTooManyAttempts says that [Options.MaxAttempts] was reached.
+	// CodeTooManyAttempts says that [Options.MaxAttempts] failed before, so that nobody looked
+	// at this token.
 	CodeTooManyAttempts = "too_many_attempts"
 	// CodeServerBusy says that [Options.MaxPending] was reached, or that [Options.Revocations]
 	// could not be asked. It is worth retrying.

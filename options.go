@@ -41,8 +41,8 @@ type Options struct {
 	// Default: 0, which means 5 seconds.
 	Timeout time.Duration
 
-	// Optional lets clients without a token stay, as guests without a session. A bad
-	// token is refused all the same. Default: false, a token is required.
+	// Optional lets clients without a token stay, as guests without a session until they
+	// `authenticate`. A bad token is refused all the same. Default: false, a token is required.
 	Optional bool
 
 	// HeaderRequired accepts a handshake's token from `Authorization: Bearer` only,
@@ -114,28 +114,33 @@ type Options struct {
 
 	// UserRoom names the room that a socket joins when it is authenticated, before OnConnect
 	// runs, such as "user:" + s.Subject(). Broadcasts to the room reach all of a user's
-	// sockets in the namespace, and RoomLen counts them. "" joins none. It is not asked again
-	// for a newer token. Default: nil, which means no room.
+	// sockets in the namespace, and RoomLen counts them. "" joins none. It is asked once for
+	// each socket, not again for a newer token, and should not block. Default: nil, which means no room.
 	UserRoom func(s *Session) string
 
 	// MaxTokenBytes is the length in bytes above which a token is refused unread.
 	// Negative values are an error. Default: 0, which means 8192.
 	MaxTokenBytes int
 
-	// MaxAttempts is how many failed `authenticate` events a socket may send before it
-	// is disconnected. Negative values are an error. Default: 0, which means 5.
+	// MaxAttempts is how many failed `authenticate` events a connection may send since its
+	// last good one. Further ones are refused unread as `too_many_attempts`; a client that is
+	// not in is disconnected, one that is in stays until its token expires. Without CloseGrace
+	// the first failure disconnects a client that is not in. Negative values are an error.
+	// Default: 0, which means 5.
 	MaxAttempts int
 
 	// MaxPending is how many unauthenticated sockets are held at once; more are refused
 	// as `server_busy`. Negative values are an error. Default: 0, which means 10,000.
 	MaxPending int
 
-	// OnAuthenticated is called when a socket has become authenticated. Default: nil.
+	// OnAuthenticated is called when a socket has become authenticated, before OnConnect. It
+	// may block: events of the connection wait until it returns. Default: nil.
 	OnAuthenticated func(s socketio.Conn, session *Session)
 
 	// OnUnauthorized is called when a client was refused, and when its session was ended
 	// because the token expired or was revoked, or by [Authorizer.Disconnect]; for metrics and
-	// audits. Default: nil.
+	// audits. Several goroutines may call it at once. It may block: the answer of Middleware
+	// waits for it, and events of the same client. Default: nil.
 	OnUnauthorized func(r *Request, err *UnauthorizedError)
 
 	// Logger gets at level Error panics of callbacks, and mistakes in the program; at Warn
@@ -310,7 +315,7 @@ func (o *Options) checkSizes() error {
 	}
 	for name, d := range map[string]time.Duration{"Timeout": o.Timeout, "CloseGrace": o.CloseGrace, "ExpiryWarning": o.ExpiryWarning} {
 		if d > 0 && d < time.Millisecond {
-			return wrongField(name, "%v is too short for any client; a unit may be missing, as in %d*time.Second", d, d)
+			return wrongField(name, "%v is too short for any client; a unit may be missing, as in %d*time.Millisecond or %d*time.Second", d, d, d)
 		}
 	}
 	if o.Timeout == 0 {
