@@ -14,6 +14,10 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
+	"github.com/googollee/go-socket.io/engineio/transport"
+	"github.com/googollee/go-socket.io/engineio/transport/polling"
+	"github.com/googollee/go-socket.io/engineio/transport/websocket"
 )
 
 func Example() {
@@ -191,6 +195,44 @@ func ExampleAuthorizer_Protect_namespaces() {
 	// client: connect
 	// client: event ["unauthorized",{"message":"authentication required","data":{"message":"authentication required","code":"credentials_required","type":"UnauthorizedError"}}]
 	// client: disconnect
+}
+
+// The settings of go-socket.io's transports stay: the imports are
+// github.com/googollee/go-socket.io/engineio, and transport, transport/polling and
+// transport/websocket below it.
+func ExampleHarden() {
+	fromOurApp := func(r *http.Request) bool { return r.Header.Get("Origin") == "https://app.example.com" }
+	server := socketio.NewServer(socketiojwt.Harden(&engineio.Options{
+		PingTimeout: 30 * time.Second,
+		Transports: []transport.Transport{
+			&polling.Transport{CheckOrigin: fromOurApp},
+			&websocket.Transport{CheckOrigin: fromOurApp}, // nil: pages of the server's own host only
+		},
+	}, socketiojwt.Limits{MessageBytes: 4 << 20}))
+
+	auth, err := socketiojwt.Authorize(socketiojwt.Options{Secret: exampleSecret, Handshake: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sio := auth.Protect(server)
+	sio.OnConnect("/", func(socketio.Conn) error { return nil })
+	address, stop := listen(sio, sio)
+	defer stop()
+
+	for _, origin := range []string{"https://app.example.com", "https://elsewhere.example"} {
+		client, err := siotest.Dial(context.Background(), address, siotest.Options{
+			Transport: "websocket",
+			Query:     withToken(exampleToken(jwt.MapClaims{"sub": "bob"})),
+			Header:    http.Header{"Origin": {origin}},
+		})
+		fmt.Println(origin, err == nil)
+		if err == nil {
+			client.Close()
+		}
+	}
+	// Output:
+	// https://app.example.com true
+	// https://elsewhere.example false
 }
 
 // The hooks one by one, on a server of one's own.

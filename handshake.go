@@ -120,7 +120,7 @@ type gateKey struct{}
 // the token before there is a connection, and answers a client it refuses itself; the
 // hook finds the result and does not verify again. Where the root namespace is public
 // (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
-// It blocks while Secret and Accept do, at most for Options.Timeout.
+// It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	hub := transport.Probe(next)
 	if hub == nil {

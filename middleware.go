@@ -19,8 +19,8 @@ import (
 // Without a good token next is not called. The answer is status 401 and the header
 // WWW-Authenticate of RFC 6750 §3, or 400 where two tokens were sent, or 503 for what is worth
 // retrying, with the refusal as JSON, {"message", "code", "type"}. With [Options.Optional],
-// requests without a token pass, without a session. Middleware blocks while Secret and Accept
-// do, at most for [Options.Timeout]. It sends no CORS headers: put that handler in front.
+// requests without a token pass, without a session. Middleware blocks while Secret,
+// Revocations and Accept do, at most for [Options.Timeout]. It sends no CORS headers: put that handler in front.
 func (a *Authorizer) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request := requestOf(r)

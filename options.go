@@ -37,7 +37,7 @@ type Options struct {
 	Handshake bool
 
 	// Timeout is how long a socket may stay unauthenticated in the round trip, and how
-	// long Secret and Accept may take in either mode. Negative values are an error.
+	// long Secret, Revocations and Accept may take together in either mode. Negative values are an error.
 	// Default: 0, which means 5 seconds.
 	Timeout time.Duration
 

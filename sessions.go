@@ -141,7 +141,8 @@ func (a *Authorizer) Sessions() iter.Seq[*Session] {
 // those were. Their clients get `unauthorized`, then the disconnect after which they do not
 // come back by themselves; their tokens stay good (see [Options.Revocations]). A reason says
 // what the clients are told instead of `unauthorized`, `unauthorized`; more than one is
-// pointless. It is O(sessions of this node), and match may do anything.
+// pointless. It does not wait for the clients. It is O(sessions of this node), and match may
+// do anything.
 func (a *Authorizer) Disconnect(match func(*Session) bool, reason ...*UnauthorizedError) int {
 	return endAll(a.sessions.find(sessionKey{kind: everybody}), match, disconnectReason(reason), countDisconnected)
 }
