@@ -14,13 +14,13 @@ JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js bench/peer/*.js)
 .PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench bench-once fuzz soak
 
 help:
-	@echo 'make demo    start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
-	@echo 'make demo-cluster   two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
-	@echo 'make test    run every test: Go, both go-socket.io versions, examples, real clients, a browser'
-	@echo 'make lint    gofmt, go vet, staticcheck'
-	@echo 'make bench   run the Go benchmarks, and compare with go-socket.io alone and with Node'
-	@echo 'make fuzz    run each fuzz target for FUZZTIME (1m)'
-	@echo 'make soak    honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
+	@echo 'make demo          start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
+	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
+	@echo 'make test          run every test: Go, both go-socket.io versions, examples, real clients, a browser'
+	@echo 'make lint          gofmt, go vet, staticcheck'
+	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with Node'
+	@echo 'make fuzz          run each fuzz target for FUZZTIME (1m)'
+	@echo 'make soak          honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
 
 demo: examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/chat ./chat
