@@ -1,9 +1,5 @@
 package main
 
-import (
-	"fmt"
-)
-
 // compareConnects measures what the server needs for a client that connects, is authenticated, and
 // leaves.
 func (b *bench) compareConnects() error {
@@ -28,15 +24,11 @@ func (b *bench) compareConnects() error {
 				if err := comeAndGo(b.ctx, p, transport, b.connects); err != nil {
 					return err
 				}
+				if err := p.verified(b.ctx, before.Authenticated+b.connects); err != nil {
+					return err
+				}
 				return p.quiet(b.ctx, 0)
 			})
-			if err != nil {
-				return 0, err
-			}
-			after, err := p.stats(b.ctx)
-			if n := after.Authenticated - before.Authenticated; err == nil && p.authenticates && n < b.connects {
-				err = fmt.Errorf("only %d of %d were authenticated", n, b.connects)
-			}
 			return used / float64(b.connects), err
 		})
 		all.stop()

@@ -176,6 +176,21 @@ func (p *process) quiet(ctx context.Context, clients int) error {
 	}
 }
 
+// verified waits until the server has authenticated as many clients as it should, which some do
+// after they have said that they are connected.
+func (p *process) verified(ctx context.Context, clients int) error {
+	for end := time.Now().Add(20 * time.Second); p.authenticates; time.Sleep(10 * time.Millisecond) {
+		s, err := p.stats(ctx)
+		if err != nil || s.Authenticated >= clients {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s authenticated %d clients, and should have %d", p.name, s.Authenticated, clients)
+		}
+	}
+	return nil
+}
+
 // memory is what a server holds after it has collected its garbage.
 type memory struct{ heap, resident float64 }
 

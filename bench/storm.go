@@ -31,13 +31,17 @@ func (b *bench) storm(algorithm string, kinds []kind) error {
 	}()
 	times := map[*process]series{}
 	cpu, err := b.alternate(all, min(b.rounds, 3), func(p *process) (float64, error) {
+		before, err := p.stats(b.ctx)
+		if err != nil {
+			return 0, err
+		}
 		began := time.Now()
 		used, err := cpuOf(p, func() (err error) {
 			crowds[p].abort()
 			if crowds[p], err = gather(b.ctx, p, websocket, b.reconnecting, stormWorkers); err != nil {
 				return err
 			}
-			return p.quiet(b.ctx, b.reconnecting)
+			return p.verified(b.ctx, before.Authenticated+b.reconnecting)
 		})
 		times[p] = append(times[p], time.Since(began).Seconds())
 		return used / float64(b.reconnecting), err
