@@ -217,7 +217,8 @@ func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 	switch {
 	case old != nil && old.Subject() != session.Subject():
 		return false, errSubjectChanged()
-	case session.lifetime.expired(now): // while it was verified
+	case lifetime{end: c.auth.endOf(v, now)}.expired(now):
+		// While it was verified. KeepExpired does not help: Revocations may have forgotten it.
 		return false, errTokenExpired(nil)
 	case !c.auth.sessions.replace(c, old, session):
 		return false, nil

@@ -971,3 +971,26 @@ func TestDisconnectedWhileItIsWelcomed(t *testing.T) {
 		}
 	}
 }
+
+// KeepExpired lets sessions outlive their tokens. It lets nobody in on one that has expired, and
+// that Revocations have forgotten by then.
+func TestKeepExpiredAndRevokedWhileItIsAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := socketiojwt.NewMemoryRevocations()
+		s := startAt(t, inMemory(t), socketiojwt.Options{
+			KeepExpired: true,
+			Revocations: list,
+			Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+				time.Sleep(3 * time.Second)
+				return nil, nil
+			},
+		}, nil)
+		_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		exp := time.Now().Add(2 * time.Second)
+		must.Emit("/", "authenticate", map[string]string{"token": signHS256(t, jwt.MapClaims{"jti": "one", "exp": exp.Unix()})})
+		time.Sleep(time.Second)
+		revoke(t, list, socketiojwt.Revocation{TokenID: "one", Until: exp})
+		ended(t, must.Rest(), "invalid_token", "jwt expired")
+	})
+}
