@@ -75,8 +75,10 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 		return nil, false
 	}
 	session := c.session.Load()
-	if session == nil {
-		session = c.former(s)
+	if session == nil || c.spent.Load() {
+		if former := c.former(s); former != nil {
+			session = former // also where others of the connection's sockets have a new one
+		}
 	}
 	return session, session != nil
 }

@@ -994,3 +994,44 @@ func TestKeepExpiredAndRevokedWhileItIsAccepted(t *testing.T) {
 		ended(t, must.Rest(), "invalid_token", "jwt expired")
 	})
 }
+
+// What is still to be done for a socket whose session has ended is done in the name of that one, also
+// when the connection has another by then.
+func TestOnDisconnectFindsTheSessionThatEnded(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	left := make(chan string, 2)
+	s := start(t, socketiojwt.Options{
+		Handshake: true,
+		Accept: func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+			if sub, _ := token.Claims.GetSubject(); sub == "eve" {
+				close(asked)
+				<-release
+			}
+			return nil, nil
+		},
+	}, func(s *testServer) {
+		for _, name := range []string{"/a", "/b"} {
+			s.OnDisconnect(name, func(c socketio.Conn, _ string) {
+				session, _ := s.auth.Session(c)
+				left <- name + " " + session.Subject()
+			})
+		}
+	}, "/a", "/b")
+	c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	must.Send("40/a?token=" + tokenOf(t, "bob"))
+	must.NextRaw("40/a")
+	must.Send("40/b?token=" + tokenOf(t, "eve"))
+	<-asked
+	s.auth.DisconnectSubject("bob")
+	close(release)
+	unauthorized(t, must.Next(), "unauthorized", "unauthorized")
+	must.NextRaw("41/a")
+	must.NextRaw("40/b")
+	c.Close()
+	for _, want := range []string{"/a bob", "/b eve"} {
+		if got := <-left; got != want {
+			t.Errorf("OnDisconnect found %q, want %q", got, want)
+		}
+	}
+}
