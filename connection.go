@@ -168,9 +168,9 @@ func (c *connection) closed() {
 const closedReason = "client namespace disconnect"
 
 // install makes a verified token the connection's session and lets in the sockets that
-// waited for it. asker is the socket whose `authenticate` that answers, nil in a handshake.
-// It is called without the mutex.
-func (c *connection) install(r *Request, v *verified, asker *socket) *UnauthorizedError {
+// waited for it, by due. asker is the socket whose `authenticate` that answers, nil in a
+// handshake. It is called without the mutex.
+func (c *connection) install(r *Request, v *verified, due time.Time, asker *socket) *UnauthorizedError {
 	if v == nil {
 		return nil // the gate let a guest in
 	}
@@ -179,9 +179,9 @@ func (c *connection) install(r *Request, v *verified, asker *socket) *Unauthoriz
 		if installed || err != nil {
 			return err
 		}
-		// Somebody was revoked since the token was checked, and its session could not be
-		// found yet.
-		ctx, cancel := c.until(time.Now().Add(c.auth.opts.Timeout))
+		// It may have been revoked since it was checked, when its session could not be found
+		// yet.
+		ctx, cancel := c.until(due)
 		err = c.auth.checkRevoked(ctx, r, v)
 		cancel()
 		if err != nil {

@@ -60,7 +60,7 @@ func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
 		return nil
 	default:
 		if verdict := c.verdict(); verdict != nil {
-			return c.install(r, verdict.verified, nil)
+			return c.install(r, verdict.verified, sock.due, nil)
 		}
 		raw, err = auth.handshakeToken(r, c.client.Handshake().Host)
 		if auth.isGuest(err) {
@@ -74,7 +74,7 @@ func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
 	if err != nil {
 		return err
 	}
-	return c.install(r, v, nil)
+	return c.install(r, v, sock.due, nil)
 }
 
 // isGuest reports whether err only says that there is no token, and a client may stay

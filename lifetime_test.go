@@ -1035,3 +1035,53 @@ func TestOnDisconnectFindsTheSessionThatEnded(t *testing.T) {
 		}
 	}
 }
+
+// slowRevocations take their time to say no.
+type slowRevocations struct{ socketiojwt.Revocations }
+
+func (r slowRevocations) Revoked(ctx context.Context, claims *jwt.RegisteredClaims) (bool, error) {
+	time.Sleep(10 * time.Millisecond)
+	return r.Revocations.Revoked(ctx, claims)
+}
+
+// Clients get in while others are revoked all the time. Who is meant is checked again, but no
+// longer than Timeout.
+func TestRevocationsThatNeverCease(t *testing.T) {
+	for name, test := range map[string]struct {
+		sub  string
+		want string
+	}{
+		"of others": {"eve", `["authenticated"]`},
+		"of bob":    {"bob", `"code":"server_busy"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				list := slowRevocations{socketiojwt.NewMemoryRevocations()}
+				s := startAt(t, inMemory(t), socketiojwt.Options{Revocations: list, Timeout: time.Second}, nil)
+				done := make(chan struct{})
+				var revoking sync.WaitGroup
+				revoking.Go(func() {
+					for {
+						select {
+						case <-done:
+							return
+						case <-time.After(time.Millisecond):
+							revoke(t, list, socketiojwt.Revocation{Subject: test.sub, SessionsOnly: true})
+						}
+					}
+				})
+				defer revoking.Wait()
+				defer close(done)
+				c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+				defer c.Close()
+				must.NextRaw("40")
+				began := time.Now()
+				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				p := must.Next()
+				if took := time.Since(began); !strings.Contains(p.Raw, test.want) || took > 1100*time.Millisecond {
+					t.Errorf("got %s after %v", p.Raw, took)
+				}
+			})
+		})
+	}
+}

@@ -44,7 +44,7 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 	}
 	v, err := sock.verify(data, due)
 	if err == nil {
-		err = c.install(c.request(sock.name), v, sock)
+		err = c.install(c.request(sock.name), v, due, sock)
 	}
 	if err != nil {
 		sock.fail(err, false)

@@ -13,7 +13,10 @@ type sessions struct {
 	mu     sync.Mutex
 	first  map[sessionKey]*connection // of the list that connection.links make
 	change uint64                     // counts revocations, see connection.install
+	recent []Revocation               // the last of them, each at its number modulo recentRevocations
 }
+
+const recentRevocations = 64
 
 // sessionKey names a list of connections: of a subject, of a token ID, or of everybody, for
 // whom value is empty.
@@ -44,11 +47,11 @@ func (s *Session) keys() [sessionKinds]sessionKey {
 func (k sessionKey) isList() bool { return k.kind == everybody || k.value != "" }
 
 // replace puts a connection's session in the place of old, unless there was a revocation
-// since the one that the session's token was last checked at.
+// that may concern the session's token since it was last checked.
 func (ss *sessions) replace(c *connection, old, session *Session) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if session.verified.change != ss.change {
+	if ss.outdates(session.verified) {
 		return false
 	}
 	ss.drop(c, old)
@@ -64,6 +67,20 @@ func (ss *sessions) replace(c *connection, old, session *Session) bool {
 		ss.first[key] = c
 	}
 	return true
+}
+
+// outdates reports whether one of the revocations since a token was checked may concern it. If
+// any at all did, nobody could get in while there are many.
+func (ss *sessions) outdates(v *verified) bool {
+	if ss.change-v.change > recentRevocations {
+		return true
+	}
+	for n := v.change; n < ss.change; n++ {
+		if ss.recent[n%recentRevocations].concerns(v.registered()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (ss *sessions) remove(c *connection, session *Session) {
@@ -110,10 +127,15 @@ func (ss *sessions) list(key sessionKey) []*connection {
 	return found
 }
 
-// changed is find that starts a new count of revocations.
-func (ss *sessions) changed(key sessionKey) []*connection {
+// changed is find that counts a revocation.
+func (ss *sessions) changed(key sessionKey, r Revocation) []*connection {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	if len(ss.recent) < recentRevocations {
+		ss.recent = append(ss.recent, r)
+	} else {
+		ss.recent[ss.change%recentRevocations] = r
+	}
 	ss.change++
 	return ss.list(key)
 }
@@ -199,7 +221,7 @@ func (a *Authorizer) revoked(r Revocation) {
 		key = sessionKey{ofToken, r.TokenID}
 	}
 	match := func(s *Session) bool { return r.concerns(s.verified.registered()) }
-	endAll(a.sessions.changed(key), match, r.reason(), count)
+	endAll(a.sessions.changed(key, r), match, r.reason(), count)
 }
 
 func endAll(connections []*connection, match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) (n int) {
