@@ -31,10 +31,8 @@ func (a *Authorizer) Middleware(next http.Handler) http.Handler {
 			refuseHTTP(w, err)
 			return
 		}
-		if session != nil {
-			r = r.WithContext(context.WithValue(r.Context(), sessionContextKey{}, session))
-		}
-		next.ServeHTTP(w, r)
+		// Also nil, or a guest would have the session of another Middleware around this one.
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionContextKey{}, session)))
 	})
 }
 
@@ -43,8 +41,8 @@ type sessionContextKey struct{}
 // SessionFromContext returns the session that [Authorizer.Middleware] put into the context of a
 // request, and whether there is one.
 func SessionFromContext(ctx context.Context) (*Session, bool) {
-	session, ok := ctx.Value(sessionContextKey{}).(*Session)
-	return session, ok
+	session, _ := ctx.Value(sessionContextKey{}).(*Session)
+	return session, session != nil
 }
 
 func (a *Authorizer) authenticateHTTP(r *http.Request, request *Request) (*Session, *UnauthorizedError) {

@@ -82,3 +82,17 @@ func TestMiddleware(t *testing.T) {
 		})
 	}
 }
+
+// A guest of one Authorizer is not somebody whom another let in before.
+func TestMiddlewareInMiddleware(t *testing.T) {
+	outer := mustAuthorize(t, socketiojwt.Options{Cookie: "one"})
+	inner := mustAuthorize(t, socketiojwt.Options{Cookie: "two", Optional: true})
+	handler := outer.Middleware(inner.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if session, ok := socketiojwt.SessionFromContext(r.Context()); ok {
+			t.Errorf("a guest has the session of %s", session.Subject())
+		}
+	})))
+	r := httptest.NewRequest(http.MethodGet, "/self", nil)
+	r.Header.Set("Cookie", "one="+tokenOf(t, "bob"))
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+}
