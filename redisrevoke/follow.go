@@ -401,6 +401,7 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 	var sending []string
 	var commands []command
 	r.mu.Lock()
+	epoch := r.epoch
 	for _, id := range ids {
 		n := r.known[id]
 		if n == nil {
@@ -428,6 +429,8 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 			refused = err
 		case reply == nil:
 			refused = errNoStream
+		case r.epoch != epoch && r.unsent[sending[i]]:
+			refused = errUnread // load did not find it: it may have gone where it is lost
 		default:
 			delete(r.unsent, sending[i])
 		}

@@ -200,6 +200,64 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 }
 
+// heldConn holds up the answers to XADD.
+type heldConn struct {
+	redis.Conn
+	adding bool
+	hold   func()
+}
+
+func (c *heldConn) Send(name string, args ...any) error {
+	c.adding = c.adding || name == "XADD"
+	return c.Conn.Send(name, args...)
+}
+
+func (c *heldConn) Receive() (any, error) {
+	reply, err := c.Conn.Receive()
+	if c.adding {
+		c.adding = false
+		c.hold()
+	}
+	return reply, err
+}
+
+// What Redis took and then lost is written back, also by a node that hears of the first after the
+// second.
+func TestRedisIsEmptiedWhileItAnswers(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	var log logged
+	empty := sync.OnceFunc(func() {
+		s.do("FLUSHALL")
+		eventually(t, "the node has seen it", log.has("restarted or has lost data"))
+		eventually(t, "the node is connected again", func() bool { return strings.Count(log.String(), "redisrevoke: connected") == 2 })
+	})
+	a, err := redisrevoke.New(redisrevoke.Options{
+		Dial: func(ctx context.Context) (redis.Conn, error) {
+			conn, err := s.dial(ctx)
+			return &heldConn{Conn: conn, hold: empty}, err
+		},
+		Timeout: 3 * time.Second,
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	eventually(t, "the node is connected", log.has("redisrevoke: connected"))
+	if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})); err == nil {
+		t.Error("Add said that Redis has it")
+	}
+	b := startNode(t, s, redisrevoke.Options{})
+	eventually(t, "the new node is ready", func() bool {
+		revoked, err := b.revoked(jwt.RegisteredClaims{ID: "one"})
+		if !revoked && err == nil {
+			t.Fatal("the new node accepts a token that is revoked")
+		}
+		return revoked
+	})
+}
+
 func TestRedisComesLater(t *testing.T) {
 	t.Parallel()
 	s := newRedis(t, forgets)
