@@ -27,8 +27,11 @@ var sweepEvery = time.Minute
 func newEpoch() string { return rand.Text() }
 
 // settleTime is how long it takes until every node in reach has seen a new epoch and has
-// written back what it knows.
+// begun to write back what it knows.
 func (r *Revocations) settleTime() time.Duration { return blockTime + maxBackOff + r.opts.Timeout }
+
+// pageTime is the longest that there can be between two pages of a node that writes back.
+func (r *Revocations) pageTime() time.Duration { return 2 * r.opts.Timeout }
 
 var (
 	errClosed   = errors.New("closed")
@@ -74,12 +77,12 @@ func (r *Revocations) meanwhile() string {
 
 // session follows one connection until it ends, and returns why.
 func (r *Revocations) session(connected func()) error {
-	conn, epoch, age, err := r.dial()
+	conn, opened, err := r.dial()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := r.load(conn, epoch, age); err != nil {
+	if err := r.load(conn, opened); err != nil {
 		return err
 	}
 	connected()
@@ -104,9 +107,9 @@ func (r *Revocations) session(connected func()) error {
 
 // load reads the whole stream where the epoch is another than before. What it lacks of what the
 // node knows is then due to be sent.
-func (r *Revocations) load(conn redis.Conn, epoch string, age time.Duration) error {
+func (r *Revocations) load(conn redis.Conn, opened opening) error {
 	r.mu.Lock()
-	same, first := epoch == r.epoch, r.epoch == ""
+	same, first := opened.epoch == r.epoch, r.epoch == ""
 	if !same {
 		for _, n := range r.known {
 			n.at = nil
@@ -131,7 +134,7 @@ func (r *Revocations) load(conn redis.Conn, epoch string, age time.Duration) err
 		}
 		last = entries[len(entries)-1].at
 		r.mu.Lock()
-		r.take(entries)
+		r.take(entries, opened.now.Add(-r.pageTime()))
 		r.mu.Unlock()
 	}
 
@@ -146,10 +149,12 @@ func (r *Revocations) load(conn redis.Conn, epoch string, age time.Duration) err
 			r.forget(id)
 		default:
 			r.unsent[id] = true
+			n.again = !first
 		}
 	}
-	r.epoch, r.last = epoch, last
-	r.settled = now.Add(min(r.settleTime(), r.settleTime()-age)) // the clock of Redis may have been set back
+	r.epoch, r.last = opened.epoch, last
+	age := max(0, opened.now.Sub(opened.made)) // the clock of Redis may have been set back
+	r.settled = now.Add(r.settleTime() - age)
 	if !first {
 		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.unsent))
 	}
@@ -201,21 +206,25 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	}
 	// One step with the reading of r.last above: when the other goroutine finds that
 	// there is nothing after last, all before it is in replica.
-	r.take(entries)
+	r.take(entries, time.Time{})
 	if n := len(entries); n > 0 && r.last.before(entries[n-1].at) {
 		r.last = entries[n-1].at
 	}
 	return len(entries) == pageSize, nil
 }
 
-// take puts into replica what the node does not know yet. It is called with the mutex.
-func (r *Revocations) take(entries []entry) {
+// take puts into replica what the node does not know yet. What was written back after recent, by
+// the clock of Redis, says that more may come. It is called with the mutex.
+func (r *Revocations) take(entries []entry, recent time.Time) {
 	now := time.Now()
 	skipped, example := 0, ""
 	for _, e := range entries {
 		data, ok := e.fields[fieldRevocation]
 		if _, isEpoch := e.fields[fieldEpoch]; isEpoch && !ok {
 			continue
+		}
+		if _, again := e.fields[fieldAgain]; again && e.at.time().After(recent) {
+			r.writtenBack = now
 		}
 		rec, err := decodeRecord([]byte(data))
 		if err != nil {
@@ -227,7 +236,7 @@ func (r *Revocations) take(entries []entry) {
 			n.at = append(n.at, e.at)
 			continue
 		}
-		r.known[rec.ID] = &note{rec, []position{e.at}}
+		r.known[rec.ID] = &note{record: rec, at: []position{e.at}}
 		if !rec.over(now) {
 			_ = r.replica.Add(r.ctx, rec.revocation()) // fails for what is wrong only, which it is not
 		}
@@ -355,7 +364,7 @@ func (r *Revocations) serve() {
 		}
 		var err error
 		if conn == nil {
-			conn, _, _, err = r.dial()
+			conn, _, err = r.dial()
 		}
 		if err == nil {
 			if now.sent, err = r.send(conn); err == nil {
@@ -390,6 +399,8 @@ func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
 		ids = ids[len(page):]
 		if refused, err := r.sendPage(conn, page); err != nil {
 			return nil, err
+		} else if errors.Is(refused, errUnread) {
+			return r.send(conn)
 		} else if refused != nil {
 			sent = refused
 		}
@@ -414,7 +425,11 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 		}
 		sending = append(sending, id)
 		// A stream that is gone is for openScript to make, or nobody would notice.
-		commands = append(commands, do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data))
+		add := do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data)
+		if n.again {
+			add.args = append(add.args, fieldAgain, "1")
+		}
+		commands = append(commands, add)
 	}
 	r.mu.Unlock()
 	replies, err := exchange(r.ctx, conn, r.opts.Timeout, commands...)
@@ -455,7 +470,7 @@ func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Now().Before(r.settled) {
+	if now := time.Now(); now.Before(r.settled) || now.Before(r.writtenBack.Add(r.pageTime())) {
 		return errSettling, nil
 	}
 	return nil, nil

@@ -19,7 +19,7 @@ import (
 // the epoch; whoever empties Redis, by the epoch that is gone. The stream never is without the
 // epoch's entry, so one that is missing was deleted or evicted.
 //
-// It returns the epoch, and how many milliseconds it is old.
+// It returns the epoch, and in milliseconds when that was made and what time it is.
 const openScript = `
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 if not run then return redis.error_reply('ERR INFO has no run_id') end
@@ -35,13 +35,14 @@ if not made or owner ~= run or stream == 0 then
 	redis.call('SET', KEYS[1], epoch)
 	redis.call('XADD', KEYS[2], '*', 'epoch', epoch)
 end
-return {epoch, string.format('%.0f', now - tonumber(made))}
+return {epoch, made, string.format('%.0f', now)}
 `
 
 // The fields of entries.
 const (
 	fieldRevocation = "revocation"
 	fieldEpoch      = "epoch"
+	fieldAgain      = "again" // beside a revocation that is written back
 )
 
 type command struct {
@@ -102,31 +103,46 @@ func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any,
 	return replies, nil
 }
 
-// dial opens a connection. It returns the epoch, and its age by the clock of Redis.
-func (r *Revocations) dial() (conn redis.Conn, epoch string, age time.Duration, err error) {
+// opening is what openScript returned: the epoch, when it was made, and what time it was then by
+// the clock of Redis.
+type opening struct {
+	epoch     string
+	made, now time.Time
+}
+
+// dial opens a connection.
+func (r *Revocations) dial() (conn redis.Conn, opened opening, err error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.opts.Timeout)
 	defer cancel()
 	conn, err = r.callDial(ctx)
 	if err != nil {
-		return nil, "", 0, err
+		return nil, opened, err
 	}
 	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("EVAL", openScript, 2, r.epochOf, r.stream, newEpoch()))
 	if err != nil {
-		return nil, "", 0, err
+		return nil, opened, err
 	}
-	opened, err := redis.Strings(replies[0], refusal(replies[0]))
-	if err == nil && len(opened) != 2 {
-		err = errOddReply
-	}
-	var milliseconds int64
-	if err == nil {
-		milliseconds, err = strconv.ParseInt(opened[1], 10, 64)
-	}
-	if err != nil {
+	if opened, err = parseOpening(replies[0]); err != nil {
 		_ = conn.Close()
-		return nil, "", 0, err
+		return nil, opened, err
 	}
-	return conn, opened[0], time.Duration(milliseconds) * time.Millisecond, nil
+	return conn, opened, nil
+}
+
+func parseOpening(reply any) (opened opening, err error) {
+	fields, err := redis.Strings(reply, refusal(reply))
+	if err != nil {
+		return opened, err
+	}
+	if len(fields) != 3 {
+		return opened, errOddReply
+	}
+	made, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return opened, err
+	}
+	now, err := strconv.ParseInt(fields[2], 10, 64)
+	return opening{fields[0], time.UnixMilli(made), time.UnixMilli(now)}, err
 }
 
 // callDial calls the user's function.
@@ -172,6 +188,8 @@ func (p position) String() string { return fmt.Sprintf("%d-%d", p.milliseconds, 
 func (p position) before(q position) bool {
 	return p.milliseconds < q.milliseconds || p.milliseconds == q.milliseconds && p.sequence < q.sequence
 }
+
+func (p position) time() time.Time { return time.UnixMilli(int64(p.milliseconds)) }
 
 func parsePosition(id string) (p position, err error) {
 	milliseconds, sequence, _ := strings.Cut(id, "-")

@@ -15,8 +15,8 @@
 // when Add returns, and their sessions end a few milliseconds later.
 //
 // When Redis has been restarted, was emptied or is new, the nodes write back what it lacks. New
-// tokens are refused for three seconds (with the default Timeout) meanwhile, so that each node
-// in reach has had its turn.
+// tokens are refused meanwhile: for three seconds (with the default Timeout), so that each node
+// in reach has had its turn, and until two seconds after the last that is written back.
 //
 // The user that Dial logs in as needs the two keys of [Options.Prefix] and the commands EVAL, EXISTS,
 // GET, INFO, SET, TIME, XADD, XDEL and XREAD.
@@ -88,6 +88,8 @@ type Revocations struct {
 	known   map[string]*note // by record.ID: what replica holds, and kicks
 	unsent  map[string]bool  // those of known that are not in Redis, as far as is known
 
+	writtenBack time.Time // when the last was read that a node wrote back
+
 	asking sync.Mutex
 	next   *round        // that has not started yet
 	wake   chan struct{} // there is a next
@@ -98,7 +100,8 @@ var _ socketiojwt.Revocations = (*Revocations)(nil)
 // note is a record that the node knows.
 type note struct {
 	record
-	at []position // where it was read in the stream
+	at    []position // where it was read in the stream
+	again bool       // a Redis that lost it may have had it
 }
 
 // New returns the list that Redis holds under opts.Prefix, and starts to read it. It does not

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,8 +246,8 @@ func TestRedisIsEmptiedWhileItAnswers(t *testing.T) {
 	}
 	defer a.Close()
 	eventually(t, "the node is connected", log.has("redisrevoke: connected"))
-	if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})); err == nil {
-		t.Error("Add said that Redis has it")
+	if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})); err != nil {
+		t.Error(err)
 	}
 	b := startNode(t, s, redisrevoke.Options{})
 	eventually(t, "the new node is ready", func() bool {
@@ -256,6 +257,52 @@ func TestRedisIsEmptiedWhileItAnswers(t *testing.T) {
 		}
 		return revoked
 	})
+}
+
+// New tokens wait until all is written back, however long that takes.
+func TestMuchIsWrittenBack(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	var slow atomic.Bool
+	a, err := redisrevoke.New(redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
+		conn, err := s.dial(ctx)
+		return &heldConn{Conn: conn, hold: func() {
+			if slow.Load() {
+				time.Sleep(600 * time.Millisecond)
+			}
+		}}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	const many, adders = 3500, 100 // seven pages
+	id := func(i int) string { return fmt.Sprint("token ", i) }
+	var adding sync.WaitGroup
+	for first := range adders {
+		adding.Go(func() {
+			for i := first; i < many; i += adders {
+				if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: id(i)})); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	adding.Wait()
+
+	slow.Store(true)
+	s.do("FLUSHALL")
+	early := startNode(t, s, redisrevoke.Options{})
+	time.Sleep(3500 * time.Millisecond)
+	late := startNode(t, s, redisrevoke.Options{})
+	for name, n := range map[string]*node{"early": early, "late": late} {
+		n.ready(t)
+		for i := range many {
+			if revoked, err := n.revoked(jwt.RegisteredClaims{ID: id(i)}); !revoked || err != nil {
+				t.Fatalf("the %s node: revoked %v, %v", name, revoked, err)
+			}
+		}
+	}
 }
 
 func TestRedisComesLater(t *testing.T) {
