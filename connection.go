@@ -138,10 +138,10 @@ func (c *connection) left(s socketio.Conn, reason string) {
 	if sock == nil || sock.s != s || sock.ended {
 		return
 	}
-	if sock.name == root && sock.pending {
+	if sock.name == root && sock.ns.protected && (sock.pending || sock.state == socketJoining) {
 		// A client that leaves a protected root without having authenticated has
 		// nothing to stay for. The root cannot be joined again, so no deadline
-		// would run for it (hazard 24).
+		// would run for it (hazard 24), nor the end of a session.
 		c.client.SendAndClose()
 	}
 	sock.leave(reason)

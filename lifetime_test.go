@@ -1085,3 +1085,31 @@ func TestRevocationsThatNeverCease(t *testing.T) {
 		})
 	}
 }
+
+// Who leaves the protected root before the session is there does not stay without one, which would
+// never end.
+func TestLeavingTheRootBeforeTheSession(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	var times atomic.Int64
+	list := socketiojwt.NewMemoryRevocations()
+	s := start(t, socketiojwt.Options{
+		Handshake: true,
+		Revocations: lameRevocations{list, func() (bool, error) {
+			if times.Add(1) == 2 { // after the gate's
+				close(asked)
+				<-release
+			}
+			return false, nil
+		}},
+		Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+			revoke(t, list, socketiojwt.Revocation{Subject: "bob", SessionsOnly: true})
+			return nil, nil
+		},
+	}, nil)
+	defer close(release)
+	_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+	must.NextRaw("40")
+	<-asked
+	must.Send("41")
+	expect(t, must.Rest())
+}
