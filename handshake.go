@@ -3,6 +3,7 @@ package socketiojwt
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 	socketio "github.com/googollee/go-socket.io"
@@ -85,8 +86,11 @@ func (a *Authorizer) isGuest(err *UnauthorizedError) bool {
 }
 
 // verdict is what the gate leaves in the context of a handshake request: the verified
-// token, or nil for a guest. Contexts are keyed by it and the Authorizer.
-type verdict struct{ verified *verified }
+// token, or nil for a guest, and when. Contexts are keyed by it and the Authorizer.
+type verdict struct {
+	verified *verified
+	at       time.Time
+}
 
 type verdictKey struct{ auth *Authorizer }
 
@@ -95,11 +99,14 @@ func verdictOf(ctx context.Context, a *Authorizer) *verdict {
 	return v
 }
 
+// verdict returns that of the gate while it is news. Later the token may have been revoked without
+// our knowing, as long as Revocations are out of reach.
 func (c *connection) verdict() *verdict {
-	if c.spent.Load() {
+	v := verdictOf(c.client.Handshake().Context, c.auth)
+	if v == nil || c.spent.Load() || time.Since(v.at) > c.auth.opts.Timeout {
 		return nil
 	}
-	return verdictOf(c.client.Handshake().Context, c.auth)
+	return v
 }
 
 // gate answers HTTP requests that must not reach go-socket.io.
@@ -180,7 +187,7 @@ func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
 	request := requestOf(r)
 	raw, err := a.handshakeToken(request, r.Host)
 	if a.isGuest(err) {
-		return &verdict{}, nil
+		return &verdict{at: time.Now()}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -195,7 +202,7 @@ func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
 	if err != nil {
 		return nil, err
 	}
-	return &verdict{v}, nil
+	return &verdict{v, time.Now()}, nil
 }
 
 func requestOf(r *http.Request) *Request {

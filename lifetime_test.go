@@ -1113,3 +1113,32 @@ func TestLeavingTheRootBeforeTheSession(t *testing.T) {
 	must.Send("41")
 	expect(t, must.Rest())
 }
+
+// The verdict of the gate is no answer to a namespace that is joined much later: the token may have
+// been revoked by another node, and nobody knows.
+func TestVerdictDoesNotKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		auth := mustAuthorize(t, socketiojwt.Options{
+			Handshake: true,
+			Revocations: lameRevocations{socketiojwt.NewMemoryRevocations(), func() (bool, error) {
+				if away.Load() {
+					return false, errors.New("no connection")
+				}
+				return false, nil
+			}},
+		})
+		server := socketio.NewServer(hardened())
+		server.OnConnect("/", func(socketio.Conn) error { return nil })
+		server.OnConnect("/admin", auth.OnConnect)
+		at := inMemory(t)
+		serve(t, server, at, auth.Handler(server))
+		c, must := dial(t, at, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+		must.NextRaw("40")
+		time.Sleep(time.Hour)
+		away.Store(true)
+		must.Join("/admin")
+		must.NextRaw("44/admin," + e("server_busy", "server busy"))
+		c.Close()
+	})
+}
