@@ -1142,3 +1142,25 @@ func TestVerdictDoesNotKeep(t *testing.T) {
 		c.Close()
 	})
 }
+
+// Trouble with Revocations does not use up the attempts of who tries to stay.
+func TestRefreshWhileRevocationsAreAway(t *testing.T) {
+	var away atomic.Bool
+	s := start(t, socketiojwt.Options{MaxAttempts: 2, Revocations: lameRevocations{socketiojwt.NewMemoryRevocations(), func() (bool, error) {
+		if away.Load() {
+			return false, errors.New("no connection")
+		}
+		return false, nil
+	}}}, nil)
+	token := map[string]string{"token": tokenOf(t, "bob")}
+	c, must := s.enter(t, false, "websocket", token["token"])
+	away.Store(true)
+	for range 3 {
+		must.Emit("/", "authenticate", token)
+		unauthorized(t, must.Next(), "server_busy", "server busy")
+	}
+	away.Store(false)
+	must.Emit("/", "authenticate", token)
+	must.NextRaw(`42["authenticated"]`)
+	c.Close()
+}

@@ -47,6 +47,11 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 		err = c.install(c.request(sock.name), v, due, sock)
 	}
 	if err != nil {
+		c.mu.Lock()
+		if err.Code == CodeServerBusy && c.session.Load() != nil {
+			c.attempts-- // the token may be good, and the session needs it to stay
+		}
+		c.mu.Unlock()
 		sock.fail(err, false)
 	}
 }
