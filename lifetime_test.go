@@ -1164,3 +1164,45 @@ func TestRefreshWhileRevocationsAreAway(t *testing.T) {
 	must.NextRaw(`42["authenticated"]`)
 	c.Close()
 }
+
+// After the disconnect of a namespace comes no broadcast of it.
+func TestNoBroadcastAfterTheEnd(t *testing.T) {
+	s := start(t, socketiojwt.Options{}, func(s *testServer) {
+		s.OnConnect("/", func(socketio.Conn) error { return nil })
+		s.OnConnect("/a", func(socketio.Conn) error { return nil })
+		s.OnEvent("/", "late", func(c socketio.Conn) { c.Emit("later") })
+	}, "/a")
+	done := make(chan struct{})
+	var broadcasting sync.WaitGroup
+	for range 4 {
+		broadcasting.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(time.Microsecond):
+					s.BroadcastToNamespace("/a", "news")
+				}
+			}
+		})
+	}
+	defer broadcasting.Wait()
+	defer close(done)
+	for range 200 {
+		c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		must.Join("/a")
+		must.NextRaw("40/a")
+		must.Emit("/a", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.Event("/a", "news")
+		s.auth.DisconnectSubject("bob")
+		if _, err := c.Wait(t.Context(), func(p siotest.Packet) bool { return p.Raw == "41/a" }); err != nil {
+			t.Fatal(err)
+		}
+		must.Emit("/", "late")
+		for p := must.Next(); p.Raw != `42["later"]`; p = must.Next() {
+			t.Errorf("then came %s", p.Raw)
+		}
+		c.Close()
+	}
+}

@@ -282,6 +282,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		if sock.state == socketClosed || (!authenticated && !closes) {
 			continue
 		}
+		sock.mute()
 		if authenticated {
 			packets = append(packets, sock.unauthorized(told))
 		} else if closes && sock.ns.protected && sock.state == socketJoining {

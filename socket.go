@@ -205,12 +205,20 @@ func (sock *socket) end(packets ...string) {
 	if sock.state == socketClosed {
 		return
 	}
+	sock.mute()
 	if sock.name == root {
 		sock.conn.client.SendAndClose(packets...)
 	} else {
 		sock.conn.client.Send(packets...)
 	}
 	sock.leave(serverDisconnectReason)
+}
+
+// mute keeps broadcasts from a protected socket that ends: before it is told so, or they come after.
+func (sock *socket) mute() {
+	if sock.ns.protected {
+		sock.conn.client.Mute(sock.name, true)
+	}
 }
 
 // others calls f for the connection's other sockets that are still there, in the order of
@@ -232,9 +240,7 @@ func (sock *socket) leave(reason string) {
 	}
 	sock.ended = true
 	sock.setState(socketClosed)
-	if sock.ns.protected {
-		sock.conn.client.Mute(sock.name, true)
-	}
+	sock.mute()
 	sock.conn.tasks.run(func() {
 		defer sock.finish() // also when OnDisconnect ends its goroutine
 		sock.s.LeaveAll()   // as go-socket.io does
