@@ -257,6 +257,7 @@ func TestTokenExpiresWhileItIsVerified(t *testing.T) {
 		must.NextRaw("40")
 		must.Emit("/", "authenticate", map[string]string{"token": tokenFor(t, "bob", 2*time.Second)})
 		ended(t, must.Rest(), "invalid_token", "jwt expired")
+		synctest.Wait() // it is counted after it is told
 		if stats := s.auth.Stats(); stats.Authenticated != 0 || stats.Refused["invalid_token"] != 1 {
 			t.Errorf("stats %+v", stats)
 		}
