@@ -373,7 +373,7 @@ func (c *connection) mayJoin(namespace string, sock *socket) bool {
 	}
 	// The predecessor has to be through with everything. It would take its successor out
 	// of the rooms, and a client could queue joins faster than they are decided.
-	for sock.state == socketClosed && !sock.finished && !c.gone {
+	for sock.state == socketClosed && !(sock.finished && sock.handlers == 0) && !c.gone {
 		c.cond.Wait()
 	}
 	return sock.state == socketClosed && !c.gone

@@ -74,7 +74,7 @@ func (a *Authorizer) guardReflect(handler any) any {
 	}).Interface()
 }
 
-// enterHandler returns the socket of s if it is admitted, else nil.
+// enterHandler returns the socket of s if it is admitted, else nil. leaveHandler has to follow.
 func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
 	c := a.findConnection(s)
 	if c == nil {
@@ -86,15 +86,30 @@ func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
 	if sock == nil || (sock.state != socketOpen && sock.state != socketAdmitted) {
 		return nil
 	}
+	sock.handlers++
 	return sock
 }
 
+// handle runs f as a handler that enterHandler let in.
+func (sock *socket) handle(f func()) {
+	defer sock.leaveHandler()
+	f()
+}
+
 // leaveHandler takes a socket that ended while a handler ran out of the rooms that the
-// handler may have joined since (hazard 12).
+// handler may have joined since (hazard 12). Its successor waits for that.
 func (sock *socket) leaveHandler() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if sock.state == socketClosed {
-		sock.conn.tasks.run(sock.s.LeaveAll)
+	if sock.state != socketClosed {
+		sock.handlers--
+		return
 	}
+	sock.conn.tasks.run(func() {
+		sock.s.LeaveAll()
+		sock.conn.mu.Lock()
+		defer sock.conn.mu.Unlock()
+		sock.handlers--
+		sock.conn.cond.Broadcast()
+	})
 }

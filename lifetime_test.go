@@ -1207,3 +1207,41 @@ func TestNoBroadcastAfterTheEnd(t *testing.T) {
 		c.Close()
 	}
 }
+
+// What still runs for a socket that has ended does not take its successor out of the rooms.
+func TestSuccessorWaitsForHandlers(t *testing.T) {
+	s := start(t, socketiojwt.Options{Handshake: true}, func(s *testServer) {
+		s.OnConnect("/", func(socketio.Conn) error { return nil })
+		s.OnConnect("/a", func(c socketio.Conn) error { c.Join("mine"); return nil })
+		s.OnEvent("/a", "echo", func(_ socketio.Conn, text string) string { return text })
+	}, "/a")
+	c, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+	must.NextRaw("40")
+	must.Join("/a")
+	must.NextRaw("40/a")
+	must.Call("/a", "echo", "x")
+	entered, release := make(chan struct{}), make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		s.ForEach("/a", "mine", func(c socketio.Conn) {
+			close(entered)
+			<-release
+			c.Join("late")
+		})
+	})
+	<-entered
+	s.auth.DisconnectSubject("bob")
+	must.Next()
+	must.NextRaw("41/a")
+	must.Join("/a")
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	must.NextRaw("40/a")
+	running.Wait()
+	must.Call("/a", "echo", "x")
+	for room, want := range map[string]int{"mine": 1, "late": 0} {
+		if n := s.RoomLen("/a", room); n != want {
+			t.Errorf("%d in room %s", n, room)
+		}
+	}
+	c.Close()
+}

@@ -91,14 +91,17 @@ func (a *Authorizer) failed(s socketio.Conn, err error) {
 	}
 	c.mu.Lock()
 	sock := c.socket(s.Namespace())
+	if sock != nil {
+		sock.handlers++
+	}
 	c.mu.Unlock()
 	if sock == nil {
 		return
 	}
 	c.tasks.run(func() {
+		defer sock.leaveHandler()
 		if sock.accepted {
 			sock.callOnError(err)
-			sock.leaveHandler()
 		}
 	})
 }

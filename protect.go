@@ -383,8 +383,7 @@ func (s *Server) ForEach(nsp, room string, f socketio.EachFunc) bool {
 		if auth == nil {
 			f(c)
 		} else if sock := auth.enterHandler(c); sock != nil {
-			f(c)
-			sock.leaveHandler()
+			sock.handle(func() { f(c) })
 		}
 	}
 	return exists

@@ -23,6 +23,7 @@ type socket struct {
 	busy     bool     // a token is being verified
 	ended    bool     // leave was called
 	finished bool     // and all that follows is done
+	handlers int      // that run, see enterHandler
 	due      time.Time
 	deadline *time.Timer // while waiting
 	grace    *time.Timer // CloseGrace, while waiting
