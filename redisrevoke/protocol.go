@@ -145,14 +145,20 @@ func parseOpening(reply any) (opened opening, err error) {
 	return opening{fields[0], time.UnixMilli(made), time.UnixMilli(now)}, err
 }
 
-// callDial calls the user's function.
+// callDial calls the user's function, in a goroutine that it may end.
 func (r *Revocations) callDial(ctx context.Context) (conn redis.Conn, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			conn, err = nil, fmt.Errorf("Options.Dial panicked: %v", p)
-		}
+	err = errors.New("Options.Dial ended its goroutine")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				conn, err = nil, fmt.Errorf("Options.Dial panicked: %v", p)
+			}
+		}()
+		conn, err = r.opts.Dial(ctx)
 	}()
-	conn, err = r.opts.Dial(ctx)
+	<-done
 	if err != nil {
 		return nil, withoutURL(err)
 	}

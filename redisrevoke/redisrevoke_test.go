@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -533,6 +534,27 @@ func TestDialThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Dial that ends its goroutine, as (*testing.T).FailNow does, does not end the node.
+func TestDialThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	var dials atomic.Int64
+	r, err := redisrevoke.New(redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
+		if dials.Add(1) <= 2 { // one for each goroutine
+			runtime.Goexit()
+		}
+		return s.dial(ctx)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	eventually(t, "it is connected", func() bool {
+		_, err := r.Revoked(context.Background(), &jwt.RegisteredClaims{ID: "any"})
+		return err == nil
+	})
 }
 
 func TestClose(t *testing.T) {
