@@ -175,13 +175,6 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if a.opts.Revocations == nil {
 		return nil
 	}
-	var err error
-	if v.tokenID, err = v.readTokenID(); err != nil {
-		return errMalformed(err)
-	}
-	if v.issuedAt, err = v.token.Claims.GetIssuedAt(); err != nil {
-		return errMalformed(err)
-	}
 	revoked, err := call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
 	if err != nil {
 		busy := errServerBusy()
@@ -222,7 +215,7 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	case refusal != nil:
 		return nil, refusal
 	case err == nil:
-		return readClaims(raw, token, parsedAt)
+		return a.readClaims(raw, token, parsedAt)
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return nil, errMalformed(err)
 	case token == nil || token.Header == nil: // the header is JSON's null
@@ -323,7 +316,7 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 }
 
 // readClaims takes from the claims what a Session needs, while a panic in them is caught.
-func readClaims(raw string, token *jwt.Token, parsedAt time.Time) (*verified, *UnauthorizedError) {
+func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time) (*verified, *UnauthorizedError) {
 	v := &verified{raw: raw, token: token, parsedAt: parsedAt}
 
 	exp, err := token.Claims.GetExpirationTime()
@@ -342,10 +335,14 @@ func readClaims(raw string, token *jwt.Token, parsedAt time.Time) (*verified, *U
 	if err != nil && isMap {
 		v.subject, err = textOf(claims["sub"])
 	}
+	if err == nil && a.opts.Revocations != nil {
+		if v.tokenID, err = v.readTokenID(); err == nil {
+			v.issuedAt, err = token.Claims.GetIssuedAt()
+		}
+	}
 	if err != nil {
 		return nil, errMalformed(err)
 	}
-
 	return v, nil
 }
 

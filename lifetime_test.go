@@ -688,6 +688,22 @@ func TestRevocationOfCustomClaims(t *testing.T) {
 	}
 }
 
+// touchyClaims panic when they are asked when they were issued, which only revocations do.
+type touchyClaims struct{ jwt.RegisteredClaims }
+
+func (touchyClaims) GetIssuedAt() (*jwt.NumericDate, error) { panic("a bug") }
+
+func TestRevocationOfClaimsThatPanic(t *testing.T) {
+	s := start(t, socketiojwt.Options{
+		Revocations: socketiojwt.NewMemoryRevocations(),
+		NewClaims:   func() jwt.Claims { return &touchyClaims{} },
+	}, nil)
+	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	must.NextRaw("40")
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	ended(t, must.Rest(), "unauthorized", "unauthorized")
+}
+
 // lameRevocations cannot say.
 type lameRevocations struct {
 	socketiojwt.Revocations
