@@ -1,12 +1,8 @@
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
-	"encoding/json"
 	"io/fs"
-	"mime"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -26,8 +22,7 @@ const (
 //go:embed static
 var static embed.FS
 
-// users is demo data. Keep a slow, salted hash of each password instead
-// (argon2id, bcrypt).
+// users and their passwords are demo data, see serve.Login.
 var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 
 // chat is the whole server: its pages, its login and its sockets.
@@ -98,21 +93,9 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 // login answers {"user", "password"} with {"token", "expiresIn"}, in
 // seconds.
 func (c *chat) login(w http.ResponseWriter, r *http.Request) {
-	// A form on another site cannot send this type without being asked first.
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
-		return
+	if user, ok := serve.Login(w, r, users); ok {
+		c.sendToken(w, user, time.Now())
 	}
-	var form struct{ User, Password string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&form); err != nil {
-		http.Error(w, "not a login", http.StatusBadRequest)
-		return
-	}
-	if !passwordIsRight(form.User, form.Password) {
-		http.Error(w, "wrong user or password", http.StatusUnauthorized)
-		return
-	}
-	c.sendToken(w, form.User, time.Now())
 }
 
 // refresh answers a good token in the Authorization header with a newer one.
@@ -141,16 +124,5 @@ func (c *chat) sendToken(w http.ResponseWriter, user string, loggedInAt time.Tim
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(map[string]any{"token": token, "expiresIn": c.tokenLife.Seconds()})
-}
-
-// passwordIsRight takes the same time for a wrong password and for a user who
-// does not exist.
-func passwordIsRight(user, password string) bool {
-	want, known := users[user]
-	a, b := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(want))
-	same := subtle.ConstantTimeCompare(a[:], b[:]) == 1
-	return same && known
+	serve.Answer(w, map[string]any{"token": token, "expiresIn": c.tokenLife.Seconds()})
 }

@@ -3,20 +3,17 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"mime"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gomodule/redigo/redis"
@@ -32,7 +29,7 @@ const (
 //go:embed static
 var static embed.FS
 
-// users is demo data. Keep a slow, salted hash of each password instead (argon2id, bcrypt).
+// users and their passwords are demo data, see serve.Login.
 var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 
 // node is the whole server: its page, its login and its sockets.
@@ -134,27 +131,14 @@ func (n *node) Close() error {
 
 // login answers {"user", "password"} with {"token"}.
 func (n *node) login(w http.ResponseWriter, r *http.Request) {
-	// A form on another site cannot send this type without being asked first.
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
-		return
-	}
-	var form struct{ User, Password string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&form); err != nil {
-		http.Error(w, "not a login", http.StatusBadRequest)
-		return
-	}
-	// The same time for a wrong password and for a user who does not exist.
-	want, known := users[form.User]
-	a, b := sha256.Sum256([]byte(form.Password)), sha256.Sum256([]byte(want))
-	if same := subtle.ConstantTimeCompare(a[:], b[:]) == 1; !same || !known {
-		http.Error(w, "wrong user or password", http.StatusUnauthorized)
+	user, ok := serve.Login(w, r, users)
+	if !ok {
 		return
 	}
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		ID:        rand.Text(),
-		Subject:   form.User,
+		Subject:   user,
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
 	}).SignedString(n.secret)
@@ -162,7 +146,7 @@ func (n *node) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	answer(w, map[string]string{"token": token})
+	serve.Answer(w, map[string]string{"token": token})
 }
 
 // online answers on how many nodes the user of ?user= is online.
@@ -172,7 +156,7 @@ func (n *node) online(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the nodes cannot be asked", http.StatusServiceUnavailable)
 		return
 	}
-	answer(w, map[string]int{"nodes": nodes})
+	serve.Answer(w, map[string]int{"nodes": nodes})
 }
 
 // logOutEverywhere ends all sessions of the user, on all nodes, and makes their tokens
@@ -189,10 +173,4 @@ func (n *node) logOutEverywhere(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func answer(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(v)
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -97,27 +94,13 @@ func loadUser(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any,
 
 // login answers {"user", "password"} with {"token"}.
 func (a *api) login(w http.ResponseWriter, r *http.Request) {
-	// A form on another site cannot send this type without being asked first.
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
+	name, ok := serve.Login(w, r, passwords)
+	if !ok {
 		return
 	}
-	var form struct{ User, Password string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&form); err != nil {
-		http.Error(w, "not a login", http.StatusBadRequest)
-		return
-	}
-	// The same time for a wrong password and for a user who does not exist.
-	password, known := passwords[form.User]
-	got, want := sha256.Sum256([]byte(form.Password)), sha256.Sum256([]byte(password))
-	if same := subtle.ConstantTimeCompare(got[:], want[:]) == 1; !same || !known {
-		http.Error(w, "wrong user or password", http.StatusUnauthorized)
-		return
-	}
-
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Subject:   form.User,
+		Subject:   name,
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
 	}).SignedString(a.secret)
@@ -125,19 +108,18 @@ func (a *api) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	answer(w, map[string]string{"token": token})
+	serve.Answer(w, map[string]string{"token": token})
 }
 
 // self tells who is asking.
 func (a *api) self(w http.ResponseWriter, r *http.Request) {
-	answer(w, userOf(r))
+	serve.Answer(w, userOf(r))
 }
 
 // isConnected tells how many connections a user has.
 func (a *api) isConnected(w http.ResponseWriter, r *http.Request) {
 	n := a.sio.RoomLen("/", roomOf(r.PathValue("name")))
-	answer(w, map[string]any{"connected": n > 0, "connections": n})
+	serve.Answer(w, map[string]any{"connected": n > 0, "connections": n})
 }
 
 // send sends a text to all connections of a user.
@@ -161,9 +143,4 @@ func (a *api) send(w http.ResponseWriter, r *http.Request) {
 func userOf(r *http.Request) *user {
 	session, _ := socketiojwt.SessionFromContext(r.Context())
 	return session.User().(*user)
-}
-
-func answer(w http.ResponseWriter, value any) {
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(value)
 }
