@@ -225,7 +225,7 @@ func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
 	auth := mustAuthorize(t, socketiojwt.Options{})
 	server := socketio.NewServer(hardened())
 	server.OnConnect("/", func(c socketio.Conn) error {
-		c.Join("everybody")
+		go c.Join("everybody") // in here it could deadlock with a broadcast (hazard 2)
 		return auth.OnConnect(c)
 	})
 	server.OnDisconnect("/", auth.OnDisconnect)
@@ -235,9 +235,10 @@ func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
 	server.OnEvent("/", "keep", auth.Guard(func(c socketio.Conn) { kept.Store(c) }))
 	at := loopback(t)
 	serve(t, server, at, auth.Handler(server))
-	for _, transport := range transports {
+	for n, transport := range transports {
 		_, must := dial(t, at, siotest.Options{Transport: transport})
 		must.NextRaw("40")
+		eventually(t, "it is in the room", func() bool { return server.RoomLen("/", "everybody") == n+1 })
 		server.BroadcastToNamespace("/", "news", "secret")
 		server.BroadcastToRoom("/", "everybody", "news", "secret")
 		must.Join("/open") // its CONNECT is written by the goroutine that had to write the news
