@@ -27,6 +27,7 @@ type Client struct {
 
 	wanted     bool // go-socket.io has begun to read: the root's hook has run
 	restricted bool
+	accused    bool // the observers were told why it is disconnected
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
 	cutAnswer  func()    // ends the answer to a GET that is being written

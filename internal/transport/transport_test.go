@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -410,6 +411,25 @@ func TestRestrict(t *testing.T) {
 			_ = c.Emit("/", "big", big)
 			must.Closed()
 		})
+	}
+}
+
+// TestAccusedOnce: a client that breaks the rules with two requests at once is counted once.
+func TestAccusedOnce(t *testing.T) {
+	s := newServer(t, config{})
+	c, _ := s.connect(t, siotest.Options{ManualPoll: true})
+	side := s.lookup(t, c)
+	side.Restrict(true)
+	var accusations atomic.Int32
+	s.hub.Observe(func(*transport.Client, transport.Reason) {
+		if accusations.Add(1) == 1 {
+			_, _, _ = c.Poll(t.Context())
+		}
+	})
+	_ = c.SendFrames(slices.Repeat([]siotest.Frame{siotest.Text("2")}, 300)...)
+	wait(t, "end", side.Done())
+	if got := accusations.Load(); got != 1 {
+		t.Errorf("it is counted %d times", got)
 	}
 }
 

@@ -37,7 +37,8 @@ func (h *Hub) Observe(f func(*Client, Reason)) {
 }
 
 // violated tells the observers why a client is about to be disconnected, if err is more
-// than the end of its connection. It is called without c.mu.
+// than the end of its connection. Of requests that break the rules at the same time the first
+// counts. It is called without c.mu.
 func (c *Client) violated(err error) {
 	if _, left := err.(*websocket.CloseError); left {
 		return // as most connections end
@@ -49,6 +50,13 @@ func (c *Client) violated(err error) {
 	case errors.As(err, &tooLarge):
 		reason = TooLarge
 	default:
+		return
+	}
+	c.mu.Lock()
+	known := c.accused
+	c.accused = true
+	c.mu.Unlock()
+	if known {
 		return
 	}
 	c.hub.mu.Lock()
