@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -36,8 +37,22 @@ func (c *Client) dialWebSocket(ctx context.Context, op string, header http.Heade
 	defer context.AfterFunc(c.ctx, cancel)()
 
 	dialer := websocket.Dialer{Jar: c.http.Jar}
+	dial := new(net.Dialer).DialContext
 	if t, ok := c.http.Transport.(*http.Transport); ok {
-		dialer.NetDialContext, dialer.TLSClientConfig = t.DialContext, t.TLSClientConfig
+		dialer.TLSClientConfig = t.TLSClientConfig
+		if t.DialContext != nil {
+			dial = t.DialContext
+		}
+	}
+	// gorilla heeds the end of a context while it dials, and then only its deadline.
+	keep := func() bool { return true }
+	defer func() { keep() }()
+	dialer.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			keep = context.AfterFunc(ctx, func() { conn.Close() })
+		}
+		return conn, err
 	}
 	url := "ws" + strings.TrimPrefix(c.url("websocket"), "http") // https becomes wss
 	conn, resp, err := dialer.DialContext(ctx, url, header)

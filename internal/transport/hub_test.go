@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/engineio"
+	"github.com/googollee/go-socket.io/engineio/session"
 	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
 	"github.com/googollee/go-socket.io/engineio/transport/polling"
 	eiowebsocket "github.com/googollee/go-socket.io/engineio/transport/websocket"
@@ -126,6 +128,24 @@ func TestConfiguredTransports(t *testing.T) {
 		}
 	}))
 	defer server.Close()
+	accepted := make(chan error, 1)
+	go func() {
+		conn, err := engine.Accept()
+		if err != nil {
+			accepted <- err
+			return
+		}
+		defer conn.Close()
+		w, err := conn.NextWriter(session.TEXT)
+		if err == nil {
+			_, _ = w.Write([]byte{transport.Connect}) // what comes before waits for it
+			err = w.Close()
+		}
+		if _, _, readErr := conn.NextReader(); readErr == nil {
+			err = errors.New("a packet from a client that is gone")
+		}
+		accepted <- err
+	}()
 	for origin, allowed := range map[string]bool{"https://good.example": true, "https://evil.example": false} {
 		r, err := http.NewRequest("OPTIONS", server.URL+"/socket.io/?EIO=3&transport=polling", nil)
 		if err != nil {
@@ -152,14 +172,9 @@ func TestConfiguredTransports(t *testing.T) {
 			conn.Close()
 		}
 	}
-	conn, err := engine.Accept()
-	if err != nil {
-		t.Fatal(err)
+	if err := wait(t, "session", accepted); err != nil {
+		t.Error(err)
 	}
-	if _, _, err := conn.NextReader(); err == nil {
-		t.Error("a packet from a client that is gone")
-	}
-	conn.Close()
 }
 
 func TestAnswer(t *testing.T) {

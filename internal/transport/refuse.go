@@ -1,9 +1,7 @@
 package transport
 
 import (
-	"bufio"
 	"encoding/json"
-	"net"
 	"net/http"
 	"time"
 
@@ -84,43 +82,6 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 	}
 	conn.SetReadLimit(maxProbe)
 	drainWebSocket(conn)
-}
-
-// holdingWriter makes all that is written to a hijacked connection, until it is released, one
-// write: each takes longer than the verification of a token.
-type holdingWriter struct {
-	http.ResponseWriter
-	conn *heldConn
-}
-
-func (w *holdingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	w.conn = &heldConn{Conn: conn}
-	return w.conn, buffers, nil
-}
-
-type heldConn struct {
-	net.Conn
-	held     []byte
-	released bool
-}
-
-func (c *heldConn) Write(p []byte) (int, error) {
-	if c.released {
-		return c.Conn.Write(p)
-	}
-	c.held = append(c.held, p...)
-	return len(p), nil
-}
-
-func (c *heldConn) release() error {
-	c.released = true
-	_, err := c.Conn.Write(c.held)
-	c.held = nil
-	return err
 }
 
 // Answer answers requests that go-socket.io has no business with, and reports

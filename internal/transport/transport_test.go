@@ -471,6 +471,21 @@ func TestRestrictionEndsDuringARead(t *testing.T) {
 	must.Call("/", "big", strings.Repeat("x", 2<<10))
 }
 
+// TestOneWrite: what begins a WebSocket connection is written at once. A pipe shows each write.
+func TestOneWrite(t *testing.T) {
+	s := newServer(t, config{pipes: true})
+	conn := s.raw(t, "GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"+
+		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	first := make([]byte, 4096)
+	n, err := conn.Read(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(first[:n]); !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.Contains(got, `0{"sid":`) || !strings.HasSuffix(got, "40") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestHandshakeStays: an upgrade changes nothing of what is known about a client (hazard 25).
 func TestHandshakeStays(t *testing.T) {
 	s := newServer(t, config{})

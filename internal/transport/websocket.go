@@ -55,11 +55,12 @@ func (t *webSocketTransport) Accept(w http.ResponseWriter, r *http.Request) (eio
 			c.Abort()
 		}
 	}()
-	conn, err := upgrader.Upgrade(w, r, nil)
+	holding := &holdingWriter{ResponseWriter: w}
+	conn, err := upgrader.Upgrade(holding, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	ws := &webSocketConn{side: side{c}}
+	ws := &webSocketConn{side: side{c}, held: holding.conn}
 	ws.use(conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,12 +91,18 @@ func (t *webSocketTransport) acceptUpgrade(w http.ResponseWriter, r *http.Reques
 			c.dropCandidate(ws)
 		}
 	}()
-	conn, err := t.upgrader.Upgrade(w, r, nil)
+	holding := &holdingWriter{ResponseWriter: w}
+	conn, err := t.upgrader.Upgrade(holding, r, nil)
 	if err != nil {
+		return nil, websocket.HandshakeError{}
+	}
+	if holding.conn.release() != nil {
+		conn.Close()
 		return nil, websocket.HandshakeError{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ws.held = holding.conn
 	ws.use(conn)
 	if c.state == stateClosed {
 		conn.Close()
@@ -129,6 +136,7 @@ func (c *Client) dropCandidate(ws *webSocketConn) {
 type webSocketConn struct {
 	side
 	conn *websocket.Conn // set before anybody else sees it
+	held *heldConn       // under conn
 
 	probed   bool // candidate: the client's PING was read
 	reading  bool // NextReader reads conn; guarded by mu
@@ -311,13 +319,7 @@ func (ws *webSocketConn) flush() {
 	for ws.state != stateClosed && len(ws.out) > 0 {
 		packets := ws.take()
 		ws.mu.Unlock()
-		var err error
-		for _, p := range packets {
-			if err = ws.write(p); err != nil {
-				break
-			}
-		}
-		ws.wrote(packets, err)
+		ws.wrote(packets, ws.writeAll(packets))
 		ws.mu.Lock()
 	}
 	ws.writing = false
@@ -326,6 +328,16 @@ func (ws *webSocketConn) flush() {
 	if sealed {
 		ws.shutdown()
 	}
+}
+
+func (ws *webSocketConn) writeAll(packets []packet) error {
+	ws.held.hold()
+	for _, p := range packets {
+		if err := ws.write(p); err != nil {
+			return err
+		}
+	}
+	return ws.held.release()
 }
 
 func (ws *webSocketConn) write(p packet) error {
