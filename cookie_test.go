@@ -220,8 +220,7 @@ func TestForeignWebSocketIsRefusedByDefault(t *testing.T) {
 		for _, from := range []string{"https://evil.example", "null", s.at.url + ".evil.example"} {
 			_, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{Transport: "websocket",
 				Header: http.Header{"Origin": {from}, "Cookie": {"jwt=" + tokenOf(t, "bob")}}})
-			// In the round trip it is go-socket.io that answers, with 502.
-			if refused := new(siotest.StatusError); !errors.As(err, &refused) || refused.Status != http.StatusForbidden && (handshake || refused.Status != http.StatusBadGateway) {
+			if refused := new(siotest.StatusError); !errors.As(err, &refused) || refused.Status != http.StatusForbidden || refused.Body != `{"code":4,"message":"Forbidden"}` {
 				t.Errorf("handshake %t, %s: got %v", handshake, from, err)
 			}
 			if n := s.Count(); n != 0 {

@@ -416,39 +416,49 @@ func TestCallbacksThatEndTheirGoroutine(t *testing.T) {
 	must.Call("/", "echo", "still here")
 }
 
-// A CheckOrigin that panics leaves nothing of its connection, and another upgrade may follow.
+// A CheckOrigin that panics leaves nothing of its connection, and another upgrade may follow,
+// with the gate and without.
 func TestPanicsInCheckOrigin(t *testing.T) {
 	const good = "https://app.example"
-	auth := mustAuthorize(t, handshakeMode)
-	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{
-		Transports: []transport.Transport{polling.Default, &websocket.Transport{
-			CheckOrigin: func(r *http.Request) bool { return r.Header["Origin"][0] == good },
-		}},
-	})))
-	sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
-	at := loopback(t)
-	serve(t, sio, at, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // and closes it
-		defer func() {
-			if recover() != nil {
-				panic(http.ErrAbortHandler) // which net/http does not log
+	for _, gated := range []bool{true, false} {
+		t.Run(fmt.Sprintf("gate %t", gated), func(t *testing.T) {
+			auth := mustAuthorize(t, handshakeMode)
+			plain := socketio.NewServer(socketiojwt.Harden(&engineio.Options{
+				Transports: []transport.Transport{polling.Default, &websocket.Transport{
+					CheckOrigin: func(r *http.Request) bool { return r.Header["Origin"][0] == good },
+				}},
+			}))
+			sio := auth.Protect(plain)
+			sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+			handler := http.Handler(sio)
+			if !gated {
+				handler = plain
 			}
-		}()
-		sio.ServeHTTP(w, r)
-	}))
-	if _, err := siotest.Dial(t.Context(), at.url, bob(t, "websocket")); err == nil {
-		t.Error("CheckOrigin did not panic")
+			at := loopback(t)
+			serve(t, sio, at, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // and closes it
+				defer func() {
+					if recover() != nil {
+						panic(http.ErrAbortHandler) // which net/http does not log
+					}
+				}()
+				handler.ServeHTTP(w, r)
+			}))
+			if _, err := siotest.Dial(t.Context(), at.url, bob(t, "websocket")); err == nil {
+				t.Error("CheckOrigin did not panic")
+			}
+			c, must := dial(t, at, bob(t, "polling"))
+			if err := c.Probe(t.Context()); err == nil {
+				t.Error("CheckOrigin did not panic")
+			}
+			u := "ws" + strings.TrimPrefix(at.url, "http") + "/socket.io/?EIO=3&transport=websocket&sid=" + c.SID()
+			conn, _, err := gorilla.DefaultDialer.Dial(u, http.Header{"Origin": {good}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			must.Call("/", "echo", "x")
+		})
 	}
-	c, must := dial(t, at, bob(t, "polling"))
-	if err := c.Probe(t.Context()); err == nil {
-		t.Error("CheckOrigin did not panic")
-	}
-	u := "ws" + strings.TrimPrefix(at.url, "http") + "/socket.io/?EIO=3&transport=websocket&sid=" + c.SID()
-	conn, _, err := gorilla.DefaultDialer.Dial(u, http.Header{"Origin": {good}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	must.Call("/", "echo", "x")
 }
 
 // A preflight may ask for the Authorization header, starts nothing, and a page that may not

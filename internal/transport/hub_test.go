@@ -209,6 +209,8 @@ func TestAnswer(t *testing.T) {
 		{"GET", "EIO=3&transport=polling&sid=1", unknownSession},
 		{"POST", "EIO=3&transport=polling&sid=" + c.SID() + "x", unknownSession},
 		{"GET", "EIO=3&transport=websocket&sid=1", unknownSession},
+		{"GET", "EIO=3&transport=websocket", badRequest},
+		{"GET", "EIO=3&transport=websocket&sid=" + c.SID(), badRequest},
 		{"GET", "EIO=3&transport=polling&sid=" + upgraded.SID(), badRequest},
 		{"POST", "EIO=3&transport=polling&sid=" + upgraded.SID(), badRequest},
 		{"PUT", "EIO=3&transport=polling&sid=" + c.SID(), badMethod},

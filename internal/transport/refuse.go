@@ -86,8 +86,8 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 
 // Answer answers requests that go-socket.io has no business with, and reports
 // whether it did: unknown sessions, methods and transports, other protocol
-// versions, JSONP indices that are not numbers, bodies where none belongs, and
-// everything while draining.
+// versions, JSONP indices that are not numbers, bodies where none belongs, WebSockets of
+// foreign pages, and everything while draining.
 // With a nil hub it knows no sessions and leaves those to the server.
 func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	query := QueryOf(r)
@@ -113,6 +113,21 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	case h != nil && h.Draining():
 		w.Header().Set("Retry-After", "1")
 		Refuse(w, http.StatusServiceUnavailable, 3, "Server is closing")
+	default:
+		return transport == WebSocket && h.answerWebSocket(w, r)
+	}
+	return true
+}
+
+// answerWebSocket answers what is no upgrade, or comes from a page that CheckOrigin does not let:
+// go-socket.io would do it with 502 and the text of the error.
+func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
+	t := h.webSocket()
+	switch {
+	case !websocket.IsWebSocketUpgrade(r):
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case t != nil && !t.upgrader.CheckOrigin(r):
+		Refuse(w, http.StatusForbidden, 4, "Forbidden")
 	default:
 		return false
 	}
@@ -144,7 +159,7 @@ func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transpo
 	case r.Method != http.MethodGet && (r.Method != http.MethodPost || transport != Polling):
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
 	default:
-		return false
+		return transport == WebSocket && h.answerWebSocket(w, r)
 	}
 	return true
 }

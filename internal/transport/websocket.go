@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -23,13 +25,27 @@ type webSocketTransport struct {
 }
 
 func newWebSocket(h *Hub, t *eiowebsocket.Transport) *webSocketTransport {
+	checkOrigin := t.CheckOrigin
+	if checkOrigin == nil {
+		checkOrigin = isSameOrigin
+	}
 	return &webSocketTransport{t, h, websocket.Upgrader{
 		HandshakeTimeout: t.HandshakeTimeout,
 		ReadBufferSize:   t.ReadBufferSize,
 		WriteBufferSize:  t.WriteBufferSize,
 		Subprotocols:     t.Subprotocols,
-		CheckOrigin:      t.CheckOrigin,
+		CheckOrigin:      checkOrigin,
 	}}
+}
+
+// isSameOrigin is gorilla's default. Without an Origin it is no browser that asks.
+func isSameOrigin(r *http.Request) bool {
+	origin := r.Header["Origin"]
+	if len(origin) == 0 {
+		return true
+	}
+	u, err := url.Parse(origin[0])
+	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
 // Accept makes the WebSocket side of a connection: of a new one, or of the one
