@@ -27,7 +27,9 @@ function connect(url, { handshake, freshToken, out, ...options }) {
     // Expired twice within a second: the clocks differ, and the next token will not be better.
     if (refusal.message !== 'jwt expired' || now - cameBack < 1000) return out(refusal);
     cameBack = now;
-    open();
+    // A connection that still has something to send closes a little later.
+    if (socket.io.engine.readyState === 'closing') socket.io.once('close', open);
+    else open();
   });
 
   open();
