@@ -80,6 +80,8 @@ func gateOnly(b *testing.B, opts socketiojwt.Options, raw string) func() {
 	ctx, cancel := context.WithCancel(b.Context())
 	b.Cleanup(cancel)
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/socket.io/?EIO=3&transport=websocket&token="+raw, nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
 	w := httptest.NewRecorder()
 	return func() {
 		session = nil

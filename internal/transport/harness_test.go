@@ -184,6 +184,12 @@ func requestText(method, query string, lines ...string) string {
 	return method + " /socket.io/?EIO=3&transport=polling" + query + " HTTP/1.1\r\nHost: test\r\n" + strings.Join(lines, "\r\n") + "\r\n"
 }
 
+// webSocketText is a whole WebSocket request.
+func webSocketText(query string) string {
+	return "GET /socket.io/?EIO=3&transport=websocket" + query + " HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+}
+
 // eventually waits until check gives nil.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()

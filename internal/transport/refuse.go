@@ -3,6 +3,8 @@ package transport
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -76,8 +78,8 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 			return
 		}
 	}
-	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline)
-	if holding.conn.release() != nil {
+	holding.conn.release()
+	if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
 		return
 	}
 	conn.SetReadLimit(maxProbe)
@@ -122,16 +124,31 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 // answerWebSocket answers what is no upgrade, or comes from a page that CheckOrigin does not let:
 // go-socket.io would do it with 502 and the text of the error.
 func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
-	t := h.webSocket()
 	switch {
 	case !websocket.IsWebSocketUpgrade(r):
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
-	case t != nil && !t.upgrader.CheckOrigin(r):
+	case !h.webSocket().lets(r):
 		Refuse(w, http.StatusForbidden, 4, "Forbidden")
 	default:
 		return false
 	}
 	return true
+}
+
+// lets reports whether the page that asks may. Without a CheckOrigin that is gorilla's to say:
+// this is what it lets by default, and it looks again.
+func (t *webSocketTransport) lets(r *http.Request) bool {
+	origin := r.Header["Origin"]
+	switch {
+	case t == nil:
+		return true
+	case t.CheckOrigin != nil:
+		return t.CheckOrigin(r)
+	case len(origin) == 0:
+		return true // no browser
+	}
+	u, err := url.Parse(origin[0])
+	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
 // validVersion reports whether a request is of Engine.IO 3, or does not say.

@@ -474,8 +474,7 @@ func TestRestrictionEndsDuringARead(t *testing.T) {
 // TestOneWrite: what begins a WebSocket connection is written at once. A pipe shows each write.
 func TestOneWrite(t *testing.T) {
 	s := newServer(t, config{pipes: true})
-	conn := s.raw(t, "GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"+
-		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	conn := s.raw(t, webSocketText(""))
 	first := make([]byte, 4096)
 	n, err := conn.Read(first)
 	if err != nil {
@@ -590,6 +589,33 @@ func TestStalledWebSocketBlocksNobody(t *testing.T) {
 	}
 	wait(t, "end of the one that does not read", side.Done())
 	stalled.Abort()
+}
+
+// TestStalledWebSocketIsHeard: a client that does not read can still say goodbye.
+func TestStalledWebSocketIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true})
+		sides := make(chan *transport.Client, 1)
+		s.OnConnect("/", func(conn socketio.Conn) error {
+			sides <- fromConn(conn)
+			return nil
+		})
+		conn := s.raw(t, webSocketText(""))
+		if _, err := conn.Read(make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		side := wait(t, "connection", sides)
+		side.Send(`2["news"]`)
+		synctest.Wait() // it is being written
+		began := time.Now()
+		if _, err := conn.Write([]byte{0x88, 0x80, 0, 0, 0, 0}); err != nil { // an empty close frame
+			t.Fatal(err)
+		}
+		wait(t, "end", side.Done())
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
 }
 
 // TestSendBetweenAttachments: what Send writes does not come between an event and its attachments.

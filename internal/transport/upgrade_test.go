@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -176,6 +177,21 @@ func TestAbortedUpgrade(t *testing.T) {
 		return c.UpgradeNow(ctx)
 	})
 	must.Call("/", "echo")
+}
+
+// TestStalledUpgrade: a WebSocket that does not even read the 101 ends when it should be done.
+func TestStalledUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true})
+		c, _ := s.connect(t, siotest.Options{})
+		conn := s.raw(t, webSocketText("&sid="+c.SID()))
+		synctest.Wait()
+		s.lookup(t, c).Abort()
+		time.Sleep(10*time.Second + time.Millisecond)
+		if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+	})
 }
 
 // TestInboxSurvivesUpgrade: what was posted and still waits is delivered, before what comes by WebSocket.

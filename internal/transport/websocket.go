@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -25,27 +23,13 @@ type webSocketTransport struct {
 }
 
 func newWebSocket(h *Hub, t *eiowebsocket.Transport) *webSocketTransport {
-	checkOrigin := t.CheckOrigin
-	if checkOrigin == nil {
-		checkOrigin = isSameOrigin
-	}
 	return &webSocketTransport{t, h, websocket.Upgrader{
 		HandshakeTimeout: t.HandshakeTimeout,
 		ReadBufferSize:   t.ReadBufferSize,
 		WriteBufferSize:  t.WriteBufferSize,
 		Subprotocols:     t.Subprotocols,
-		CheckOrigin:      checkOrigin,
+		CheckOrigin:      t.CheckOrigin,
 	}}
-}
-
-// isSameOrigin is gorilla's default. Without an Origin it is no browser that asks.
-func isSameOrigin(r *http.Request) bool {
-	origin := r.Header["Origin"]
-	if len(origin) == 0 {
-		return true
-	}
-	u, err := url.Parse(origin[0])
-	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
 // Accept makes the WebSocket side of a connection: of a new one, or of the one
@@ -107,18 +91,16 @@ func (t *webSocketTransport) acceptUpgrade(w http.ResponseWriter, r *http.Reques
 			c.dropCandidate(ws)
 		}
 	}()
-	holding := &holdingWriter{ResponseWriter: w}
-	conn, err := t.upgrader.Upgrade(holding, r, nil)
-	if err != nil {
-		return nil, websocket.HandshakeError{}
+	upgrader := t.upgrader
+	if upgrader.HandshakeTimeout == 0 {
+		upgrader.HandshakeTimeout = upgradeTimeout
 	}
-	if holding.conn.release() != nil {
-		conn.Close()
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
 		return nil, websocket.HandshakeError{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ws.held = holding.conn
 	ws.use(conn)
 	if c.state == stateClosed {
 		conn.Close()
@@ -152,7 +134,7 @@ func (c *Client) dropCandidate(ws *webSocketConn) {
 type webSocketConn struct {
 	side
 	conn *websocket.Conn // set before anybody else sees it
-	held *heldConn       // under conn
+	held *heldConn       // under conn; nil after an upgrade
 
 	probed   bool // candidate: the client's PING was read
 	reading  bool // NextReader reads conn; guarded by mu
@@ -347,13 +329,15 @@ func (ws *webSocketConn) flush() {
 }
 
 func (ws *webSocketConn) writeAll(packets []packet) error {
-	ws.held.hold()
-	for _, p := range packets {
+	for i, p := range packets {
+		if ws.held != nil && i == len(packets)-1 {
+			ws.held.release()
+		}
 		if err := ws.write(p); err != nil {
 			return err
 		}
 	}
-	return ws.held.release()
+	return nil
 }
 
 func (ws *webSocketConn) write(p packet) error {
