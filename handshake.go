@@ -147,7 +147,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g.hub.Answer(w, r) {
-		if r.URL.Query().Get("EIO") == "4" {
+		if transport.QueryOf(r).Get("EIO") == "4" {
 			g.auth.warnVersion(r)
 		}
 		return

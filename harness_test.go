@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,6 +147,28 @@ func dial(tb testing.TB, at place, o siotest.Options) (*siotest.Client, siotest.
 	o.HTTP = at.client
 	c := siotest.MustDial(tb, at.url, o)
 	return c, c.Must(tb)
+}
+
+// meanwhile calls f again and again, in n goroutines, until stop is called.
+func meanwhile(n int, f func()) (stop func()) {
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for range n {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		group.Wait()
+	}
 }
 
 // eventually waits until something that happens in another goroutine has.

@@ -968,22 +968,9 @@ func TestEndsThatRace(t *testing.T) {
 // A session that ends before its handshake is through ends with the reason, too.
 func TestDisconnectedWhileItIsWelcomed(t *testing.T) {
 	s := start(t, socketiojwt.Options{Handshake: true}, nil)
-	done := make(chan struct{})
-	var ending sync.WaitGroup
-	for range 2 {
-		ending.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-					s.auth.Disconnect(func(*socketiojwt.Session) bool { return true })
-				}
-			}
-		})
-	}
-	defer ending.Wait()
-	defer close(done)
+	defer meanwhile(2, func() {
+		s.auth.Disconnect(func(*socketiojwt.Session) bool { return true })
+	})()
 	for i := range 200 {
 		_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
 		rest := must.Rest()
@@ -1079,20 +1066,10 @@ func TestRevocationsThatNeverCease(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				list := slowRevocations{socketiojwt.NewMemoryRevocations()}
 				s := startAt(t, inMemory(t), socketiojwt.Options{Revocations: list, Timeout: time.Second}, nil)
-				done := make(chan struct{})
-				var revoking sync.WaitGroup
-				revoking.Go(func() {
-					for {
-						select {
-						case <-done:
-							return
-						case <-time.After(time.Millisecond):
-							revoke(t, list, socketiojwt.Revocation{Subject: test.sub, SessionsOnly: true})
-						}
-					}
-				})
-				defer revoking.Wait()
-				defer close(done)
+				defer meanwhile(1, func() {
+					<-time.After(time.Millisecond)
+					revoke(t, list, socketiojwt.Revocation{Subject: test.sub, SessionsOnly: true})
+				})()
 				c, must := s.dial(t, siotest.Options{Transport: "websocket"})
 				defer c.Close()
 				must.NextRaw("40")
@@ -1193,22 +1170,10 @@ func TestNoBroadcastAfterTheEnd(t *testing.T) {
 		s.OnConnect("/a", func(socketio.Conn) error { return nil })
 		s.OnEvent("/", "late", func(c socketio.Conn) { c.Emit("later") })
 	}, "/a")
-	done := make(chan struct{})
-	var broadcasting sync.WaitGroup
-	for range 4 {
-		broadcasting.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				case <-time.After(time.Microsecond):
-					s.BroadcastToNamespace("/a", "news")
-				}
-			}
-		})
-	}
-	defer broadcasting.Wait()
-	defer close(done)
+	defer meanwhile(4, func() {
+		<-time.After(time.Microsecond)
+		s.BroadcastToNamespace("/a", "news")
+	})()
 	for range 200 {
 		c, must := s.dial(t, siotest.Options{Transport: "websocket"})
 		must.NextRaw("40")

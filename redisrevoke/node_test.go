@@ -3,13 +3,11 @@
 package redisrevoke_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -170,23 +168,7 @@ func alive(tb testing.TB, must siotest.Must) {
 	must.Call("/", "echo", "still here")
 }
 
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logged struct{ siotest.Log }
 
 func (l *logged) has(part string) func() bool {
 	return func() bool { return strings.Contains(l.String(), part) }

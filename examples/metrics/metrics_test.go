@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -86,25 +84,8 @@ func (w world) eventually(lines ...string) string {
 	}
 }
 
-type safeBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
-
 func TestMetrics(t *testing.T) {
-	var log safeBuffer
+	var log siotest.Log
 	list := socketiojwt.NewMemoryRevocations()
 	sio, handler, err := newServer(socketiojwt.Options{
 		Secret:      socketiojwt.StaticSecret(testSecret),
