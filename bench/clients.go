@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"sync"
 	"sync/atomic"
-
-	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 )
 
 // How many clients connect at once. With many more go-socket.io alone loses some.
@@ -23,8 +20,17 @@ const attempts = 5
 
 var retries atomic.Int64
 
+// client is one connection, in whatever way it was made.
+type client interface {
+	hear(ctx context.Context) error // the next broadcast
+	ask(event string, argument any) error
+	answer(ctx context.Context) error // the next one to what was asked
+	Close()                           // with a goodbye
+	Abort()                           // without
+}
+
 // connect brings a client in: until it has heard that it is connected, or authenticated.
-func connect(ctx context.Context, p *process, transport string) (c *siotest.Client, err error) {
+func connect(ctx context.Context, p *process, transport string) (c client, err error) {
 	for range attempts {
 		if c, err = connectOnce(ctx, p, transport); err == nil {
 			return c, nil
@@ -37,31 +43,14 @@ func connect(ctx context.Context, p *process, transport string) (c *siotest.Clie
 	return nil, fmt.Errorf("%s, %s: %w", p.name, transport, err)
 }
 
-func connectOnce(ctx context.Context, p *process, transport string) (*siotest.Client, error) {
-	o := siotest.Options{Transport: transport}
-	if p.token != "" && !p.roundTrip {
-		o.Query = url.Values{"token": {p.token}}
+func connectOnce(ctx context.Context, p *process, transport string) (client, error) {
+	switch {
+	case p.program == "centrifuge":
+		return dialSocket(ctx, p.url, centrifugeJSON{p.token})
+	case transport == websocket:
+		return dialSocket(ctx, p.url, socketIO{token: p.token, roundTrip: p.roundTrip})
 	}
-	ctx, cancel := context.WithTimeout(ctx, siotest.DefaultTimeout)
-	defer cancel()
-	c, err := siotest.Dial(ctx, p.url, o)
-	if err != nil {
-		return nil, err
-	}
-	_, err = c.WaitType(ctx, "/", siotest.Connect)
-	if err == nil && p.roundTrip {
-		if err = c.Emit("/", "authenticate", map[string]string{"token": p.token}); err == nil {
-			_, err = c.WaitEvent(ctx, "/", "authenticated")
-		}
-	}
-	if err != nil {
-		if c.Err() != nil {
-			err = c.Err()
-		}
-		c.Abort()
-		return nil, err
-	}
-	return c, nil
+	return dialPoller(ctx, p, transport)
 }
 
 // inParallel runs f n times, some at a time, until one fails.
@@ -84,7 +73,8 @@ func inParallel(ctx context.Context, n, workers int, f func(ctx context.Context,
 }
 
 // lingering is how many later clients each client sees connect before it leaves. Some servers
-// verify its token only after they have said that it is connected.
+// verify its token only after they have said that it is connected; the last ones wait for that,
+// and of the others one in a hundred may leave before.
 const lingering = 32
 
 // comeAndGo connects n clients and closes each a little later.
@@ -93,8 +83,12 @@ func comeAndGo(ctx context.Context, p *process, transport string, n int) error {
 	if transport == upgrade {
 		atOnce = stormWorkers // servers let each of them wait for 100 ms
 	}
-	open := make(chan *siotest.Client, lingering+atOnce)
-	err := inParallel(ctx, n, atOnce, func(ctx context.Context, _ int) error {
+	before, err := p.stats(ctx)
+	if err != nil {
+		return err
+	}
+	open := make(chan client, lingering+atOnce)
+	err = inParallel(ctx, n, atOnce, func(ctx context.Context, _ int) error {
 		c, err := connect(ctx, p, transport)
 		if err != nil {
 			return err
@@ -106,6 +100,9 @@ func comeAndGo(ctx context.Context, p *process, transport string, n int) error {
 		return nil
 	})
 	close(open)
+	if err == nil {
+		err = p.verified(ctx, before.Authenticated+n-n/100)
+	}
 	for c := range open {
 		c.Close()
 	}
@@ -113,7 +110,7 @@ func comeAndGo(ctx context.Context, p *process, transport string, n int) error {
 }
 
 // crowd is clients that stay.
-type crowd []*siotest.Client
+type crowd []client
 
 func gather(ctx context.Context, p *process, transport string, n, workers int) (crowd, error) {
 	clients := make(crowd, n)

@@ -3,28 +3,25 @@ package main
 // compareConnects measures what the server needs for a client that connects, is authenticated, and
 // leaves.
 func (b *bench) compareConnects() error {
-	authenticated := []kind{handshake, hookOnly, roundTrip, nodeHandshake, nodeRoundTrip}
-	for _, transport := range []string{websocket, polling, upgrade} {
-		kinds := authenticated
+	for _, transport := range b.wanted("connect", websocket, polling, upgrade) {
+		kinds := b.choose(handshake, mixed, hookOnly, roundTrip, nodeHandshake, nodeRoundTrip)
 		if transport != upgrade {
 			// Of clients that upgrade, go-socket.io alone loses some, waits a minute for some of
 			// those and reads for others without a pause (hazards 9, 11 and 29).
-			kinds = append([]kind{floor, byHand}, authenticated...)
+			kinds = append(kinds, b.choose(floor, byHand)...)
+		}
+		show := b.report.table
+		if transport == websocket {
+			kinds = append(kinds, b.choose(node4, zishang, centrifuge)...)
+			show = b.report.compare
 		}
 		all, err := b.startAll(hs256, kinds...)
 		if err != nil {
 			return err
 		}
 		results, err := b.alternate(all, b.rounds, func(p *process) (float64, error) {
-			before, err := p.stats(b.ctx)
-			if err != nil {
-				return 0, err
-			}
 			used, err := cpuOf(p, func() error {
 				if err := comeAndGo(b.ctx, p, transport, b.connects); err != nil {
-					return err
-				}
-				if err := p.verified(b.ctx, before.Authenticated+b.connects); err != nil {
 					return err
 				}
 				return p.quiet(b.ctx, 0)
@@ -35,13 +32,11 @@ func (b *bench) compareConnects() error {
 		if err != nil {
 			return err
 		}
-		b.report.table("Server CPU per client that connects with HS256 and leaves, "+transport, "µs", 1e6, kinds, results)
+		show("Server CPU per client that connects with HS256 and leaves, "+transport, "µs", 1e6, kinds, results)
 		of := byKind(kinds, results)
-		if transport != upgrade {
-			b.report.ratio("CPU per connect, handshake / go-socket.io alone, "+transport, "≤ 1.08 ×", of[handshake], of[floor])
-			b.report.ratio("CPU per connect, handshake / jwt.Parse in OnConnect, "+transport, "", of[handshake], of[byHand])
-			b.report.ratio("CPU per connect, round trip / go-socket.io alone, "+transport, "≤ 1.25 ×", of[roundTrip], of[floor])
-		}
+		b.report.ratio("CPU per connect, handshake / go-socket.io alone, "+transport, "≤ 1.08 ×", of[handshake], of[floor])
+		b.report.ratio("CPU per connect, handshake / jwt.Parse in OnConnect, "+transport, "", of[handshake], of[byHand])
+		b.report.ratio("CPU per connect, round trip / go-socket.io alone, "+transport, "≤ 1.25 ×", of[roundTrip], of[floor])
 		b.report.ratio("CPU per connect, handshake / Node, "+transport, "≤ 0.45 ×", of[handshake], of[nodeHandshake])
 		b.report.ratio("CPU per connect, round trip / Node, "+transport, "≤ 0.45 ×", of[roundTrip], of[nodeRoundTrip])
 	}

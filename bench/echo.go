@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"time"
-
-	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 )
 
 const (
@@ -14,7 +12,7 @@ const (
 
 // compareEchoes measures how many events with an answer get through.
 func (b *bench) compareEchoes() error {
-	kinds := []kind{floor, byHand, handshake, hookOnly, roundTrip, nodeHandshake}
+	kinds := b.choose(handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, node4, zishang, centrifuge)
 	all, err := b.startAll(hs256, kinds...)
 	if err != nil {
 		return err
@@ -45,8 +43,8 @@ func (b *bench) compareEchoes() error {
 	for _, p := range all {
 		costs = append(costs, cpu[p][1:])
 	}
-	b.report.table("Echoes of a 100-byte event, by 32 clients with 8 under way each", "/s", 1, kinds, rates)
-	b.report.table("Server CPU per echo", "µs", 1e6, kinds, costs)
+	b.report.compare("Echoes of a 100-byte event, by 32 clients with 8 under way each", "/s", 1, kinds, rates)
+	b.report.compare("Server CPU per echo of a 100-byte event", "µs", 1e6, kinds, costs)
 	of := byKind(kinds, rates)
 	b.report.ratio("echo events per second, handshake / go-socket.io alone", "≥ 0.95 ×", of[handshake], of[floor])
 	of = byKind(kinds, costs)
@@ -63,7 +61,7 @@ func talk(ctx context.Context, clients crowd, d time.Duration) (float64, error) 
 		waiting := 0
 		for {
 			for waiting < window && time.Now().Before(end) {
-				if _, err := c.EmitAck("/", "echo", text); err != nil {
+				if err := c.ask("echo", text); err != nil {
 					return err
 				}
 				waiting++
@@ -71,7 +69,7 @@ func talk(ctx context.Context, clients crowd, d time.Duration) (float64, error) 
 			if waiting == 0 {
 				return nil
 			}
-			if _, err := c.WaitType(ctx, "/", siotest.Ack); err != nil {
+			if err := c.answer(ctx); err != nil {
 				return err
 			}
 			waiting--

@@ -6,9 +6,12 @@ import (
 
 // compareHeld measures what an idle connection holds.
 func (b *bench) compareHeld() error {
-	kinds := []kind{floor, byHand, handshake, hookOnly, roundTrip, nodeHandshake, nodeRoundTrip}
 	rounds := min(b.rounds, 3)
-	for _, transport := range []string{websocket, polling} {
+	for _, transport := range b.wanted("hold", websocket, polling) {
+		kinds := b.choose(handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, nodeRoundTrip)
+		if transport == websocket {
+			kinds = append(kinds, b.choose(node4, zishang, centrifuge)...)
+		}
 		heap, resident := make([]series, len(kinds)), make([]series, len(kinds))
 		for range rounds {
 			for i, k := range kinds {
@@ -20,8 +23,12 @@ func (b *bench) compareHeld() error {
 				resident[i] = append(resident[i], m.resident)
 			}
 		}
-		b.report.table("Heap and stacks per idle connection, "+transport, "KiB", 1./1024, kinds, heap)
-		b.report.table("Resident memory per idle connection, "+transport, "KiB", 1./1024, kinds, resident)
+		show := b.report.table
+		if transport == websocket {
+			show = b.report.compare
+		}
+		show("Heap and stacks per idle connection, "+transport, "KiB", 1./1024, kinds, heap)
+		show("Resident memory per idle connection, "+transport, "KiB", 1./1024, kinds, resident)
 		of := byKind(kinds, heap)
 		b.report.difference("heap and stacks per connection, handshake - go-socket.io alone, "+transport, "≤ 3 KiB", of[handshake], of[floor])
 		b.report.difference("heap and stacks per connection, round trip - go-socket.io alone, "+transport, "≤ 3 KiB", of[roundTrip], of[floor])

@@ -6,14 +6,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // settings say how much is measured.
@@ -27,6 +30,11 @@ type settings struct {
 	stalled      int           // clients that never poll
 	broadcasts   int           // in each round
 	refusals     int           // in each round
+	leavers      []int         // clients that are cut off at once
+	rooms        int           // that others are in
+	moves        int           // into a room and out again, in each round
+	roomLeavers  int           // clients that are cut off beside the rooms
+	strangers    int           // handshakes that time out
 	benchtime    string        // of the Go benchmarks
 }
 
@@ -34,83 +42,144 @@ var (
 	full = settings{
 		rounds: 7, connects: 400, reconnecting: 2000, held: 1000, echoTime: time.Second,
 		audience: 1000, stalled: 1000, broadcasts: 30, refusals: 400, benchtime: "0.5s",
+		leavers: []int{1000, 8000}, rooms: 100_000, moves: 20_000, roomLeavers: 100,
+		strangers: 10_000,
 	}
 	tiny = settings{
 		rounds: 1, connects: 20, reconnecting: 50, held: 50, echoTime: 50 * time.Millisecond,
 		audience: 20, stalled: 20, broadcasts: 3, refusals: 20, benchtime: "1x",
+		leavers: []int{20, 40}, rooms: 1000, moves: 100, roomLeavers: 20,
+		strangers: 100,
 	}
 )
 
 // patience bounds everything.
-const patience = 30 * time.Minute
+const patience = time.Hour
+
+// comparisons are what -only can name, besides "go", the Go benchmarks.
+var comparisons = []struct {
+	name string
+	run  func(*bench) error
+}{
+	{"connect", (*bench).compareConnects},
+	{"refuse", (*bench).compareRefusals},
+	{"hold", (*bench).compareHeld},
+	{"echo", (*bench).compareEchoes},
+	{"broadcast", (*bench).compareBroadcasts},
+	{"stalled", (*bench).compareStalled},
+	{"leave", (*bench).compareLeaves},
+	{"rooms", (*bench).compareRooms},
+	{"storm", (*bench).compareStorms},
+	{"strangers", (*bench).compareStrangers},
+}
+
+// openFiles is how many connections there may be at once, and some. Go and Node raise their own
+// limit to what is allowed.
+const openFiles = 10_000
 
 func main() {
 	once := flag.Bool("once", false, "see that everything works, which takes seconds and measures nothing")
-	goToo := flag.Bool("go", true, "run the Go benchmarks first")
-	processes := flag.Bool("processes", true, "compare processes")
-	only := flag.String("only", "", "one comparison of processes: connect, refuse, hold, echo, broadcast, stalled or storm")
-	profile := flag.String("profile", "", "write the CPU profile of a server to profile.out instead: VARIANT/TRANSPORT, or VARIANT/TRANSPORT/refused")
+	rounds := flag.Int("rounds", 0, "how often each thing is measured, if not as often as usual")
+	only := list("only", "measurements, with commas between them: "+names()+
+		"; also connect/websocket and the like, leave/8000, storm/ES256")
+	servers := list("servers", "servers, with commas between them: "+shorts())
+	profile := flag.String("profile", "", "write the CPU profile of a server to profile.out instead: VARIANT/TRANSPORT, VARIANT/TRANSPORT/refused, or VARIANT/echo")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := run(ctx, *once, *goToo, *processes, *only, *profile); err != nil {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < openFiles && !*once {
+		fmt.Fprintf(os.Stderr, "bench: %d files may be open; leave and broadcast need up to %d\n", limit.Max, openFiles)
+	}
+	b := &bench{settings: full, ctx: ctx, only: *only, servers: *servers, report: &report{}}
+	if *once {
+		b.settings = tiny
+	}
+	if *rounds > 0 {
+		b.rounds = *rounds
+	}
+	if err := b.run(*profile, *once); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, once, goToo, processes bool, only, profile string) error {
-	size := full
-	if once {
-		size = tiny
+// list is a flag for several names.
+func list(name, usage string) *[]string {
+	var all []string
+	flag.Func(name, usage, func(text string) error {
+		all = append(all, strings.Split(text, ",")...)
+		return nil
+	})
+	return &all
+}
+
+func names() string {
+	all := []string{"go"}
+	for _, c := range comparisons {
+		all = append(all, c.name)
 	}
-	r := &report{}
-	if goToo && profile == "" {
-		if err := r.goBenchmarks(ctx, size.benchtime); err != nil {
+	return strings.Join(all, ", ")
+}
+
+func shorts() string {
+	var all []string
+	for _, k := range everyKind {
+		all = append(all, k.short)
+	}
+	return strings.Join(all, ", ")
+}
+
+// check finds names that do not exist.
+func (b *bench) check() error {
+	for _, name := range b.only {
+		name, _, _ := strings.Cut(name, "/")
+		if !slices.Contains(strings.Split(names(), ", "), name) {
+			return fmt.Errorf("-only: there is no %q, but %s", name, names())
+		}
+	}
+	for _, name := range b.servers {
+		if !slices.Contains(strings.Split(shorts(), ", "), name) {
+			return fmt.Errorf("-servers: there is no %q, but %s", name, shorts())
+		}
+	}
+	return nil
+}
+
+func (b *bench) run(profile string, once bool) (err error) {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if b.folder, err = os.MkdirTemp("", "socketiojwt-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.folder)
+	if b.keys, err = newKeys(); err != nil {
+		return err
+	}
+	if profile != "" {
+		return b.profile(profile, "profile.out")
+	}
+	if b.wants("go") && len(b.servers) == 0 {
+		if err := b.report.goBenchmarks(b.ctx, b.benchtime); err != nil {
 			return err
 		}
 	}
-	if processes {
-		folder, err := os.MkdirTemp("", "socketiojwt-bench-")
-		if err != nil {
-			return err
+	for _, c := range comparisons {
+		if !b.wants(c.name) {
+			continue
 		}
-		defer os.RemoveAll(folder)
-		b := &bench{ctx: ctx, settings: size, report: r, binary: filepath.Join(folder, "server")}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("building the server: %w", err)
-		}
-		if b.keys, err = newKeys(); err != nil {
-			return err
-		}
-		if profile != "" {
-			return b.profile(profile, "profile.out")
-		}
-		for _, c := range []struct {
-			name string
-			run  func() error
-		}{
-			{"connect", b.compareConnects},
-			{"refuse", b.compareRefusals},
-			{"hold", b.compareHeld},
-			{"echo", b.compareEchoes},
-			{"broadcast", b.compareBroadcasts},
-			{"stalled", b.compareStalled},
-			{"storm", b.compareStorms},
-		} {
-			if only != "" && only != c.name {
-				continue
-			}
-			if err := c.run(); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
+		if err := c.run(b); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	r.printTargets(once)
+	if len(b.report.rows)+len(b.report.summary) == 0 {
+		return errors.New("-only and -servers leave nothing to measure")
+	}
+	b.report.printSummary()
+	b.report.printTargets(once)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,22 +20,56 @@ import (
 // kind is a way to serve, in one of the programs that are compared.
 type kind struct {
 	name          string
-	plain         bool // go-socket.io with its own transports
-	node          bool
+	short         string // as -servers calls it
+	program       string // see command
 	variant       string
+	plain         bool // go-socket.io with its own transports
 	authenticates bool
 	roundTrip     bool
 }
 
 var (
-	floor         = kind{name: "go-socket.io alone", variant: "floor", plain: true}
-	byHand        = kind{name: "jwt.Parse in OnConnect", variant: "byhand", plain: true, authenticates: true}
-	handshake     = kind{name: "socketiojwt, handshake", variant: "handshake", authenticates: true}
-	hookOnly      = kind{name: "socketiojwt, hook without gate", variant: "hook", authenticates: true}
-	roundTrip     = kind{name: "socketiojwt, round trip", variant: "roundtrip", authenticates: true, roundTrip: true}
-	nodeHandshake = kind{name: "Node, handshake", variant: "handshake", node: true, authenticates: true}
-	nodeRoundTrip = kind{name: "Node, round trip", variant: "roundtrip", node: true, authenticates: true, roundTrip: true}
+	handshake     = kind{name: "socketiojwt, handshake", short: "ours", program: "server", variant: "handshake", authenticates: true}
+	mixed         = kind{name: "socketiojwt, with go-socket.io in the way", short: "mixed", program: "server", variant: "mixed", authenticates: true}
+	hookOnly      = kind{name: "socketiojwt, hook without gate", short: "hook", program: "server", variant: "hook", authenticates: true}
+	roundTrip     = kind{name: "socketiojwt, round trip", short: "roundtrip", program: "server", variant: "roundtrip", authenticates: true, roundTrip: true}
+	beset         = kind{name: "socketiojwt, round trip, beset", short: "beset", program: "server", variant: "beset", authenticates: true, roundTrip: true}
+	floor         = kind{name: "go-socket.io alone", short: "alone", program: "server", variant: "floor", plain: true}
+	byHand        = kind{name: "jwt.Parse in OnConnect", short: "byhand", program: "server", variant: "byhand", plain: true, authenticates: true}
+	nodeHandshake = kind{name: "Node, handshake", short: "node2", program: "node2", variant: "handshake", authenticates: true}
+	nodeRoundTrip = kind{name: "Node, round trip", short: "node2-roundtrip", program: "node2", variant: "roundtrip", authenticates: true, roundTrip: true}
+	node4         = kind{name: "Node, socket.io 4", short: "node4", program: "node4", authenticates: true}
+	zishang       = kind{name: "zishang520/socket.io", short: "zishang", program: "zishang", authenticates: true}
+	centrifuge    = kind{name: "centrifuge", short: "centrifuge", program: "centrifuge", authenticates: true}
+
+	everyKind = []kind{handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, nodeRoundTrip, node4, zishang, centrifuge}
 )
+
+// command is how a kind is run with a key. Go programs are built when one is needed first.
+func (b *bench) command(k kind, key string) ([]string, error) {
+	switch k.program {
+	case "node2":
+		return []string{"node", "--expose-gc", "peer/server.js", k.variant, key}, nil
+	case "node4":
+		return []string{"node", "--expose-gc", "peer4/server.js", key}, nil
+	}
+	binary := filepath.Join(b.folder, k.program)
+	if _, err := os.Stat(binary); err != nil {
+		build := exec.CommandContext(b.ctx, "go", "build", "-o", binary, "./"+k.program)
+		build.Stderr = os.Stderr
+		if k.program != "server" { // that is in this module; the others bring many
+			build.Dir = "gopeer"
+		}
+		if err := build.Run(); err != nil {
+			return nil, fmt.Errorf("building %s: %w", k.program, err)
+		}
+	}
+	args := []string{binary, "-key", key}
+	if k.variant != "" {
+		args = append(args, "-variant", k.variant)
+	}
+	return args, nil
+}
 
 // process is a server that runs.
 type process struct {
@@ -48,9 +83,9 @@ type process struct {
 // start runs a server for tokens of an algorithm, and returns when it listens.
 func (b *bench) start(k kind, algorithm string) (*process, error) {
 	key := b.keys[algorithm]
-	args := []string{b.binary, "-variant", k.variant, "-key", key.public}
-	if k.node {
-		args = []string{"node", "--expose-gc", "peer/server.js", k.variant, key.public}
+	args, err := b.command(k, key.public)
+	if err != nil {
+		return nil, err
 	}
 	p := &process{kind: k, cmd: exec.CommandContext(b.ctx, args[0], args[1:]...), http: &http.Client{}, token: key.token}
 	if !k.authenticates {
@@ -174,6 +209,44 @@ func (p *process) quiet(ctx context.Context, clients int) error {
 			return fmt.Errorf("%s has %d clients, and should have %d", p.name, s.Clients, clients)
 		}
 	}
+}
+
+// settle waits until a server has as many clients as it should and has nothing left to do for
+// them. It asks only when the server is idle, so that asking costs nothing of what is measured.
+// go-socket.io alone keeps some that are gone, and is not waited for.
+func (p *process) settle(ctx context.Context, clients int) error {
+	const (
+		pause = 100 * time.Millisecond
+		idle  = 2 * time.Millisecond // of CPU time, in a pause; clients that stay send PINGs
+	)
+	last, err := p.cpu()
+	for still, end := 0, time.Now().Add(2*time.Minute); err == nil; {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		var now time.Duration
+		if now, err = p.cpu(); err != nil {
+			break
+		}
+		busy := now - last
+		if last = now; busy < idle {
+			var s stats
+			if s, err = p.stats(ctx); err != nil || s.Clients == clients {
+				break
+			}
+			if still++; p.plain && still > 5 {
+				break
+			}
+			last, err = p.cpu()
+		}
+		if time.Now().After(end) {
+			s, _ := p.stats(ctx)
+			return fmt.Errorf("%s does not come to rest: it has %d clients, and should have %d", p.name, s.Clients, clients)
+		}
+	}
+	return err
 }
 
 // verified waits until the server has authenticated as many clients as it should, which some do

@@ -9,12 +9,12 @@ import (
 )
 
 // profile writes the CPU profile of a Go server whose clients do one thing: "handshake/websocket"
-// connect and leave, "handshake/polling/refused" are refused.
+// connect and leave, "handshake/polling/refused" are refused, "handshake/echo" talk.
 func (b *bench) profile(what, file string) error {
 	variant, transport, _ := strings.Cut(what, "/")
 	transport, refused := strings.CutSuffix(transport, "/refused")
-	for _, k := range []kind{floor, byHand, handshake, hookOnly, roundTrip} {
-		if k.variant == variant {
+	for _, k := range everyKind {
+		if k.program == "server" && k.variant == variant {
 			return b.profileOf(k, transport, refused, file)
 		}
 	}
@@ -29,13 +29,22 @@ func (b *bench) profileOf(k kind, transport string, refused bool, file string) e
 	defer p.stop()
 	done := make(chan error, 1)
 	go func() { done <- p.saveProfile(file) }()
+	var clients crowd
+	if transport == "echo" {
+		if clients, err = gather(b.ctx, p, websocket, talkers, workers); err != nil {
+			return err
+		}
+		defer clients.abort()
+	}
 	for {
 		select {
 		case err := <-done:
 			return err
 		default:
 		}
-		if refused {
+		if transport == "echo" {
+			_, err = talk(b.ctx, clients, b.echoTime)
+		} else if refused {
 			err = b.beRefused(p, transport)
 		} else {
 			err = comeAndGo(b.ctx, p, transport, b.connects)

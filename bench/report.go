@@ -50,18 +50,74 @@ func (s series) spread(format string) string {
 
 // byKind finds what was measured for a kind.
 func byKind(kinds []kind, results []series) map[kind]series {
-	of := make(map[kind]series)
+	of := make(map[kind]series) // nil for those that were not measured
 	for i, k := range kinds {
 		of[k] = results[i]
 	}
 	return of
 }
 
-// report prints tables, and keeps what has a target.
-type report struct{ rows [][]string }
+// report prints tables, keeps what has a target, and sums up what several servers were measured for.
+type report struct {
+	rows    [][]string
+	summary []comparison
+}
+
+// comparison is a row of the summary, its cells by the short names of the kinds.
+type comparison struct {
+	what  string
+	cells map[string]string
+}
+
+// compare prints a table, and keeps it for the summary: how much of what each other server needs
+// the first one, ours, needs.
+func (r *report) compare(title, unit string, scale float64, kinds []kind, results []series) {
+	r.table(title, unit, scale, kinds, results)
+	if len(kinds) == 0 {
+		return
+	}
+	row := comparison{title + ", " + unit, make(map[string]string)}
+	for i, k := range kinds {
+		value := results[i].median() * scale
+		cell := fmt.Sprintf("%.3g", value)
+		if value >= 1000 {
+			cell = fmt.Sprintf("%.0f", value)
+		}
+		if i > 0 && kinds[0] == handshake { // which -servers may leave out
+			cell += fmt.Sprintf(" (%.2f ×)", results[0].over(results[i]).median())
+		}
+		row.cells[k.short] = cell
+	}
+	r.summary = append(r.summary, row)
+}
+
+// printSummary prints what was compared, with a column for each server.
+func (r *report) printSummary() {
+	if len(r.summary) == 0 {
+		return
+	}
+	header := []string{"in parentheses: ours / theirs"}
+	rows := make([][]string, len(r.summary))
+	for i, c := range r.summary {
+		rows[i] = []string{c.what}
+	}
+	for _, k := range everyKind {
+		if !slices.ContainsFunc(r.summary, func(c comparison) bool { return c.cells[k.short] != "" }) {
+			continue
+		}
+		header = append(header, k.short)
+		for i, c := range r.summary {
+			rows[i] = append(rows[i], c.cells[k.short])
+		}
+	}
+	printTable(append([][]string{header}, rows...))
+}
 
 // table prints the medians of what was measured, and their ratio to the first.
 func (r *report) table(title, unit string, scale float64, kinds []kind, results []series) {
+	if len(kinds) == 0 {
+		return
+	}
 	rows := [][]string{{title, unit, "× first", "least to most"}}
 	for i, k := range kinds {
 		ratio := results[i].over(results[0])
@@ -71,11 +127,17 @@ func (r *report) table(title, unit string, scale float64, kinds []kind, results 
 }
 
 func (r *report) ratio(what, target string, ours, theirs series) {
+	if len(ours) == 0 || len(theirs) == 0 {
+		return // not measured
+	}
 	ratio := ours.over(theirs)
 	r.rows = append(r.rows, []string{what, target, fmt.Sprintf("%.2f ×", ratio.median()), ratio.spread("%.2f")})
 }
 
 func (r *report) difference(what, target string, ours, theirs series) {
+	if len(ours) == 0 || len(theirs) == 0 {
+		return // not measured
+	}
 	kib := ours.minus(theirs).with(ours, func(d, _ float64) float64 { return d / 1024 })
 	r.rows = append(r.rows, []string{what, target, fmt.Sprintf("%+.1f KiB", kib.median()), kib.spread("%+.1f")})
 }
@@ -85,7 +147,9 @@ func (r *report) value(what, target, format string, s series) {
 }
 
 func (r *report) printTargets(once bool) {
-	printTable(append([][]string{{"what", "target", "measured", "least to most"}}, r.rows...))
+	if len(r.rows) > 0 {
+		printTable(append([][]string{{"what", "target", "measured", "least to most"}}, r.rows...))
+	}
 	fmt.Printf("%s %s/%s, %d CPUs", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
 		fmt.Printf(", load %.14s", load)

@@ -7,6 +7,9 @@ const { authorize } = require('socketio-jwt');
 
 const [variant, secret] = process.argv.slice(2);
 let authenticated = 0;
+let rooms = 0;
+// Not one: a Map slows down where the same key comes and goes.
+const halls = Array.from({ length: 1000 }, (_, i) => `hall ${i}`);
 
 const server = http.createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://localhost');
@@ -33,6 +36,17 @@ const io = socketio(server, { serveClient: false });
 function connected(socket) {
   authenticated++;
   socket.on('echo', (text, callback) => callback(text));
+  socket.on('hold', (n, callback) => {
+    for (let i = 0; i < n; i++) socket.join(`room ${++rooms}`);
+    callback(n);
+  });
+  socket.on('move', (n, callback) => {
+    for (let i = 0; i < n; i++) {
+      socket.join(halls[i % halls.length]);
+      socket.leave(halls[i % halls.length]);
+    }
+    callback(n);
+  });
 }
 
 if (variant === 'handshake') {

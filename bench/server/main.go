@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	variant := flag.String("variant", "handshake", "floor, byhand, handshake, hook or roundtrip")
+	variant := flag.String("variant", "handshake", "floor, byhand, handshake, mixed, hook, roundtrip or beset")
 	key := flag.String("key", "", "an HMAC secret, or a PEM public key")
 	flag.Parse()
 	fatal := log.New(os.Stderr, "server: ", 0)
@@ -84,16 +84,11 @@ type handlers interface {
 }
 
 func newServer(variant, key string) (*server, error) {
-	connected := func(socketio.Conn) error { return nil }
-	echo := func(_ socketio.Conn, text string) string { return text }
-	var none atomic.Int64
-
 	switch variant {
 	case "floor":
 		s := socketio.NewServer(nil)
-		s.OnConnect("/", connected)
-		s.OnEvent("/", "echo", echo)
-		return &server{s, s, func() int { return int(none.Load()) }}, nil
+		register(s, func(socketio.Conn) error { return nil }, bare)
+		return &server{s, s, func() int { return 0 }}, nil
 	case "byhand":
 		verifies, err := keyOf(key)
 		if err != nil {
@@ -101,22 +96,22 @@ func newServer(variant, key string) (*server, error) {
 		}
 		var n atomic.Int64
 		s := socketio.NewServer(nil)
-		s.OnConnect("/", func(c socketio.Conn) error {
+		register(s, func(c socketio.Conn) error {
 			u := c.URL()
 			if _, err := jwt.Parse(u.Query().Get("token"), func(*jwt.Token) (any, error) { return verifies, nil }); err != nil {
 				return err
 			}
 			n.Add(1)
 			return nil
-		})
-		s.OnEvent("/", "echo", echo)
+		}, bare)
 		return &server{s, s, func() int { return int(n.Load()) }}, nil
 	}
 
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
-		Secret:    socketiojwt.StaticSecret(key),
-		Handshake: variant != "roundtrip",
-		Timeout:   10 * time.Minute, // stalled clients stay for all of a measurement
+		Secret:     socketiojwt.StaticSecret(key),
+		Handshake:  variant != "roundtrip" && variant != "beset",
+		Timeout:    timeout(variant),
+		MaxPending: maxPending,
 	})
 	if err != nil {
 		return nil, err
@@ -124,23 +119,62 @@ func newServer(variant, key string) (*server, error) {
 	authenticated := func() int { return int(auth.Stats().Authenticated) }
 	s := socketio.NewServer(socketiojwt.Harden(&engineio.Options{PingTimeout: pingTimeout(variant)}))
 	switch variant {
-	case "handshake", "roundtrip":
+	case "handshake", "roundtrip", "beset", "mixed":
 		sio := auth.Protect(s)
-		sio.OnConnect("/", connected)
-		sio.OnEvent("/", "echo", echo)
+		register(sio, func(socketio.Conn) error { return nil }, bare)
+		if variant == "mixed" { // nobody joins it, but from now on go-socket.io has to be told of everybody
+			s.OnConnect("/plain", func(socketio.Conn) error { return nil })
+			s.OnEvent("/plain", "echo", func(_ socketio.Conn, text string) string { return text })
+		}
 		return &server{sio, sio, authenticated}, nil
 	case "hook":
-		s.OnConnect("/", auth.OnConnect)
+		register(s, auth.OnConnect, auth.Guard)
 		s.OnEvent("/", "authenticate", auth.OnAuthenticate)
 		s.OnDisconnect("/", auth.OnDisconnect)
-		s.OnEvent("/", "echo", auth.Guard(echo))
 		return &server{s, s, authenticated}, nil
 	}
 	return nil, errors.New("no such variant: " + variant)
 }
 
+// register sets what clients of every variant can do.
+func register(s handlers, connected func(socketio.Conn) error, guard func(any) any) {
+	var rooms atomic.Int64
+	halls := make([]string, 1000)
+	for i := range halls {
+		halls[i] = fmt.Sprint("hall ", i)
+	}
+	s.OnConnect("/", connected)
+	s.OnEvent("/", "echo", guard(func(_ socketio.Conn, text string) string { return text }))
+	s.OnEvent("/", "hold", guard(func(c socketio.Conn, n int) int {
+		for range n {
+			c.Join(fmt.Sprint("room ", rooms.Add(1)))
+		}
+		return n
+	}))
+	s.OnEvent("/", "move", guard(func(c socketio.Conn, n int) int {
+		for i := range n {
+			c.Join(halls[i%len(halls)])
+			c.Leave(halls[i%len(halls)])
+		}
+		return n
+	}))
+}
+
+func bare(handler any) any { return handler }
+
 // pingTimeout is that of go-socket.io, but for round trips, where clients that never poll stay
 // as long.
+// maxPending has room for the strangers of "beset", and newcomers.
+const maxPending = 20_000
+
+// timeout is such that stalled clients stay for all of a measurement, and those of "beset" do not.
+func timeout(variant string) time.Duration {
+	if variant == "beset" {
+		return 2 * time.Second
+	}
+	return 10 * time.Minute
+}
+
 func pingTimeout(variant string) time.Duration {
 	if variant == "roundtrip" {
 		return 10 * time.Minute
