@@ -11,7 +11,7 @@ SOAKTIME   ?= 3m
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
-JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js bench/peer/*.js)
+JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js)
 
 .PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench bench-once fuzz soak
 
@@ -20,7 +20,7 @@ help:
 	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
 	@echo 'make test          run every test: Go, both go-socket.io versions, examples, real clients, a browser'
 	@echo 'make lint          gofmt, go vet, staticcheck'
-	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with Node'
+	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with other servers'
 	@echo 'make fuzz          run each fuzz target for FUZZTIME tries (200000x)'
 	@echo 'make soak          honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
 
@@ -62,16 +62,18 @@ lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
-	@set -e; for module in . examples e2e bench; do \
+	@set -e; for module in . examples e2e bench bench/gopeer; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
 	done
 
-bench: bench/peer/node_modules/.package-lock.json
+PEERS = bench/peer/node_modules/.package-lock.json bench/peer4/node_modules/.package-lock.json
+
+bench: $(PEERS)
 	cd bench && go run .
 
 # The same, once: so that it cannot rot.
-bench-once: bench/peer/node_modules/.package-lock.json
+bench-once: $(PEERS)
 	cd bench && go test ./... && go run . -once
 
 fuzz:

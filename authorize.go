@@ -39,7 +39,6 @@ type Authorizer struct {
 	pending    atomic.Int64 // sockets of protected namespaces that are not authenticated yet
 	sockets    counter      // whose OnDisconnect is still to come
 	unhardened sync.Once    // warnNotHardened
-	bypassed   sync.Once    // warnBypassed
 	ungated    sync.Once    // warnNoGate
 	strangers  sync.Once    // warnUnregistered
 	versions   sync.Once    // warnVersion

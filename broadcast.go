@@ -1,71 +1,203 @@
 package socketiojwt
 
 import (
-	"encoding/json"
-	"reflect"
+	"iter"
 
-	"github.com/googollee/go-socket.io/parser"
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	socketio "github.com/googollee/go-socket.io"
 )
 
-// encodeOnce encodes the arguments of a broadcast. go-socket.io would encode them for
-// every socket, in as many goroutines and after the broadcast returned (hazard 32).
-// Arguments that hold binary data, or cannot be encoded, are left to it.
-func encodeOnce(args []any) []any {
-	encoded := make([]any, len(args))
-	for i, arg := range args {
-		if hasBuffer(reflect.ValueOf(arg), 0) {
-			return args
-		}
-		b, err := json.Marshal(arg)
-		if err != nil {
-			return args
-		}
-		encoded[i] = json.RawMessage(b)
-	}
-	return encoded
+// Audience is the sockets of some rooms of a namespace, see [Server.In]. It is a description:
+// who is in it is looked up by each method, when it is called. Its methods are safe for
+// concurrent use.
+type Audience struct {
+	server    *Server
+	namespace string
+	rooms     []string
+	except    []string
+	members   bool
 }
 
-var bufferType = reflect.TypeFor[parser.Buffer]()
-
-// maxBufferDepth bounds the search in values that hold themselves.
-const maxBufferDepth = 32
-
-// hasBuffer looks for a parser.Buffer where go-socket.io's encoder does.
-func hasBuffer(v reflect.Value, depth int) bool {
-	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		v = v.Elem()
-		if depth++; depth > maxBufferDepth {
-			return true
-		}
-	}
-	if depth > maxBufferDepth {
-		return true
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		if v.Type() == bufferType {
-			return true
-		}
-		for i := range v.NumField() {
-			if hasBuffer(v.Field(i), depth+1) {
-				return true
-			}
-		}
-	case reflect.Map:
-		for entries := v.MapRange(); entries.Next(); {
-			if hasBuffer(entries.Value(), depth+1) {
-				return true
-			}
-		}
-	case reflect.Array, reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return false
-		}
-		for i := range v.Len() {
-			if hasBuffer(v.Index(i), depth+1) {
-				return true
-			}
-		}
-	}
-	return false
+// In returns the sockets that are in any of the rooms, each once; without rooms every admitted
+// socket of the namespace, guests too. A socket's ID() is a room of its own. It is what
+// io.to(a).to(b) is in Node, and In(nsp).Except(s.ID()) is socket.broadcast.
+//
+// A namespace that is not registered through a Server has no sockets here.
+func (s *Server) In(nsp string, rooms ...string) Audience {
+	return Audience{server: s, namespace: normalise(nsp), rooms: rooms}
 }
+
+// Except returns the audience without the sockets that are in any of the rooms.
+func (a Audience) Except(rooms ...string) Audience {
+	a.except = append(a.except[:len(a.except):len(a.except)], rooms...)
+	return a
+}
+
+// Emit sends an event to the audience. The arguments are encoded once, before it returns. It
+// does not block. Where they cannot be, nobody gets anything: the OnError of each socket is told,
+// or else the log.
+func (a Audience) Emit(event string, args ...any) {
+	audience, ok := a.resolve()
+	if !ok {
+		return
+	}
+	err := audience.Emit(event, args)
+	if err == nil {
+		return
+	}
+	if ns := a.server.site.find(a.namespace); ns == nil || !ns.hearsErrors() {
+		a.server.auth.log.Warn("socketiojwt: a broadcast was dropped", "error", describe(err), "namespace", a.namespace)
+		return
+	}
+	for _, s := range audience.Sockets() {
+		sock := socketBehind(s)
+		s.Conn().Do(func() { sock.failed(err) })
+	}
+}
+
+// Count returns how many sockets are in the audience.
+func (a Audience) Count() int { return len(a.sockets()) }
+
+// Sockets returns the sockets that are in the audience when the sequence is read, in no order.
+// It holds no lock.
+func (a Audience) Sockets() iter.Seq[socketio.Conn] {
+	return func(yield func(socketio.Conn) bool) {
+		for _, s := range a.sockets() {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// End ends the sessions of the audience as [Authorizer.Disconnect] does: their clients are told
+// reason, `unauthorized` where it is nil, in all their namespaces. Guests are told, too. It
+// returns how many connections those were.
+func (a Audience) End(reason *UnauthorizedError) (n int) {
+	told := disconnectReason([]*UnauthorizedError{reason})
+	for _, s := range a.sockets() {
+		if sock, ok := s.Visit.(*socket); ok && sock.endFor(told) {
+			n++
+		}
+	}
+	return n
+}
+
+func (a Audience) sockets() []*sio.Socket {
+	audience, ok := a.resolve()
+	if !ok {
+		return nil
+	}
+	return audience.Sockets()
+}
+
+func (a Audience) resolve() (sio.Audience, bool) {
+	ns := a.server.upstream.Sio().Namespace(a.namespace)
+	return sio.Audience{Namespace: ns, Rooms: a.rooms, Except: a.except, Members: a.members}, ns != nil
+}
+
+// ours returns a namespace that is registered through a Server, nil for one that is not.
+func (s *Server) ours(nsp string) *sio.Namespace {
+	s.site.prepare()
+	return s.upstream.Sio().Namespace(normalise(nsp))
+}
+
+// BroadcastToNamespace sends an event to every authenticated socket of the namespace, once.
+// Guests do not get it: use In(nsp), or let them join a room. It reports whether the namespace
+// exists.
+func (s *Server) BroadcastToNamespace(nsp, event string, args ...any) bool {
+	if s.ours(nsp) == nil {
+		return s.plain.BroadcastToNamespace(nsp, event, args...)
+	}
+	all := s.In(nsp)
+	all.members = true
+	all.Emit(event, args...)
+	return true
+}
+
+// BroadcastToRoom sends an event to every socket in the room, as In(nsp, room).Emit does. It
+// reports whether the namespace exists.
+func (s *Server) BroadcastToRoom(nsp, room, event string, args ...any) bool {
+	if s.ours(nsp) == nil {
+		return s.plain.BroadcastToRoom(nsp, room, event, args...)
+	}
+	s.In(nsp, room).Emit(event, args...)
+	return true
+}
+
+// ForEach calls f for every admitted socket in the room, one after another, and holds no lock
+// meanwhile: f may do anything. It reports whether the namespace exists.
+func (s *Server) ForEach(nsp, room string, f socketio.EachFunc) bool {
+	if s.ours(nsp) == nil {
+		return s.plain.ForEach(nsp, room, f)
+	}
+	for conn := range s.In(nsp, room).Sockets() {
+		f(conn)
+	}
+	return true
+}
+
+// RoomLen returns how many sockets are in the room, -1 if the namespace does not exist.
+func (s *Server) RoomLen(nsp, room string) int {
+	if s.ours(nsp) == nil {
+		return s.plain.RoomLen(nsp, room)
+	}
+	return s.In(nsp, room).Count()
+}
+
+// Rooms returns the names of the namespace's rooms, in no order, nil if it does not exist. The
+// rooms that sockets are in by their IDs are not among them: the IDs are credentials.
+func (s *Server) Rooms(nsp string) []string {
+	ns := s.ours(nsp)
+	if ns == nil {
+		return s.plain.Rooms(nsp)
+	}
+	return ns.Rooms()
+}
+
+// JoinRoom puts the connection's socket in the namespace into a room, as its Join does. It
+// reports whether the namespace exists.
+func (s *Server) JoinRoom(nsp, room string, connection socketio.Conn) bool {
+	return s.each(nsp, connection, func(ns *sio.Namespace, sock *sio.Socket) { ns.Join(sock, room) },
+		func() bool { return s.plain.JoinRoom(nsp, room, connection) })
+}
+
+// LeaveRoom takes the connection's socket in the namespace out of a room. It reports whether
+// the namespace exists.
+func (s *Server) LeaveRoom(nsp, room string, connection socketio.Conn) bool {
+	return s.each(nsp, connection, func(ns *sio.Namespace, sock *sio.Socket) { ns.Leave(sock, room) },
+		func() bool { return s.plain.LeaveRoom(nsp, room, connection) })
+}
+
+// LeaveAllRooms takes the connection's socket in the namespace out of all rooms. It reports
+// whether the namespace exists.
+func (s *Server) LeaveAllRooms(nsp string, connection socketio.Conn) bool {
+	return s.each(nsp, connection, func(ns *sio.Namespace, sock *sio.Socket) { ns.LeaveAll(sock) },
+		func() bool { return s.plain.LeaveAllRooms(nsp, connection) })
+}
+
+func (s *Server) each(nsp string, connection socketio.Conn, f func(*sio.Namespace, *sio.Socket), plain func() bool) bool {
+	ns := s.ours(nsp)
+	if ns == nil {
+		return plain()
+	}
+	if conn, ok := sio.FromConn(connection); ok {
+		if sock := conn.Socket(ns.Name()); sock != nil && !sock.IsForeign() {
+			f(ns, sock)
+		}
+	}
+	return true
+}
+
+// ClearRoom takes all sockets out of a room. It reports whether the namespace exists.
+func (s *Server) ClearRoom(nsp, room string) bool {
+	ns := s.ours(nsp)
+	if ns == nil {
+		return s.plain.ClearRoom(nsp, room)
+	}
+	ns.Clear(room)
+	return true
+}
+
+// Count returns how many connections there are.
+func (s *Server) Count() int { return s.upstream.Hub().Count() }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -18,50 +19,47 @@ import (
 // so it lives exactly as long as that and is found without a map.
 type connection struct {
 	auth    *Authorizer
+	conn    *sio.Conn
 	client  *transport.Client
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
-	mu       sync.Mutex
-	cond     sync.Cond // on mu: the state of a socket changed
-	sockets  []*socket // one for each namespace, by name
-	attempts int       // tokens that were refused since the last good one
-	early    int       // events before authentication that were answered
-	acks     uint64    // `unauthorized` events sent, each with an id of its own
+	mu       sync.Mutex // comes before the locks of internal/sio
+	sockets  []*socket  // one for each namespace, by name
+	attempts int        // tokens that were refused since the last good one
+	early    bool       // an event came before authentication, which was logged
 	gone     bool
 	expiry   *time.Timer         // of the session, see arm
 	links    [sessionKinds]links // guarded by the mutex of sessions
 	ended    *UnauthorizedError  // why the last session ended
-
-	// tasks runs what is done for the sockets, the user's OnConnect and OnDisconnect
-	// among it: one at a time, as where go-socket.io runs them.
-	tasks serial
 }
 
 // connectionOf finds or makes the connection behind s. It returns nil when s does not
 // come from Harden's transports.
 func (a *Authorizer) connectionOf(s socketio.Conn) *connection {
-	client, ok := transport.FromConn(s)
+	conn, ok := sio.FromConn(s)
 	if !ok {
 		return nil
 	}
-	return client.Attach(a, func() any {
-		c := &connection{auth: a, client: client}
-		c.cond.L = &c.mu
-		client.Inspect(c.passes)
-		client.OnClose(c.closed)
-		a.observe(client.Hub())
+	return a.connectionFor(conn)
+}
+
+func (a *Authorizer) connectionFor(conn *sio.Conn) *connection {
+	return conn.Attach(a, func() any {
+		c := &connection{auth: a, conn: conn, client: conn.Client()}
+		conn.OnGone(c.closed)
+		a.observe(c.client.Hub())
 		return c
 	}).(*connection)
 }
 
 // findConnection is connectionOf for those who do not want one made.
 func (a *Authorizer) findConnection(s socketio.Conn) *connection {
-	client, ok := transport.FromConn(s)
+	conn, ok := sio.FromConn(s)
 	if !ok {
 		return nil
 	}
-	c, _ := client.Attach(a, nil).(*connection)
+	c, _ := conn.Attach(a, nil).(*connection)
 	return c
 }
 
@@ -83,89 +81,86 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 	return session, session != nil
 }
 
-// former returns the session that a socket ended with, while its OnDisconnect is to come.
+// former returns the session that a socket ended with.
 func (c *connection) former(s socketio.Conn) *Session {
+	sock := c.socketOf(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sock := c.socket(s.Namespace()); sock != nil && sock.s == s {
+	if sock != nil {
 		return sock.former
 	}
 	return nil
 }
 
-// join takes a socket that go-socket.io is just connecting. It is called inside
-// go-socket.io's OnConnect, so it only takes notes: the work is done in a goroutine
-// (hazards 2 and 13).
-func (c *connection) join(s socketio.Conn, ns *namespace) {
-	name := normalise(s.Namespace())
+// socketOf returns the socket that handlers know as s, or nil.
+func (c *connection) socketOf(s socketio.Conn) *socket {
+	if own, ok := s.(*sio.Socket); ok {
+		sock, _ := own.Visit.(*socket)
+		return sock
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
-		c.tasks.run(s.LeaveAll) // go-socket.io has put it in the room of its own
-		return
+	if sock := c.socket(s.Namespace()); sock != nil && (!sock.s.IsForeign() || sock.s.User() == s) {
+		return sock
 	}
-	old := c.socket(name)
-	if old != nil && old.state != socketClosed {
-		return // CONNECT again (hazard 34)
-	}
+	return nil
+}
+
+// join takes a socket that asks for a protected namespace, or is in a public one. It takes
+// notes; decide does the work.
+func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
+	name := s.Namespace()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	sock := &socket{
 		conn: c, s: s, ns: ns, name: name,
-		rejoined: old != nil,
-		due:      time.Now().Add(c.auth.opts.Timeout),
+		due: time.Now().Add(c.auth.opts.Timeout),
 	}
+	s.Visit = sock
 	c.put(sock)
 	c.auth.sockets.add(1)
 	if ns.protected && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
-		c.auth.pending.Add(1)
+		if name != root || !passageOf(c.client.Handshake().Context).of(c.auth).take() {
+			c.auth.pending.Add(1)
+		}
 		if name == root {
 			c.client.Restrict(true)
 		}
 	}
-	if ns.protected {
-		c.client.Mute(name, true)
-	}
-	connected := c.client.SwallowConnect(name)
-	query := c.client.LastHeader().Query
-	c.tasks.run(func() { sock.decide(connected, query) })
+	return sock
 }
 
-// left is called when go-socket.io is done with a socket.
-func (c *connection) left(s socketio.Conn, reason string) {
+// left is called when the client has left a namespace.
+func (c *connection) left(sock *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := c.socket(s.Namespace())
-	if sock == nil || sock.s != s || sock.ended {
+	if sock.state == socketClosed {
 		return
 	}
-	if sock.name == root && sock.ns.protected && (sock.pending || sock.state == socketJoining) {
+	if sock.name == root && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.gone {
 		// A client that leaves a protected root without having authenticated has
 		// nothing to stay for. The root cannot be joined again, so no deadline
 		// would run for it (hazard 24), nor the end of a session.
 		c.client.SendAndClose()
 	}
-	sock.leave(reason)
+	sock.leave()
 }
 
-// closed is called once the transport's client is closed. go-socket.io calls OnDisconnect
-// as well, but only where the hook was registered.
+// closed is called once the connection is gone. Sockets of ours have been told.
 func (c *connection) closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
-	c.cond.Broadcast() // mayJoin waits for it
 	if session := c.session.Load(); session != nil {
 		c.arm(lifetime{}, time.Now())
 		c.auth.sessions.remove(c, session)
 		c.auth.stats.count(func(s *Stats) { s.Active-- })
 	}
 	for _, sock := range c.sockets {
-		sock.leave(closedReason)
+		sock.leave()
 	}
 }
-
-// closedReason is what go-socket.io tells OnDisconnect whenever a connection ends.
-const closedReason = "client namespace disconnect"
 
 // install makes a verified token the connection's session and lets in the sockets that
 // waited for it, by due. asker is the socket whose `authenticate` that answers, nil in a
@@ -202,7 +197,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 	}
 	if asker != nil {
 		asker.busy = false
-		c.client.Send(authenticatedPacket(asker.name)) // before anything that OnConnect emits
+		asker.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}
 	session := c.session.Load()
 	for _, sock := range c.sockets {
@@ -321,77 +316,12 @@ func (c clientContext) Err() error {
 	}
 }
 
-// passes decides which of a client's packets reach go-socket.io. It runs in the
-// goroutine that reads the connection, so events wait here while OnConnect runs.
-func (c *connection) passes(h transport.Header) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sock := c.socket(h.Namespace)
-	switch {
-	case h.Type == transport.Connect:
-		return c.mayJoin(h.Namespace, sock)
-	case h.Type == transport.Disconnect || sock == nil:
-		return true // go-socket.io drops events of namespaces that were not joined
-	case h.Type == transport.Ack && c.ownAck(h.ID):
-		sock.dismiss() // which is what the callback is for
-		return false
-	case h.Type == transport.Ack && sock.state == socketAdmitted:
-		return true // OnConnect may be waiting for it
+const root = sio.Root
+
+// normalise gives the root its one name: go-socket.io calls it "/" or "".
+func normalise(namespace string) string {
+	if namespace == "" {
+		return root
 	}
-	for sock.state == socketJoining || sock.state == socketAdmitted {
-		c.cond.Wait()
-	}
-	switch sock.state {
-	case socketOpen:
-		return true
-	case socketWaiting:
-		if h.Type != transport.Event {
-			return false // no acknowledgement can be due yet
-		}
-		if h.Event == eventAuthenticate {
-			return true
-		}
-		if c.early++; c.early > c.auth.opts.MaxAttempts {
-			return false // it was told often enough
-		}
-		c.mu.Unlock()
-		sock.fail(errAuthenticationRequired(), false)
-		c.mu.Lock()
-	}
-	return false
+	return namespace
 }
-
-// mayJoin decides about a client's CONNECT.
-func (c *connection) mayJoin(namespace string, sock *socket) bool {
-	if namespace == root {
-		// Opening the connection joins the root. Joining it again after leaving it
-		// would make a second life for a client that was told to go (hazard 24).
-		return false
-	}
-	if sock == nil {
-		return true
-	}
-	// The predecessor has to be through with everything. It would take its successor out
-	// of the rooms, and a client could queue joins faster than they are decided.
-	for sock.state == socketClosed && !(sock.finished && sock.handlers == 0) && !c.gone {
-		c.cond.Wait()
-	}
-	return sock.state == socketClosed && !c.gone
-}
-
-// knows reports whether the connect-hook has seen a namespace of the client.
-func (a *Authorizer) knows(client *transport.Client, namespace string) bool {
-	c, _ := client.Attach(a, nil).(*connection)
-	if c == nil {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.socket(namespace) != nil
-}
-
-// The ids of our own acknowledgements start far above those that go-socket.io counts
-// from 1, and stay exact in JavaScript.
-const firstAck = 1 << 40
-
-func (c *connection) ownAck(id uint64) bool { return id >= firstAck && id < firstAck+c.acks }

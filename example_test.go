@@ -159,15 +159,16 @@ func ExampleAuthorizer_Protect_roundTrip() {
 	client.EmitAck("/", "whoami")
 	client.sees(1)
 
-	hasty := connect(address, "")
-	hasty.Emit("/", "whoami")
-	hasty.sees(3)
+	stranger := connect(address, "")
+	stranger.EmitAck("/", "whoami") // is dropped: nobody listens yet
+	stranger.Emit("/", "authenticate", map[string]string{"token": "nonsense"})
+	stranger.sees(3)
 	// Output:
 	// client: connect
 	// client: event ["authenticated"]
 	// client: ack ["bob"]
 	// client: connect
-	// client: event ["unauthorized",{"message":"authentication required","data":{"message":"authentication required","code":"credentials_required","type":"UnauthorizedError"}}]
+	// client: event ["unauthorized",{"message":"jwt malformed","data":{"message":"jwt malformed","code":"invalid_token","type":"UnauthorizedError"}}]
 	// client: disconnect
 }
 
@@ -187,13 +188,14 @@ func ExampleAuthorizer_Protect_namespaces() {
 	client.EmitAck("/", "time")
 	client.sees(2)
 	client.Join("/admin")
-	client.EmitAck("/admin", "shutdown")
+	client.EmitAck("/admin", "shutdown") // is dropped: nobody listens yet
+	client.Emit("/admin", "authenticate", map[string]string{"token": "nonsense"})
 	client.sees(3)
 	// Output:
 	// client: connect
 	// client: ack ["late"]
 	// client: connect
-	// client: event ["unauthorized",{"message":"authentication required","data":{"message":"authentication required","code":"credentials_required","type":"UnauthorizedError"}}]
+	// client: event ["unauthorized",{"message":"jwt malformed","data":{"message":"jwt malformed","code":"invalid_token","type":"UnauthorizedError"}}]
 	// client: disconnect
 }
 

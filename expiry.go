@@ -93,9 +93,14 @@ func (c *connection) warn(left time.Duration) {
 	seconds := int(math.Ceil(left.Seconds()))
 	for _, sock := range c.sockets {
 		if sock.isAuthenticated() {
-			c.client.Send(tokenExpiringPacket(sock.name, seconds))
+			sock.s.Tell(eventTokenExpiring, tokenExpiring{seconds}, nil)
 		}
 	}
+}
+
+// tokenExpiring is what `token_expiring` brings.
+type tokenExpiring struct {
+	ExpiresIn int `json:"expiresIn"`
 }
 
 // leewayOf finds the leeway in options, which golang-jwt does not tell: by asking for the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	socketio "github.com/googollee/go-socket.io"
 )
 
 // Verify runs the one verification path and returns the Session it leads to.
@@ -18,10 +20,11 @@ func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Sessi
 // SessionOfGate returns the Session that the gate's verdict on a request leads to, nil if
 // there is none.
 func (a *Authorizer) SessionOfGate(r *http.Request) *Session {
-	verdict := verdictOf(r.Context(), a)
-	if verdict == nil || verdict.verified == nil {
+	p := passageOf(r.Context()).of(a)
+	if p == nil || p.verdict == nil || p.verdict.verified == nil {
 		return nil
 	}
+	verdict := p.verdict
 	now := time.Now()
 	return newSession("id", verdict.verified, now, a.lifetimeOf(verdict.verified, now))
 }
@@ -59,3 +62,6 @@ func untyped(raw string, err *UnauthorizedError) (string, error) {
 	}
 	return raw, nil
 }
+
+// Plain returns the go-socket.io server behind s.
+func (s *Server) Plain() *socketio.Server { return s.plain }

@@ -165,7 +165,7 @@ func (z *fuzzed) handlers(s *testServer, nsp string) {
 	s.OnEvent(nsp, "broadcast", func(c socketio.Conn, text string) string {
 		enter(c, "broadcast")
 		s.BroadcastToNamespace(nsp, "news", fuzzBroadcast)
-		s.Server.Server.BroadcastToNamespace(nsp, "news", fuzzBroadcast) // around our own room
+		s.Plain().BroadcastToNamespace(nsp, "news", fuzzBroadcast) // around our own room
 		return text
 	})
 }
@@ -358,7 +358,7 @@ func startGated(tb testing.TB, handshake bool) *gated {
 	type tried struct{}
 	g.gate = s.auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(tried{}) == nil {
-			s.Server.Server.ServeHTTP(w, r) // the gate looks for Harden's transports
+			s.Plain().ServeHTTP(w, r) // the gate looks for Harden's transports
 			return
 		}
 		g.passedOn = r

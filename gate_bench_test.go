@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -70,7 +70,7 @@ func gateOnly(b *testing.B, opts socketiojwt.Options, raw string) func() {
 	b.Cleanup(func() { server.Close() })
 	var session *socketiojwt.Session
 	gate := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if transport.IsProbe(r) {
+		if upstream.IsProbe(r) {
 			server.ServeHTTP(w, r)
 			return
 		}

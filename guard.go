@@ -80,36 +80,23 @@ func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sock := c.socket(s.Namespace())
-	if sock == nil || (sock.state != socketOpen && sock.state != socketAdmitted) {
+	sock := c.socketOf(s)
+	if sock == nil || !sock.isAdmitted() {
 		return nil
 	}
-	sock.handlers++
 	return sock
 }
 
-// handle runs f as a handler that enterHandler let in.
-func (sock *socket) handle(f func()) {
-	defer sock.leaveHandler()
-	f()
-}
-
-// leaveHandler takes a socket that ended while a handler ran out of the rooms that the
-// handler may have joined since (hazard 12). Its successor waits for that.
-func (sock *socket) leaveHandler() {
+func (sock *socket) isAdmitted() bool {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if sock.state != socketClosed {
-		sock.handlers--
-		return
+	return sock.state == socketAdmitted
+}
+
+// leaveHandler takes a socket that ended while a handler ran out of the rooms that the handler
+// may have joined since: go-socket.io lets it (hazard 12).
+func (sock *socket) leaveHandler() {
+	if sock.s.IsForeign() && !sock.isAdmitted() {
+		sock.s.User().LeaveAll()
 	}
-	sock.conn.tasks.run(func() {
-		sock.s.LeaveAll()
-		sock.conn.mu.Lock()
-		defer sock.conn.mu.Unlock()
-		sock.handlers--
-		sock.conn.cond.Broadcast()
-	})
 }

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 	socketio "github.com/googollee/go-socket.io"
 )
 
@@ -18,37 +20,47 @@ import (
 // trip. It returns nil, at once: what follows happens in a goroutine, and a client
 // that is refused is told why and disconnected there.
 func (a *Authorizer) OnConnect(s socketio.Conn) error {
-	a.join(s, &namespace{protected: true})
+	a.hook(s)
 	return nil
 }
 
 // OnDisconnect is the hook for servers that use the hooks one by one. It may be called
 // from the server's own OnDisconnect. It does not block.
-func (a *Authorizer) OnDisconnect(s socketio.Conn, reason string) {
+func (a *Authorizer) OnDisconnect(s socketio.Conn, _ string) {
 	if c := a.findConnection(s); c != nil {
-		c.left(s, reason)
+		if sock := c.socketOf(s); sock != nil {
+			c.left(sock)
+		}
 	}
 }
 
-func (a *Authorizer) join(s socketio.Conn, ns *namespace) {
-	if c := a.connectionOf(s); c != nil {
-		c.join(s, ns)
+// hook takes a socket that go-socket.io is just connecting. It is called inside go-socket.io's
+// OnConnect, so it waits for nothing (hazards 2 and 13).
+func (a *Authorizer) hook(s socketio.Conn) {
+	c := a.connectionOf(s)
+	if c == nil {
+		a.warnNotHardened()
+		go refuseForeign(s)
 		return
 	}
-	a.warnNotHardened()
-	go refuseForeign(s)
+	guarded := c.conn.Guard(normalise(s.Namespace()), s)
+	if guarded == nil {
+		return // CONNECT again (hazard 34), or the client has left
+	}
+	sock := c.join(guarded, &namespace{protected: true})
+	go sock.decide()
 }
 
 // authenticateHandshake finds the session of a socket that joins in handshake mode.
 // With Optional there may be none. It is called without the mutex.
-func (sock *socket) authenticateHandshake(query string) *UnauthorizedError {
+func (sock *socket) authenticateHandshake() *UnauthorizedError {
 	c := sock.conn
 	auth := c.auth
 	r := c.request(sock.name)
 
 	raw, own, err := "", false, (*UnauthorizedError)(nil)
 	if !auth.opts.HeaderRequired {
-		raw, own, err = auth.namespaceToken(query)
+		raw, own, err = auth.namespaceToken(sock.s.Query())
 	}
 	session := c.session.Load()
 	switch {
@@ -85,24 +97,14 @@ func (a *Authorizer) isGuest(err *UnauthorizedError) bool {
 		(err.Code == CodeCredentialsRequired || err.Code == CodeMissingAuthorizationHeader)
 }
 
-// verdict is what the gate leaves in the context of a handshake request: the verified
-// token, or nil for a guest, and when. Contexts are keyed by it and the Authorizer.
-type verdict struct {
-	verified *verified
-	at       time.Time
-}
-
-type verdictKey struct{ auth *Authorizer }
-
-func verdictOf(ctx context.Context, a *Authorizer) *verdict {
-	v, _ := ctx.Value(verdictKey{a}).(*verdict)
-	return v
-}
-
 // verdict returns that of the gate while it is news. Later the token may have been revoked without
 // our knowing, as long as Revocations are out of reach.
 func (c *connection) verdict() *verdict {
-	v := verdictOf(c.client.Handshake().Context, c.auth)
+	p := passageOf(c.client.Handshake().Context).of(c.auth)
+	if p == nil {
+		return nil
+	}
+	v := p.verdict
 	if v == nil || c.spent.Load() || time.Since(v.at) > c.auth.opts.Timeout {
 		return nil
 	}
@@ -111,14 +113,11 @@ func (c *connection) verdict() *verdict {
 
 // gate answers HTTP requests that must not reach go-socket.io.
 type gate struct {
-	next   http.Handler
-	hub    *transport.Hub
-	auth   *Authorizer          // whose log is told of mistakes
-	guards func() []*Authorizer // of the root namespace
+	next  http.Handler
+	hub   *transport.Hub
+	auth  *Authorizer        // whose log is told of mistakes
+	guard func() *Authorizer // of the root namespace, or nil
 }
-
-// gateKey marks the context of handshake requests that came through a gate.
-type gateKey struct{}
 
 // Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
 // Protect has it built in.
@@ -129,20 +128,22 @@ type gateKey struct{}
 // (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
 // It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
-	hub := transport.Probe(next)
-	if hub == nil {
+	var hub *transport.Hub
+	if found := upstream.Probe(next); found != nil {
+		hub = found.Hub()
+	} else {
 		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
 	}
-	return &gate{next, hub, a, func() []*Authorizer {
+	return &gate{next, hub, a, func() *Authorizer {
 		if s := siteOf(hub); s != nil && s.rootIsNotOf(a) {
 			return nil
 		}
-		return []*Authorizer{a}
+		return a
 	}}
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if transport.IsProbe(r) {
+	if upstream.IsProbe(r) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
@@ -156,34 +157,35 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if tooLarge(w, r) {
 			return
 		}
-		for _, auth := range g.guards() {
-			verdict, err := auth.judge(r)
-			if err != nil {
+		p := &passage{outer: passageOf(r.Context())}
+		if auth := g.guard(); auth != nil && p.of(auth) == nil { // else a gate in front of this one did it
+			p.auth = auth
+			if err := p.judge(r); err != nil {
 				g.refuse(w, r, err)
 				auth.reportUnauthorized(requestOf(r), err)
 				return
 			}
-			if verdict != nil {
-				r = r.WithContext(context.WithValue(r.Context(), verdictKey{auth}, verdict))
-			}
 		}
-		r = r.WithContext(context.WithValue(r.Context(), gateKey{}, true))
+		defer func() {
+			if !p.arrived {
+				p.release()
+			}
+		}()
+		r = r.WithContext(context.WithValue(r.Context(), sio.ArrivalKey{}, p))
 	}
 	g.next.ServeHTTP(w, r)
 }
 
-// judge decides about a handshake request on a protected root. A nil verdict leaves the
-// decision to the hook.
+// judge decides about a handshake request on a protected root, or leaves that to the hook.
+func (p *passage) judge(r *http.Request) (err *UnauthorizedError) {
+	if !p.auth.opts.Handshake {
+		return p.reserve()
+	}
+	p.verdict, err = p.auth.judge(r)
+	return err
+}
+
 func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
-	if verdictOf(r.Context(), a) != nil {
-		return nil, nil // a gate in front of this one did it
-	}
-	if !a.opts.Handshake {
-		if a.pending.Load() >= int64(a.opts.MaxPending) {
-			return nil, errServerBusy()
-		}
-		return nil, nil
-	}
 	request := requestOf(r)
 	raw, err := a.handshakeToken(request, r.Host)
 	if a.isGuest(err) {
@@ -239,12 +241,12 @@ func tooLarge(w http.ResponseWriter, r *http.Request) bool {
 // does not even see the error of the root: so terminal refusals name those namespaces too.
 // (2.5.0 hands the root's error to every namespace and sees it twice there.)
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedError) {
-	packets := []string{errorPacket(root, err)}
+	frames := []transport.Frame{sio.ErrorFrame(root, err)}
 	if !err.retryable() {
-		packets = append(packets, disconnectPacket(root))
+		frames = append(frames, sio.DisconnectFrame(root))
 		for _, name := range siteOf(g.hub).names() {
-			packets = append(packets, errorPacket(name, err), disconnectPacket(name))
+			frames = append(frames, sio.ErrorFrame(name, err), sio.DisconnectFrame(name))
 		}
 	}
-	transport.RefuseHandshake(w, r, g.hub, packets...)
+	transport.RefuseHandshake(w, r, g.hub, frames...)
 }

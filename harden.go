@@ -2,10 +2,10 @@ package socketiojwt
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 	"github.com/googollee/go-socket.io/engineio"
 )
 
@@ -37,7 +37,9 @@ type Limits struct {
 	// 20 seconds.
 	BodyTime time.Duration
 
-	// Attachments is how many binary attachments one event may have. 0 means 64.
+	// Attachments is how many binary attachments one event may have. With them it may be four
+	// times MessageBytes, or 1 MiB if that is more; so may all that one polling request brings,
+	// where each message counts some hundred bytes more than it has. 0 means 64.
 	Attachments int
 
 	// OutboxBytes is how much may wait for a client that does not fetch it. When
@@ -68,28 +70,15 @@ func Harden(opts *engineio.Options, limits ...Limits) *engineio.Options {
 	if opts != nil {
 		hardened = *opts
 	}
-	pingTimeout := hardened.PingTimeout
-	if pingTimeout == 0 {
-		pingTimeout = time.Minute // go-socket.io's default
-	}
-	hub, err := transport.NewHub(hardened.Transports, pingTimeout, transportLimits(limits))
+	bounds, maxAttachments := transportLimits(limits)
+	server, err := upstream.New(hardened, bounds, maxAttachments)
 	if err != nil {
 		panic("socketiojwt: Harden: " + err.Error())
 	}
-	hardened.Transports = hub.Transports()
-	hardened.SessionIDGenerator = transport.IDGenerator{}
-	if check := hardened.RequestChecker; check != nil {
-		hardened.RequestChecker = func(r *http.Request) (http.Header, error) {
-			if transport.IsProbe(r) {
-				return nil, nil // Protect looks for our transports
-			}
-			return check(r)
-		}
-	}
-	return &hardened
+	return server.Options(hardened)
 }
 
-func transportLimits(given []Limits) transport.Limits {
+func transportLimits(given []Limits) (bounds transport.Limits, maxAttachments int) {
 	if len(given) > 1 {
 		panic("socketiojwt: Harden takes one Limits at most")
 	}
@@ -104,9 +93,8 @@ func transportLimits(given []Limits) transport.Limits {
 		RestrictedBytes:   limit("UnauthenticatedBytes", l.UnauthenticatedBytes, 64<<10),
 		Ping:              limit("PingBytes", l.PingBytes, 512),
 		BodyTime:          limit("BodyTime", l.BodyTime, 20*time.Second),
-		Attachments:       limit("Attachments", l.Attachments, 64),
 		Outbox:            limit("OutboxBytes", l.OutboxBytes, 16<<20),
-	}
+	}, limit("Attachments", l.Attachments, 64)
 }
 
 func limit[T int | time.Duration](name string, value, otherwise T) T {

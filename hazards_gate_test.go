@@ -45,7 +45,7 @@ func TestHazard02_RefusalDuringBroadcast(t *testing.T) {
 			go func() {
 				defer close(broadcast)
 				s.BroadcastToNamespace("/", "news", "x")
-				s.Server.Server.BroadcastToNamespace("/", "noise")
+				s.Plain().BroadcastToNamespace("/", "noise")
 			}()
 			select {
 			case <-broadcast:
@@ -179,7 +179,7 @@ func TestHazard13_BroadcastsBeforeTheDecision(t *testing.T) {
 		for _, nsp := range namespaces {
 			s.BroadcastToNamespace(nsp, "news", "x")
 			s.BroadcastToRoom(nsp, sid, "news", "x")
-			s.Server.Server.BroadcastToNamespace(nsp, "news", "x")
+			s.Plain().BroadcastToNamespace(nsp, "news", "x")
 			s.ForEach(nsp, sid, func(c socketio.Conn) {
 				if _, ok := s.auth.Session(c); !ok || nsp == "/admin" {
 					s.ran.add("ForEach in %s", nsp)

@@ -32,7 +32,7 @@ func TestHazard01_NeverPolls(t *testing.T) {
 				c, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
 				for _, nsp := range namespaces {
 					s.within("broadcast", func() { s.BroadcastToNamespace(nsp, "news", "x") })
-					s.within("plain broadcast", func() { s.Server.Server.BroadcastToNamespace(nsp, "noise") })
+					s.within("plain broadcast", func() { s.Plain().BroadcastToNamespace(nsp, "noise") })
 					s.within("message to one", func() { s.BroadcastToRoom(nsp, c.SID(), "news", "x") })
 				}
 				mallories = append(mallories, c)
@@ -230,13 +230,20 @@ func TestHazard14_EventSmuggling(t *testing.T) {
 	s := besiege(t, anonymity, impatient, (*siege).chat)
 	for _, packet := range []string{
 		`42"X"]`, `42["X"`, `42[null,"X"]`, `42[,"X"]`, `42[["chat"],"X"]`, `42{"0":"chat","1":"X"}`, `42`, `42]`,
-		`42["\u0063hat","X"]`, `42["ch\u0061t","X"]`, `42[ "chat","X"]`, `42["chat" ,"X"]`,
 	} {
 		s.everybody(func(c *siotest.Client, must siotest.Must) {
 			_ = c.SendPacket(`42["chat","a"]`)
 			_ = c.SendPacket(packet)
 			must.Closed()
 		})
+	}
+	// An escape or a blank makes no other event of it.
+	for _, packet := range []string{`420["\u0063hat","a"]`, `420["ch\u0061t","a"]`, `420[ "chat","a"]`, `420["chat" ,"a"]`} {
+		c := s.enter("bob", siotest.Options{})
+		must := c.Must(t)
+		must.Send(packet)
+		must.NextRaw("430[]")
+		c.Close()
 	}
 	s.survived()
 }

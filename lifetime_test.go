@@ -1090,7 +1090,7 @@ func TestLeavingTheRootBeforeTheSession(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	var times atomic.Int64
 	list := socketiojwt.NewMemoryRevocations()
-	s := start(t, socketiojwt.Options{
+	auth := mustAuthorize(t, socketiojwt.Options{
 		Handshake: true,
 		Revocations: lameRevocations{list, func() (bool, error) {
 			if times.Add(1) == 2 { // after the gate's
@@ -1103,9 +1103,15 @@ func TestLeavingTheRootBeforeTheSession(t *testing.T) {
 			revoke(t, list, socketiojwt.Revocation{Subject: "bob", SessionsOnly: true})
 			return nil, nil
 		},
-	}, nil)
+	})
+	// Of a root of ours the client hears when it is in. go-socket.io's says CONNECT before.
+	server := socketio.NewServer(hardened())
+	server.OnConnect("/", auth.OnConnect)
+	server.OnDisconnect("/", auth.OnDisconnect)
+	at := loopback(t)
+	serve(t, server, at, auth.Handler(server))
 	defer close(release)
-	_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+	_, must := dial(t, at, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
 	must.NextRaw("40")
 	<-asked
 	must.Send("41")

@@ -2,7 +2,7 @@ package socketiojwt
 
 import (
 	"context"
-	"io"
+	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -86,5 +86,9 @@ func refuseHTTP(w http.ResponseWriter, err *UnauthorizedError) {
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, encode(err))
+	body, encodeErr := json.Marshal(err)
+	if encodeErr != nil {
+		panic(encodeErr) // an UnauthorizedError can always be encoded
+	}
+	_, _ = w.Write(body)
 }

@@ -49,12 +49,12 @@ func TestServingTheServerItself(t *testing.T) {
 		serve(t, sio, at, server)
 		for range 2 {
 			c, must := dial(t, at, siotest.Options{Transport: "websocket"})
-			must.NextRaw("40")
 			if handshake {
 				must.NextRaw("44" + e("credentials_required", "no token provided"))
 				must.NextRaw("41")
 				continue
 			}
+			must.NextRaw("40")
 			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 			must.NextRaw(`42["authenticated"]`)
 			c.Close()

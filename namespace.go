@@ -1,18 +1,20 @@
 package socketiojwt
 
 import (
-	"errors"
-	"io"
+	"fmt"
 	"sync"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 
 	socketio "github.com/googollee/go-socket.io"
 )
 
 // namespace is what the user registered for a namespace, or nothing where the hooks are
-// used one by one. go-socket.io has one slot for each hook (hazard 38), which is ours.
+// used one by one.
 type namespace struct {
 	protected bool
-	server    *Server // nil for hooks
+	server    *Server        // nil for hooks
+	sio       *sio.Namespace // the same
 
 	mu           sync.Mutex
 	onConnect    func(socketio.Conn) error
@@ -26,6 +28,13 @@ func (ns *namespace) set(change func(*namespace)) {
 	change(ns)
 }
 
+// hearsErrors reports whether there is an OnError.
+func (ns *namespace) hearsErrors() bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ns.onError != nil
+}
+
 // The methods below run the user's code. A panic in it would end the process (hazard 35).
 
 func (sock *socket) callOnConnect() (err error) {
@@ -36,7 +45,7 @@ func (sock *socket) callOnConnect() (err error) {
 		return nil
 	}
 	defer sock.recovered("OnConnect", &err)
-	if err = f(sock.s); err != nil {
+	if err = f(sock.s.User()); err != nil {
 		_ = err.Error() // a typed nil panics here, where it is caught
 	}
 	return err
@@ -50,7 +59,7 @@ func (sock *socket) callOnDisconnect(reason string) {
 		return
 	}
 	defer sock.recovered("OnDisconnect", nil)
-	f(sock.s, reason)
+	f(sock.s.User(), reason)
 }
 
 func (sock *socket) callOnError(err error) {
@@ -61,47 +70,45 @@ func (sock *socket) callOnError(err error) {
 		return
 	}
 	defer sock.recovered("OnError", nil)
-	f(sock.s, err)
+	f(sock.s.User(), err)
 }
 
 // recovered must be deferred. It makes a panic an error, or logs it where there is none to
 // be returned.
 func (sock *socket) recovered(callback string, err *error) {
 	if p := recover(); p != nil {
-		panicked := newPanicError(p)
 		if err != nil {
-			*err = panicked
+			*err = newPanicError(p)
 			return
 		}
-		c := sock.conn
-		c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, panicked)
+		sock.panicked(callback, p)
 	}
 }
 
-// failed is go-socket.io's OnError. The end of a connection is no error here:
-// OnDisconnect tells of it. go-socket.io passes a nil Conn for connections that never
-// were (hazard 4).
-func (a *Authorizer) failed(s socketio.Conn, err error) {
-	if s == nil || errors.Is(err, io.EOF) {
-		return
+// panicked logs what the deferred function that calls it recovered.
+func (sock *socket) panicked(callback string, p any) {
+	c := sock.conn
+	c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, newPanicError(p))
+}
+
+// failed tells the user's OnError, in the lane. Without one it is logged: it is most likely a
+// mistake in a handler's types.
+func (sock *socket) failed(err error) {
+	switch {
+	case !sock.ns.hearsErrors():
+		sock.conn.auth.log.Warn("socketiojwt: an event was dropped", "error", describe(err),
+			"namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
+	case sock.accepted:
+		sock.callOnError(err)
 	}
-	c := a.findConnection(s)
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	sock := c.socket(s.Namespace())
-	if sock != nil {
-		sock.handlers++
-	}
-	c.mu.Unlock()
-	if sock == nil {
-		return
-	}
-	c.tasks.run(func() {
-		defer sock.leaveHandler()
-		if sock.accepted {
-			sock.callOnError(err)
+}
+
+// describe returns what an error says. It may hold one of the user's, whose Error panics.
+func describe(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("a %T that cannot say what it is", err)
 		}
-	})
+	}()
+	return err.Error()
 }

@@ -156,7 +156,7 @@ func TestOnDisconnectRunsOnce(t *testing.T) {
 		"client closes":       func(c *siotest.Client, _ siotest.Must) { c.Close() },
 		"client vanishes":     func(c *siotest.Client, _ siotest.Must) { c.Abort() },
 		"server closes":       func(_ *siotest.Client, m siotest.Must) { m.Emit("/", "close"); m.Closed() },
-		"handler panics":      func(_ *siotest.Client, m siotest.Must) { m.Emit("/", "panic"); m.Closed() },
+		"after a panic":       func(c *siotest.Client, m siotest.Must) { m.Emit("/", "panic"); m.Call("/", "echo", "x"); c.Close() },
 		"client breaks rules": func(_ *siotest.Client, m siotest.Must) { m.Send("4nonsense"); m.Closed() },
 		"closed eight times":  func(_ *siotest.Client, m siotest.Must) { m.Emit("/", "close8"); m.Closed() },
 	} {
@@ -185,7 +185,7 @@ func TestOnDisconnectRunsOnce(t *testing.T) {
 					}
 				})
 				s.OnEvent("/", "panic", func(socketio.Conn) { panic("a bug") })
-				s.OnError("/", func(c socketio.Conn, _ error) { _ = c.Close() })
+				s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 			})
 			c, must := s.dial(t, bob(t, "websocket"))
 			must.NextRaw("40")
@@ -355,7 +355,7 @@ func TestBroadcastArguments(t *testing.T) {
 
 func TestForEachMayCloseAndSeesAdmittedSocketsOnly(t *testing.T) {
 	s := start(t, socketiojwt.Options{}, func(s *testServer) {
-		s.OnConnect("/", func(c socketio.Conn) error { c.Emit("hello"); return nil })
+		s.OnConnect("/", func(c socketio.Conn) error { c.Join("lobby"); c.Emit("hello"); return nil })
 	})
 	waiting, must := s.dial(t, siotest.Options{})
 	must.NextRaw("40")
@@ -378,12 +378,17 @@ func TestForEachMayCloseAndSeesAdmittedSocketsOnly(t *testing.T) {
 		must.Event("/", "hello")
 		return must
 	}()
-	s.ForEach("/", "socketiojwt:authenticated", func(c socketio.Conn) {
+	ended := false
+	s.ForEach("/", "lobby", func(c socketio.Conn) {
+		ended = true
 		_ = c.Close()
 		must2.Closed()
 		c.Join("too late")
 	})
 	eventually(t, "it is in no room", func() bool { return s.RoomLen("/", "too late") == 0 })
+	if !ended {
+		t.Error("it saw nobody in the room")
+	}
 	if closed != 1 {
 		t.Errorf("it saw %d sockets", closed)
 	}

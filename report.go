@@ -2,9 +2,11 @@ package socketiojwt
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/googollee/go-socket.io/engineio/session"
 	"github.com/googollee/go-socket.io/parser"
 
@@ -23,7 +25,7 @@ func (a *Authorizer) userRoom(session *Session) (room string) {
 func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	a.log.Debug("socketiojwt: authenticated", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnAuthenticated != nil {
-		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(sock.s, session) })
+		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(sock.s.User(), session) })
 	}
 }
 
@@ -70,13 +72,6 @@ func (a *Authorizer) warnNotHardened() {
 	})
 }
 
-// warnBypassed says once why connections are closed.
-func (a *Authorizer) warnBypassed() {
-	a.bypassed.Do(func() {
-		a.alarm("socketiojwt: clients are disconnected, because the hooks of the protected root namespace were replaced on the server itself, or never set; register handlers through the result of Protect, and serve that")
-	})
-}
-
 // warnNoGate says once that Protect's gate is not in front.
 func (a *Authorizer) warnNoGate() {
 	a.ungated.Do(func() {
@@ -84,10 +79,10 @@ func (a *Authorizer) warnNoGate() {
 	})
 }
 
-// warnUnregistered says once why nobody can join a namespace.
+// warnUnregistered says once why handlers are never called.
 func (a *Authorizer) warnUnregistered(namespace string) {
 	a.strangers.Do(func() {
-		a.alarm("socketiojwt: clients cannot join a protected namespace, because it was registered on the server itself; register its handlers through the result of Protect", "namespace", namespace)
+		a.alarm("socketiojwt: handlers and hooks of a protected namespace are never called, because they were registered on the server itself; register them through the result of Protect", "namespace", namespace)
 	})
 }
 
@@ -113,12 +108,12 @@ func (a *Authorizer) alarm(message string, attrs ...any) {
 func refuseForeign(s socketio.Conn) {
 	if w, ok := s.(parser.FrameWriter); ok {
 		name := normalise(s.Namespace())
-		for _, text := range []string{errorPacket(name, errAuthenticationRequired()), disconnectPacket(name)} {
+		for _, packet := range []fmt.Stringer{sio.ErrorFrame(name, errAuthenticationRequired()), sio.DisconnectFrame(name)} {
 			f, err := w.NextWriter(session.TEXT)
 			if err != nil {
 				break
 			}
-			_, _ = f.Write([]byte(text))
+			_, _ = f.Write([]byte(packet.String()))
 			_ = f.Close()
 		}
 	}

@@ -1,12 +1,20 @@
 package socketiojwt
 
 import (
+	"encoding/json"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	socketio "github.com/googollee/go-socket.io"
 )
 
-const eventAuthenticate = "authenticate"
+// The events of the round trip.
+const (
+	eventAuthenticate  = "authenticate"
+	eventAuthenticated = "authenticated"
+	eventUnauthorized  = "unauthorized"
+	eventTokenExpiring = "token_expiring"
+)
 
 // OnAuthenticate is the handler of the `authenticate` event, for servers that use the
 // hooks one by one:
@@ -23,51 +31,85 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 	if c == nil {
 		return // OnConnect refused it, or was never asked
 	}
-	c.mu.Lock()
-	sock := c.socket(s.Namespace())
-	if sock == nil || !sock.ns.protected || (sock.state != socketWaiting && sock.state != socketOpen) {
-		c.mu.Unlock()
-		return
-	}
-	due := sock.due
-	if sock.state == socketOpen {
-		due = time.Now().Add(a.opts.Timeout)
-	}
-	exhausted := c.attempts >= a.opts.MaxAttempts
-	sock.busy = true
-	c.attempts++
-	c.mu.Unlock()
-
-	if exhausted {
-		sock.fail(errTooManyAttempts(), true)
-		return
-	}
-	v, err := sock.verify(data, due)
-	if err == nil {
-		err = c.install(c.request(sock.name), v, due, sock)
-	}
-	if err != nil {
-		c.mu.Lock()
-		if err.Code == CodeServerBusy && c.session.Load() != nil {
-			c.attempts-- // the token may be good, and the session needs it to stay
+	if sock := c.socketOf(s); sock != nil {
+		if answer := sock.authenticate(data); answer != nil {
+			answer()
 		}
-		c.mu.Unlock()
-		sock.fail(err, false)
 	}
 }
 
-// startRoundTrip is called without the mutex, as are the methods below.
+// authenticate takes an `authenticate` event, and returns what answers it, which blocks while
+// the user's code does. Without the mutex, as the methods below.
+func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
+	c := sock.conn
+	opts := &c.auth.opts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !sock.ns.protected || (sock.state != socketWaiting && sock.state != socketAdmitted) {
+		return nil
+	}
+	due := sock.due
+	if sock.state == socketAdmitted {
+		due = time.Now().Add(opts.Timeout)
+	}
+	exhausted := c.attempts >= opts.MaxAttempts
+	if sock.state == socketAdmitted && c.attempts > 2*opts.MaxAttempts {
+		return nil // it was told often enough, and each answer costs more than the question
+	}
+	sock.busy = true
+	c.attempts++
+	return func() {
+		if exhausted {
+			sock.fail(errTooManyAttempts(), true)
+			return
+		}
+		v, err := sock.verify(data, due)
+		if err == nil {
+			err = c.install(c.request(sock.name), v, due, sock)
+		}
+		if err != nil {
+			c.mu.Lock()
+			if err.Code == CodeServerBusy && c.session.Load() != nil {
+				c.attempts-- // the token may be good, and the session needs it to stay
+			}
+			c.mu.Unlock()
+			sock.fail(err, false)
+		}
+	}
+}
+
+// intercept deals with an `authenticate` event of a socket of ours. What comes behind it waits.
+func (sock *socket) intercept(args json.RawMessage) {
+	var values []json.RawMessage
+	var data AuthenticateData
+	if json.Unmarshal(args, &values) == nil && len(values) > 1 {
+		_ = data.UnmarshalJSON(values[1]) // never fails
+	}
+	answer := sock.authenticate(data)
+	switch {
+	case answer == nil:
+	case !sock.conn.auth.waits:
+		answer()
+	default:
+		sock.s.Hold()
+		go func() {
+			defer sock.s.Release()
+			answer()
+		}()
+	}
+}
+
 func (sock *socket) startRoundTrip() {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock.sendConnect()
 	switch {
-	case sock.state == socketClosed:
+	case sock.state != socketJoining:
 	case c.session.Load() != nil || c.auth.opts.Optional:
 		sock.admit()
 	default:
 		sock.setState(socketWaiting)
+		sock.s.Open()
 		sock.deadline = time.AfterFunc(time.Until(sock.due), sock.timeout)
 	}
 }
@@ -102,43 +144,43 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 // ends the socket. A socket that is authenticated stays so.
 func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	c := sock.conn
-	defer c.auth.reportUnauthorized(c.request(sock.name), err) // which may take its time
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer sock.report(err)
 	sock.busy = false
 	if sock.state == socketClosed {
 		return
 	}
-	packet := sock.unauthorized(err)
 	grace := c.auth.opts.CloseGrace
 	if sock.state == socketWaiting && !time.Now().Before(sock.due) {
 		last = true // timeout saw that the socket was busy, and left it to this
 	}
 	switch {
-	case sock.state == socketOpen && !sock.guest:
-		c.client.Send(packet)
+	case sock.state == socketAdmitted && !sock.guest:
+		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
 	case last || grace == 0:
-		var packets []string
+		var words []lastWord
 		sock.others(func(other *socket) {
+			var word sio.Word
 			if other.state == socketWaiting {
-				packets = append(packets, other.unauthorized(err))
+				word = unauthorizedWord(err)
 			}
-			packets = append(packets, disconnectPacket(other.name))
+			words = append(words, other.lastWord(word))
 		})
-		sock.end(append(packets, packet, disconnectPacket(sock.name))...)
+		sock.end(append(words, sock.lastWord(unauthorizedWord(err)))...)
 	default:
-		c.client.Send(packet)
+		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
 		if grace > 0 && sock.grace == nil {
 			sock.grace = time.AfterFunc(grace, sock.disconnect)
 		}
 	}
 }
 
-// unauthorized returns the event with an acknowledgement of its own. It is called with
-// the mutex.
-func (sock *socket) unauthorized(err *UnauthorizedError) string {
-	sock.conn.acks++
-	return unauthorizedPacket(sock.name, firstAck+sock.conn.acks-1, err)
+// acknowledged is the client's callback for `unauthorized`: it says that the client may go.
+func (sock *socket) acknowledged() {
+	sock.conn.mu.Lock()
+	defer sock.conn.mu.Unlock()
+	sock.dismiss()
 }
 
 // disconnect ends the socket when CloseGrace is over, unless it was authenticated since.
@@ -153,7 +195,22 @@ func (sock *socket) disconnect() {
 // dismiss ends the socket without another word: the client has called back, or had the
 // time to. It is called with the mutex.
 func (sock *socket) dismiss() {
-	var packets []string
-	sock.others(func(other *socket) { packets = append(packets, disconnectPacket(other.name)) })
-	sock.end(append(packets, disconnectPacket(sock.name))...)
+	var words []lastWord
+	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
+	sock.end(append(words, sock.lastWord(sio.Word{}))...)
+}
+
+// unauthorizedData is what `unauthorized` brings. The event asks for an acknowledgement:
+// socketio-jwt's clients call the callback without looking whether there is one.
+type unauthorizedData struct {
+	Message string             `json:"message"`
+	Data    *UnauthorizedError `json:"data"`
+}
+
+func newUnauthorized(err *UnauthorizedError) unauthorizedData {
+	return unauthorizedData{err.Message, err}
+}
+
+func unauthorizedWord(err *UnauthorizedError) sio.Word {
+	return sio.Word{Event: eventUnauthorized, Arg: newUnauthorized(err)}
 }

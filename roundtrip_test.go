@@ -15,6 +15,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/parser"
 )
 
 // chat registers what the tests of this file use: a welcome, an echo, a broadcast.
@@ -76,9 +77,6 @@ func TestRoundTripRefusal(t *testing.T) {
 		{"a string", `42["authenticate","a.b.c"]`, "invalid_token", "invalid token datatype"},
 		{"malformed", `42["authenticate",{"token":"a.b.c"}]`, "invalid_token", "jwt malformed"},
 		{"expired", `42["authenticate",{"token":"` + signHS256(t, jwt.MapClaims{"exp": 1}) + `"}]`, "invalid_token", "jwt expired"},
-		{"event before", `42["echo","x"]`, "credentials_required", "authentication required"},
-		{"event with acknowledgement before", `427["echo","x"]`, "credentials_required", "authentication required"},
-		{"binary event before", `451-["echo",{"_placeholder":true,"num":0}]`, "credentials_required", "authentication required"},
 	} {
 		for _, transport := range transports {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {
@@ -93,6 +91,40 @@ func TestRoundTripRefusal(t *testing.T) {
 				unauthorized(t, rest[0], test.code, test.message)
 			})
 		}
+	}
+}
+
+// Events before authentication are dropped, as on Node, where nobody listens yet: no answer,
+// nobody is sent away, and what comes behind them counts.
+func TestEventsBeforeAuthentication(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			var ran, log record
+			s := start(t, socketiojwt.Options{Logger: logTo(&log)}, func(s *testServer) {
+				chat(s)
+				s.OnEvent("/", "binary", func(socketio.Conn, *parser.Buffer) { ran.add("binary") })
+				s.OnEvent("/", "early", func(socketio.Conn) string { ran.add("early"); return "" })
+			})
+			c, must := s.dial(t, siotest.Options{Transport: transport})
+			must.NextRaw("40")
+			must.Send(`42["early"]`)
+			must.Send(`420["early"]`)
+			must.Send(`451-["binary",{"_placeholder":true,"num":0}]`)
+			must.OK(c.SendBinary([]byte("x")))
+			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.NextRaw(`42["authenticated"]`)
+			must.Event("/", "welcome")
+			must.Call("/", "echo", "x")
+			if ran.String() != "" {
+				t.Errorf("these ran: %s", &ran)
+			}
+			if n := s.auth.Stats().EarlyEvents; n != 3 {
+				t.Errorf("%d early events are counted", n)
+			}
+			if n := strings.Count(log.String(), "before authentication are dropped"); n != 1 {
+				t.Errorf("it is said %d times: %s", n, &log)
+			}
+		})
 	}
 }
 
@@ -375,8 +407,8 @@ func TestRoundTripOfANamespace(t *testing.T) {
 	must.NextRaw("40")
 	must.Join("/admin")
 	must.NextRaw("40/admin")
-	must.Emit("/admin", "echo", "too early")
-	unauthorized(t, must.Next(), "credentials_required", "authentication required")
+	must.Emit("/admin", "authenticate", map[string]string{"token": "x"})
+	unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
 	must.NextRaw("41/admin")
 	must.Call("/", "echo", "the root lives on")
 	must.Join("/admin")

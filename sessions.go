@@ -5,6 +5,8 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 )
 
 // sessions knows the connections of an Authorizer that have a session, and finds them by
@@ -233,6 +235,23 @@ func endAll(connections []*connection, match func(*Session) bool, told *Unauthor
 	return n
 }
 
+// endFor ends the session of the socket's connection, or a guest.
+func (sock *socket) endFor(told *UnauthorizedError) bool {
+	c := sock.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.Load() != nil && sock.ns.protected {
+		return c.end(told, countDisconnected)
+	}
+	if sock.state == socketClosed {
+		return false
+	}
+	var words []lastWord
+	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
+	sock.end(append(words, sock.lastWord(unauthorizedWord(told)))...)
+	return true
+}
+
 // endIf ends the connection's session if match, which is called without the mutex, says
 // true for the one there is by then: a refresh may come between.
 func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
@@ -272,8 +291,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	rootSocket := c.socket(root)
 	closes := rootSocket != nil && rootSocket.ns.protected // also when the client has left it (hazard 24)
 	namespace := root
-	var packets []string
-	var leaving []*socket
+	var words []lastWord
 	for _, sock := range c.sockets {
 		authenticated := sock.isAuthenticated()
 		if sock.former == nil && (authenticated || sock.state == socketClosed) {
@@ -282,27 +300,19 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		if sock.state == socketClosed || (!authenticated && !closes) {
 			continue
 		}
-		sock.mute()
+		var word sio.Word
 		if authenticated {
-			packets = append(packets, sock.unauthorized(told))
-		} else if closes && sock.ns.protected && sock.state == socketJoining {
-			packets = append(packets, errorPacket(sock.name, told))
+			word = unauthorizedWord(told)
+		} else if sock.ns.protected && sock.state == socketJoining {
+			word.Error = told
 		}
-		packets = append(packets, disconnectPacket(sock.name))
-		leaving = append(leaving, sock)
+		words = append(words, sock.lastWord(word))
 	}
-	if closes {
-		c.client.SendAndClose(packets...)
-	} else {
-		c.client.Send(packets...)
-		if len(leaving) > 0 {
-			namespace = leaving[0].name
-		}
+	if !closes && len(words) > 0 {
+		namespace = words[0].sock.name
 	}
+	c.endAll(closes, words)
 	request := c.request(namespace)
-	c.tasks.run(func() { c.auth.reportEnded(request, told) })
-	for _, sock := range leaving {
-		sock.leave(serverDisconnectReason)
-	}
+	c.conn.Do(func() { c.auth.reportEnded(request, told) })
 	return true
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -38,7 +39,7 @@ func (c *fakeConn) Join(string)               {}
 func (c *fakeConn) Leave(string)              {}
 func (c *fakeConn) LeaveAll()                 {}
 func (c *fakeConn) Rooms() []string           { return nil }
-func (c *fakeConn) client() *transport.Client { client, _ := transport.FromConn(c); return client }
+func (c *fakeConn) client() *transport.Client { conn, _ := sio.FromConn(c); return conn.Client() }
 
 var _ socketio.Conn = (*fakeConn)(nil)
 
@@ -51,6 +52,7 @@ func fakeConns(b *testing.B, options *engineio.Options, n int, token func(i int)
 		if err != nil {
 			b.Fatal(err)
 		}
+		options.SessionIDGenerator.NewID() // as go-socket.io does
 		conns[i] = &fakeConn{Conn: conn, id: fmt.Sprint(i)}
 	}
 	return conns

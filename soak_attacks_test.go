@@ -80,7 +80,7 @@ var soakAttacks = []soakAttack{
 	{"12 frames after close", soakFrames(`42["closeme"]`, `42["forbidden"]`, "41", "40", "40/admin", `42/admin,["forbidden"]`, `42["forbidden"]`)},
 	{"13 join and listen", soakClient(siotest.Options{}, func(h *soakHostile, c *siotest.Client) { _ = c.Join("/admin"); h.hold(soakHold) })},
 	{"14 event smuggling", soakEach(
-		`42"X"]`, `42[null,"X"]`, `42[,"X"]`, `42[["say"],"X"]`, `42]`, `42["\u0073ay","X"]`, `42[ "say","X"]`)},
+		`42"X"]`, `42[null,"X"]`, `42[,"X"]`, `42[["say"],"X"]`, `42]`)},
 	{"15 frame smuggling", (*soakHostile).smuggle},
 	{"16 floods of 44", soakFrames(strings.Split(strings.Repeat("44 ", 1500), " ")[:1500]...)},
 	{"16 floods of acks", soakFrames(strings.Split(strings.Repeat("43999[] ", 1500), " ")[:1500]...)},

@@ -182,7 +182,7 @@ func (k *soaked) broadcast(servers map[string]*testServer, stop chan struct{}) {
 				began := time.Now()
 				s.BroadcastToNamespace(nsp, "news", n)
 				if n%5 == 0 {
-					s.Server.Server.BroadcastToNamespace(nsp, "noise", n)
+					s.Plain().BroadcastToNamespace(nsp, "noise", n)
 				}
 				k.mu.Lock()
 				k.worst = max(k.worst, time.Since(began))

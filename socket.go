@@ -3,32 +3,33 @@ package socketiojwt
 import (
 	"time"
 
-	socketio "github.com/googollee/go-socket.io"
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 )
 
-// socket is one namespace of a connection, from the moment go-socket.io connects it.
-// Its fields are guarded by the connection's mutex, and its methods are called with it
+// socket is one namespace of a connection as the Authorizer sees it: who may stay, and until
+// when. Its fields are guarded by the connection's mutex, and its methods are called with it
 // unless they say otherwise.
 type socket struct {
 	conn *connection
-	s    socketio.Conn
+	s    *sio.Socket
 	ns   *namespace
 	name string
 
-	state    socketState
-	pending  bool     // counted in Authorizer.pending
-	guest    bool     // admitted to a protected namespace without a session
-	former   *Session // the one it had, when that has ended
-	rejoined bool     // the client was in the namespace before
-	busy     bool     // a token is being verified
-	ended    bool     // leave was called
-	finished bool     // and all that follows is done
-	handlers int      // that run, see enterHandler
-	due      time.Time
-	deadline *time.Timer // while waiting
-	grace    *time.Timer // CloseGrace, while waiting
+	state     socketState
+	pending   bool     // counted in Authorizer.pending
+	guest     bool     // admitted to a protected namespace without a session
+	session   *Session // that let it in, nil for guests and in public namespaces
+	former    *Session // the one it had, when that has ended
+	busy      bool     // a token is being verified
+	exiting   bool     // exitForeign was called
+	dismissed bool     // the server ended it
+	due       time.Time
+	deadline  *time.Timer // while waiting
+	grace     *time.Timer // CloseGrace, while waiting
 
-	accepted bool // OnConnect succeeded; belongs to the connection's tasks
+	// These belong to the connection's lane.
+	accepted bool   // OnConnect succeeded
+	room     string // of UserRoom
 }
 
 type socketState int
@@ -36,20 +37,15 @@ type socketState int
 const (
 	socketJoining  socketState = iota // it is being decided whether it may stay
 	socketWaiting                     // round trip: it has to send `authenticate`
-	socketAdmitted                    // OnConnect runs
-	socketOpen
+	socketAdmitted                    // it is in; OnConnect may still run
 	socketClosed
 )
 
-// decide is the socket's first task. It is called without the mutex.
-func (sock *socket) decide(connected <-chan struct{}, query string) {
-	select {
-	case <-connected:
-	case <-sock.conn.client.Done():
-		return
-	}
+// decide decides about a socket that has joined. Without the mutex; it blocks while the user's
+// code says.
+func (sock *socket) decide() {
 	auth := sock.conn.auth
-	if sock.ns.server != nil && sock.conn.client.Handshake().Context.Value(gateKey{}) == nil {
+	if sock.ns.server != nil && passageOf(sock.conn.client.Handshake().Context) == nil {
 		auth.warnNoGate()
 	}
 	sock.conn.mu.Lock()
@@ -65,7 +61,7 @@ func (sock *socket) decide(connected <-chan struct{}, query string) {
 	case pending && auth.pending.Load() > int64(auth.opts.MaxPending):
 		sock.refuse(errServerBusy())
 	case auth.opts.Handshake:
-		if err := sock.authenticateHandshake(query); err != nil {
+		if err := sock.authenticateHandshake(); err != nil {
 			sock.refuse(err)
 			return
 		}
@@ -75,8 +71,7 @@ func (sock *socket) decide(connected <-chan struct{}, query string) {
 	}
 }
 
-// welcome tells the client that it is connected, and admits the socket. It is called
-// without the mutex.
+// welcome admits the socket. Without the mutex.
 func (sock *socket) welcome() {
 	if err := sock.tryWelcome(); err != nil {
 		sock.refuse(err)
@@ -87,46 +82,50 @@ func (sock *socket) tryWelcome() *UnauthorizedError {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sock.state == socketClosed {
-		return nil
+	if sock.state != socketJoining {
+		return nil // it has ended, or the session of another socket let it in
 	}
 	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
 		return c.ended // the session that let it in has ended since
 	}
-	sock.sendConnect()
 	sock.admit()
 	return nil
 }
 
-// sendConnect takes the place of the CONNECT that was kept back while the socket was
-// joining. That of the root is already on its way.
-func (sock *socket) sendConnect() {
-	if sock.name != root && sock.state == socketJoining {
-		sock.conn.client.Send(connectPacket(sock.name))
-	}
-}
-
-// admit lets the socket in. Events wait until OnConnect is done.
+// admit lets the socket in: enter follows, and then its events.
 func (sock *socket) admit() {
 	if sock.state == socketClosed {
 		return
 	}
 	sock.setState(socketAdmitted)
-	session := sock.conn.session.Load()
-	sock.guest = session == nil && sock.ns.protected
+	if sock.ns.protected {
+		sock.session = sock.conn.session.Load()
+		sock.guest = sock.session == nil
+	}
 	if sock.name == root {
 		sock.conn.client.Restrict(false)
 	}
-	sock.conn.client.Mute(sock.name, false)
-	sock.conn.tasks.run(func() { sock.open(session) })
+	if sock.s.IsForeign() {
+		sock.s.Hold()
+		sock.conn.conn.Do(func() {
+			defer sock.s.Release()
+			sock.enter()
+		})
+	}
+	sock.s.Admit(!sock.guest)
 }
 
-// open is the task that runs the user's OnConnect. It is called without the mutex.
-func (sock *socket) open(session *Session) {
-	if sock.rejoined {
-		sock.s.Join(sock.s.ID()) // the end of its predecessor took it out of its own room
+// enter tells the user's code of an admitted socket, in the lane. Without the mutex.
+func (sock *socket) enter() {
+	sock.conn.mu.Lock()
+	session, dismissed := sock.session, sock.dismissed
+	sock.conn.mu.Unlock()
+	if dismissed {
+		return // it ended before it began
 	}
-	sock.enter(session)
+	if session != nil {
+		sock.introduce(session)
+	}
 	refusal := errUnauthorized(nil)
 	defer func() {
 		if refusal != nil { // also when OnConnect ends its goroutine
@@ -140,29 +139,25 @@ func (sock *socket) open(session *Session) {
 	}
 	refusal = nil
 	sock.accepted = true
-	sock.conn.mu.Lock()
-	defer sock.conn.mu.Unlock()
-	if sock.state == socketAdmitted {
-		sock.setState(socketOpen)
-	}
 }
 
-// enter does what comes with being authenticated: the room that broadcasts go to, in
-// which everybody is in a public namespace. It is called without the mutex.
-func (sock *socket) enter(session *Session) {
-	if session != nil || !sock.ns.protected {
-		sock.s.Join(broadcastRoom)
+// introduce does what comes with being authenticated, in the lane. Without the mutex.
+func (sock *socket) introduce(session *Session) {
+	if room := sock.conn.auth.userRoom(session); room != "" {
+		sock.joinRoom(room)
 	}
-	if session != nil && sock.ns.protected {
-		if room := sock.conn.auth.userRoom(session); room != "" {
-			sock.s.Join(room)
-		}
-		sock.conn.auth.reportAuthenticated(sock, session)
-	}
+	sock.conn.auth.reportAuthenticated(sock, session)
 }
 
-// authenticated is called when the connection got its first session: a socket that
-// waited for it is admitted, a guest is one no more.
+// joinRoom joins the room of UserRoom. In go-socket.io a socket can join that has ended; exit
+// comes behind this, and leaves it.
+func (sock *socket) joinRoom(room string) {
+	sock.room = room
+	sock.s.User().Join(room)
+}
+
+// authenticated is called when the connection got a session: a socket that waited for it is
+// admitted, a guest is one no more.
 func (sock *socket) authenticated(session *Session) {
 	switch {
 	case !sock.ns.protected:
@@ -170,55 +165,64 @@ func (sock *socket) authenticated(session *Session) {
 		sock.admit()
 	case sock.guest && sock.state != socketClosed:
 		sock.guest = false
-		sock.conn.tasks.run(func() { sock.enter(session) })
+		sock.s.SetMember()
+		sock.conn.conn.Do(func() { sock.introduce(session) })
 	}
 }
 
 // refuse turns away a socket that was not let in, or that OnConnect did not want:
 // ERROR, then DISCONNECT. A refusal that is worth retrying leaves DISCONNECT out, so
-// that the client comes back. It is called without the mutex.
+// that the client comes back. Without the mutex.
 func (sock *socket) refuse(err *UnauthorizedError) {
-	defer sock.conn.auth.reportUnauthorized(sock.conn.request(sock.name), err) // which may take its time
-	sock.conn.mu.Lock()
-	defer sock.conn.mu.Unlock()
-	if sock.conn.session.Load() == nil { // else it was not for want of a good token
-		sock.conn.attempts++
+	c := sock.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.Load() == nil { // else it was not for want of a good token
+		c.attempts++
 	}
-	var packets []string
-	if err.retryable() {
-		packets = append(packets, errorPacket(sock.name, err))
-	} else {
-		sock.others(func(other *socket) {
-			packets = append(packets, errorPacket(other.name, err), disconnectPacket(other.name))
-		})
-		packets = append(packets, errorPacket(sock.name, err), disconnectPacket(sock.name))
+	var words []lastWord
+	if !err.retryable() {
+		sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{Error: err})) })
 	}
-	sock.end(packets...)
+	sock.end(append(words, sock.lastWord(sio.Word{Error: err, Silent: err.retryable()}))...)
+	sock.report(err)
 }
 
-// serverDisconnectReason is what OnDisconnect is told when the server ended a socket.
-const serverDisconnectReason = "server namespace disconnect"
-
-// end closes the socket with these last packets. With the root goes the connection;
-// other namespaces leave the rest of it alone. go-socket.io does not learn of those:
-// for it they last until the client or the connection leaves.
-func (sock *socket) end(packets ...string) {
-	if sock.state == socketClosed {
-		return
-	}
-	sock.mute()
-	if sock.name == root {
-		sock.conn.client.SendAndClose(packets...)
-	} else {
-		sock.conn.client.Send(packets...)
-	}
-	sock.leave(serverDisconnectReason)
+// report tells the user's code of a refusal, in the lane: that may take its time.
+func (sock *socket) report(err *UnauthorizedError) {
+	r := sock.conn.request(sock.name)
+	sock.conn.conn.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
 }
 
-// mute keeps broadcasts from a protected socket that ends: before it is told so, or they come after.
-func (sock *socket) mute() {
-	if sock.ns.protected {
-		sock.conn.client.Mute(sock.name, true)
+// lastWord is what a socket is told when it ends.
+type lastWord struct {
+	sock *socket
+	word sio.Word
+}
+
+func (sock *socket) lastWord(w sio.Word) lastWord {
+	w.Socket = sock.s
+	return lastWord{sock, w}
+}
+
+// end ends the socket, and others with it, with their last words. With the root ends the
+// connection.
+func (sock *socket) end(words ...lastWord) {
+	if sock.state != socketClosed {
+		sock.conn.endAll(sock.name == root, words)
+	}
+}
+
+// endAll is called with the mutex.
+func (c *connection) endAll(closes bool, words []lastWord) {
+	last := make([]sio.Word, len(words))
+	for i, w := range words {
+		last[i] = w.word
+	}
+	c.conn.End(closes, last...)
+	for _, w := range words {
+		w.sock.dismissed = true
+		w.sock.leave()
 	}
 }
 
@@ -233,43 +237,43 @@ func (sock *socket) others(f func(*socket)) {
 	}
 }
 
-// leave closes the socket: no packet reaches it any more, and OnDisconnect is due. Only
-// the first call counts.
-func (sock *socket) leave(reason string) {
-	if sock.ended {
-		return
+// leave closes a socket that has ended. Its exit follows.
+func (sock *socket) leave() {
+	if sock.state != socketClosed {
+		sock.setState(socketClosed)
 	}
-	sock.ended = true
-	sock.setState(socketClosed)
-	sock.mute()
-	sock.conn.tasks.run(func() {
-		defer sock.finish() // also when OnDisconnect ends its goroutine
-		sock.s.LeaveAll()   // as go-socket.io does
-		if sock.accepted {
-			sock.callOnDisconnect(reason)
-		}
-	})
+	if sock.s.IsForeign() {
+		sock.exitForeign()
+	}
 }
 
-// finish is the last that happens to a socket. It is called without the mutex.
-func (sock *socket) finish() {
-	sock.s.LeaveAll() // OnConnect, a handler or OnDisconnect may have joined a room since (hazard 12)
-	sock.conn.auth.sockets.add(-1)
-	sock.conn.mu.Lock()
-	defer sock.conn.mu.Unlock()
-	sock.finished = true
-	sock.conn.cond.Broadcast()
+// exitForeign makes exit follow, which for sockets of ours internal/sio does.
+func (sock *socket) exitForeign() {
+	if !sock.exiting {
+		sock.exiting = true
+		sock.conn.conn.Do(func() { sock.exit("") })
+	}
+}
+
+// exit is the last that happens to a socket, in the lane. Without the mutex.
+func (sock *socket) exit(reason string) {
+	defer sock.conn.auth.sockets.add(-1) // also when OnDisconnect ends its goroutine
+	if sock.room != "" {
+		sock.s.User().Leave(sock.room)
+	}
+	if sock.accepted {
+		sock.callOnDisconnect(reason)
+	}
 }
 
 // isAuthenticated reports whether the client was let in on the session that the connection
 // has. It has one, so nobody is a guest.
 func (sock *socket) isAuthenticated() bool {
-	return sock.ns.protected && (sock.state == socketAdmitted || sock.state == socketOpen)
+	return sock.ns.protected && sock.state == socketAdmitted
 }
 
 func (sock *socket) setState(state socketState) {
 	sock.state = state
-	sock.conn.cond.Broadcast()
 	if state < socketAdmitted {
 		return
 	}
@@ -283,3 +287,20 @@ func (sock *socket) setState(state socketState) {
 		sock.conn.auth.pending.Add(-1)
 	}
 }
+
+// dropped notes an event that came before the socket was admitted.
+func (sock *socket) dropped() {
+	c := sock.conn
+	c.auth.stats.count(func(s *Stats) { s.EarlyEvents++ })
+	c.mu.Lock()
+	first := !c.early
+	c.early = true
+	c.mu.Unlock()
+	if first {
+		c.auth.log.Debug("socketiojwt: events before authentication are dropped",
+			"namespace", sock.name, "remote", c.client.Handshake().RemoteAddr)
+	}
+}
+
+// Dropped is dropped, for internal/sio.
+func (sock *socket) Dropped() { sock.dropped() }

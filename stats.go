@@ -26,6 +26,8 @@ type Stats struct {
 	// Refused is how often a client was refused, by the code of the reason. A code of your
 	// own counts as what it is, so do not make one for each client.
 	Refused map[string]uint64
+	// EarlyEvents is how many events were dropped because their socket was not authenticated.
+	EarlyEvents uint64
 	// PacketsRefused is how many clients were disconnected because what they sent breaks
 	// the protocol or the Limits, by reason. It counts all clients of the servers that the
 	// Authorizer looks after.

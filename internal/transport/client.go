@@ -1,101 +1,75 @@
 package transport
 
 import (
-	"net"
+	"net/http"
 	"sync"
 	"time"
 )
 
 // Client is one connection: what its polling and its WebSocket side share. Its
-// methods are safe for concurrent use.
+// methods are safe for concurrent use and do not block.
 type Client struct {
 	hub       *Hub
+	id        string
 	handshake Handshake
 	binaryOK  bool // the client takes binary packets as such, not as base64
 	attached  attachments
 
+	// receiving is held while Above.Receive runs. It comes before mu.
+	receiving sync.Mutex
+
 	mu   sync.Mutex
-	cond sync.Cond // on mu: the inbox, the state or the side that is read changed
+	cond sync.Cond // on mu: what reading waits for changed
 
-	id        string
-	handing   bool // OPEN was taken, and go-socket.io was not heard of since
-	connected bool // a MESSAGE was written: the session is registered
-	state     state
-	done      chan struct{} // closed with stateClosed
-	inspect   []func(Header) bool
-	onClose   []func()
+	above Above
+	state state
+	done  chan struct{} // closed with stateClosed
 
-	wanted     bool // go-socket.io has begun to read: the root's hook has run
+	opening    bool // Serve writes what there is
+	ready      bool // Ready was called
 	restricted bool
 	accused    bool // the observers were told why it is disconnected
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
 	cutAnswer  func()    // ends the answer to a GET that is being written
-	readBy     time.Time // end of the ping timeout
+	readBy     time.Time // the client has to be heard by then
 	fetchBy    time.Time // polling: the outbox must be fetched by then; zero when empty
 	timer      *time.Timer
 	lingering  *time.Timer
 
-	in        []inbound
-	inBytes   int
-	pending   int // attachments still to be received
-	dropping  int // attachments of a dropped packet still to be dropped
-	last      Header
-	posting   chan struct{} // one slot: POSTs queue
+	unread    int           // cost of what the layer above was given and has not consumed
+	posting   chan struct{} // polling: one slot, POSTs queue
 	answered  bool          // polling: the handshake GET got its answer
 	polled    *poller       // the waiting GET
 	paused    bool          // an upgrade is being tried
-	candidate *webSocketConn
-	ws        *webSocketConn // the WebSocket side, once it is the one in use
+	candidate *webSocket
+	ws        *webSocket // the WebSocket side, once it is the one in use
 
 	out      []packet
-	outBytes int                        // of out and of what is being written
-	partial  []packet                   // a binary packet until its last attachment is written
-	missing  int                        // attachments partial waits for
-	writing  bool                       // somebody is writing what was taken from out
-	swallow  map[string][]chan struct{} // CONNECTs to be kept back, by namespace
-	muted    map[string]bool            // namespaces whose events are dropped
+	outBytes int  // of out and of what is being written
+	writing  bool // somebody is writing what was taken from out
+	opened   bool // the layer above has sent something: OPEN may go
+	keptBack bool // see KeepBack
 }
 
 type state int
 
 const (
-	stateOpen     state = iota
-	stateSettling       // Close was called: the outbox still takes packets
-	stateSealed         // the outbox ends with CLOSE and is being fetched
+	stateOpen   state = iota
+	stateSealed       // the outbox ends with CLOSE and is being fetched
 	stateClosed
 )
 
-func newClient(h *Hub, hs Handshake, binaryOK bool) (*Client, error) {
+func newClient(h *Hub, r *http.Request, binaryOK bool) *Client {
 	c := &Client{
 		hub:       h,
-		handshake: hs,
+		id:        newID(),
+		handshake: newHandshake(r),
 		binaryOK:  binaryOK,
 		done:      make(chan struct{}),
-		posting:   make(chan struct{}, 1),
 	}
 	c.cond.L = &c.mu
-	return c, h.add(c)
-}
-
-// Addr is the remote address of a connection, and the way from a go-socket.io
-// Conn to its Client.
-type Addr struct{ client *Client }
-
-// Network returns "tcp".
-func (a Addr) Network() string { return "tcp" }
-
-// String returns the remote address of the handshake request.
-func (a Addr) String() string { return a.client.handshake.RemoteAddr }
-
-// FromConn finds the Client of a go-socket.io connection whose server uses a Hub's
-// transports. conn may be nil: go-socket.io's OnError gets such ones (hazard 4).
-func FromConn(conn interface{ RemoteAddr() net.Addr }) (*Client, bool) {
-	if conn == nil {
-		return nil, false
-	}
-	a, ok := conn.RemoteAddr().(Addr)
-	return a.client, ok
+	return c
 }
 
 // Hub returns the hub the connection belongs to.
@@ -104,12 +78,8 @@ func (c *Client) Hub() *Hub { return c.hub }
 // Handshake returns the request that opened the connection. It must not be changed.
 func (c *Client) Handshake() *Handshake { return &c.handshake }
 
-// ID returns the session id.
-func (c *Client) ID() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.id
-}
+// ID returns the session id. Who knows it can take the connection over.
+func (c *Client) ID() string { return c.id }
 
 // Done is closed when the connection is.
 func (c *Client) Done() <-chan struct{} { return c.done }
@@ -118,14 +88,24 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // and make is not nil.
 func (c *Client) Attach(key any, make func() any) any { return c.attached.loadOrStore(key, make) }
 
+// Above returns the layer above, nil before it has arrived.
+func (c *Client) Above() Above {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.above
+}
+
 // Restrict sets whether the limits for clients that are not authenticated apply.
 func (c *Client) Restrict(restricted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	stalled := c.isStalled()
 	c.restricted = restricted
+	if stalled {
+		c.resume()
+	}
 }
 
-// messageLimit is called without c.mu.
 func (c *Client) messageLimit() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,25 +1,17 @@
 package transport
 
-import (
-	"io"
-	"slices"
-	"time"
-)
+import "time"
 
-// How a connection ends: stateOpen, then stateSettling (go-socket.io's Close), stateSealed
-// (CLOSE is in the outbox), stateClosed. Whoever breaks the rules, or lets a deadline pass,
-// is closed at once.
+// How a connection ends: stateOpen, then stateSealed (CLOSE is in the outbox), stateClosed.
+// Whoever breaks the rules, or lets a deadline pass, is closed at once.
 
-// OnClose calls f in a goroutine of its own once the connection is closed, at once
-// when it is.
-func (c *Client) OnClose(f func()) {
+// sealOpened is called without c.mu.
+func (c *Client) sealOpened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == stateClosed {
-		go f()
-		return
+	if c.opened {
+		c.seal()
 	}
-	c.onClose = append(c.onClose, f)
 }
 
 // seal ends the outbox with CLOSE.
@@ -27,22 +19,11 @@ func (c *Client) seal() {
 	if c.state >= stateSealed {
 		return
 	}
-	if c.hasLeft() {
-		c.finish()
-		return
-	}
-	c.out = append(c.out, packet{typ: typeClose})
+	c.out = append(c.out, packet{typ: typeClose, data: []byte{typeClose}})
 	c.state = stateSealed
-	c.in, c.inBytes = nil, 0
 	c.cond.Broadcast()
 	c.linger()
 	c.push()
-}
-
-// hasLeft reports whether the client's CLOSE is among what it sent: nobody will fetch
-// what is left for it.
-func (c *Client) hasLeft() bool {
-	return slices.ContainsFunc(c.in, func(p inbound) bool { return p.isClose() })
 }
 
 func (c *Client) linger() {
@@ -50,10 +31,7 @@ func (c *Client) linger() {
 	if c.restricted {
 		d = restrictedLingerTime
 	}
-	if c.lingering != nil {
-		c.lingering.Stop()
-	}
-	c.lingering = time.AfterFunc(min(d, c.hub.pingTimeout), c.Abort)
+	c.lingering = time.AfterFunc(min(d, c.hub.config.PingTimeout), c.Abort)
 }
 
 // Abort closes the connection at once. It is called without c.mu.
@@ -65,8 +43,15 @@ func (c *Client) Abort() {
 
 // finish closes everything at once.
 func (c *Client) finish() {
+	if closed := c.shut(); closed != nil {
+		go closed()
+	}
+}
+
+// shut is finish for who can tell the layer above by itself, without locks.
+func (c *Client) shut() (closed func()) {
 	if c.state == stateClosed {
-		return
+		return nil
 	}
 	c.state = stateClosed
 	close(c.done)
@@ -75,12 +60,12 @@ func (c *Client) finish() {
 			t.Stop()
 		}
 	}
-	c.in, c.inBytes, c.out, c.partial = nil, 0, nil, nil
+	c.out = nil
 	c.cond.Broadcast()
 	if c.polled != nil {
 		c.polled.wake()
 	}
-	for _, ws := range []*webSocketConn{c.ws, c.candidate} {
+	for _, ws := range []*webSocket{c.ws, c.candidate} {
 		if ws != nil && ws.conn != nil { // a candidate has no conn until it is accepted
 			ws.conn.Close()
 		}
@@ -89,11 +74,17 @@ func (c *Client) finish() {
 		c.cutBody()
 	}
 	c.cutSlowAnswer()
-	c.hub.remove(c, c.id)
-	for _, f := range c.onClose {
-		go f()
+	c.hub.remove(c)
+	if c.above == nil {
+		return nil // open tells it
 	}
-	c.onClose, c.inspect = nil, nil
+	return c.tellClosed
+}
+
+func (c *Client) tellClosed() {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	c.above.Closed()
 }
 
 func (c *Client) cutSlowAnswer() {
@@ -102,61 +93,13 @@ func (c *Client) cutSlowAnswer() {
 	}
 }
 
-// isOpen is called without c.mu.
-func (c *Client) isOpen() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.connected && c.state == stateOpen
-}
-
-// Close is what go-socket.io calls to close the connection. What was emitted
-// before is sent; Close blocks until it was fetched, 5 seconds at most (less than
-// one for a restricted client). It is called without c.mu.
-func (c *Client) Close() error {
-	c.mu.Lock()
-	c.handed()
-	first := c.state == stateOpen
-	if first && c.hasLeft() {
-		c.finish()
-	} else if first {
-		c.state = stateSettling
-		c.in, c.inBytes = nil, 0
-		c.cond.Broadcast()
-	}
-	c.mu.Unlock()
-	if first {
-		c.settle()
-	}
-	<-c.done
-	return nil
-}
-
-// settle waits for packets that Emit handed to another goroutine, and seals the
-// outbox. It waits in steps: on a busy machine that goroutine has to wait for its
-// turn, and so has each step. It is called without c.mu.
-func (c *Client) settle() {
-	for range settleSteps {
-		select {
-		case <-time.After(settleTime / settleSteps):
-		case <-c.done:
-			return
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seal()
-}
-
-// setDeadline takes the session's ping timeout. It is called without c.mu.
-func (c *Client) setDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// extend gives the client time until its next PING.
+func (c *Client) extend() {
 	if c.state == stateClosed {
-		return io.EOF
+		return
 	}
-	c.readBy = t
+	c.readBy = time.Now().Add(c.hub.silence())
 	c.arm()
-	return nil
 }
 
 // arm makes the timer fire no later than the earliest deadline. It may fire early.
@@ -184,6 +127,9 @@ func (c *Client) expire() {
 	defer c.mu.Unlock()
 	if c.state == stateClosed {
 		return
+	}
+	if c.isStalled() {
+		c.readBy = time.Now().Add(c.hub.silence()) // what it says is not read
 	}
 	if left := time.Until(c.deadline()); left > 0 {
 		c.timer.Reset(left)

@@ -1,43 +1,44 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	socketio "github.com/googollee/go-socket.io"
+	"github.com/gorilla/websocket"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// partings are the ways in which a handler can send something and close. All send `reason`.
+// partings are the ways in which the layer above can send something and close. All send `reason`.
 var partings = []struct {
 	name string
-	part func(socketio.Conn)
+	part func(*transport.Client)
 	want []string
 }{
-	{"Emit and Close", func(conn socketio.Conn) {
-		conn.Emit("reason", "é😀")
-		conn.Close()
+	{"Send and SendAndClose", func(c *transport.Client) {
+		c.Send(text(`2["reason","é😀"]`))
+		c.SendAndClose()
 	}, []string{`42["reason","é😀"]`}},
-	{"SendAndClose", func(conn socketio.Conn) {
-		c := fromConn(conn)
-		c.Send(`2["first"]`)
-		c.SendAndClose(`2["reason","é😀"]`, `1`)
-		c.SendAndClose(`2["never"]`)
-		c.Send(`2["never"]`)
+	{"SendAndClose", func(c *transport.Client) {
+		c.Send(text(`2["first"]`))
+		c.SendAndClose(text(`2["reason","é😀"]`), text(`1`))
+		c.SendAndClose(text(`2["never"]`))
+		c.Send(text(`2["never"]`))
 	}, []string{`42["first"]`, `42["reason","é😀"]`, `41`}},
 }
 
 // TestReasonArrives: what was sent before the end of a connection arrives, in order, and then the
-// connection ends. What the client sends after `bye` is not delivered.
+// connection ends. What the client sends behind it is not delivered.
 func TestReasonArrives(t *testing.T) {
 	for _, parting := range partings {
 		for _, mode := range modes {
@@ -46,17 +47,18 @@ func TestReasonArrives(t *testing.T) {
 			}
 			t.Run(parting.name+"/"+mode.name, func(t *testing.T) {
 				s := newServer(t, config{})
-				var late, gone atomic.Int32
-				s.OnEvent("/", "bye", parting.part)
-				s.OnEvent("/", "late", func(socketio.Conn) { late.Add(1) })
-				s.OnConnect("/admin", func(socketio.Conn) error { late.Add(1); return nil })
-				s.OnDisconnect("/", func(socketio.Conn, string) { gone.Add(1) })
+				var late, parted atomic.Int32
+				s.on("bye", func(a *above, _ *event) {
+					parting.part(a.client)
+					parted.Add(1)
+				})
+				s.on("late", func(*above, *event) { late.Add(1) })
 				inParallel(t, 200, 25, func(ctx context.Context) error {
 					return partWith(ctx, s.url, mode.options, mode.upgrade, parting.want)
 				})
 				s.empty(t)
-				if late.Load() != 0 || gone.Load() != 200 {
-					t.Errorf("%d packets were delivered after the end, OnDisconnect ran %d times", late.Load(), gone.Load())
+				if late.Load() != 0 || parted.Load() != 200 {
+					t.Errorf("%d packets were delivered after the end, %d clients were told", late.Load(), parted.Load())
 				}
 			})
 		}
@@ -77,7 +79,7 @@ func partWith(ctx context.Context, url string, o siotest.Options, upgrade bool, 
 		}
 	}()
 	// An error only says that the server was faster, and what came from it decides.
-	_ = c.SendFrames(siotest.Text(`42["bye"]`), siotest.Text(`42["late"]`), siotest.Text(`40/admin`), siotest.Text(`42["late"]`))
+	_ = c.SendPacket(`42["bye"]`)
 	want = append([]string{"40"}, want...)
 	var got []string
 	for {
@@ -89,6 +91,12 @@ func partWith(ctx context.Context, url string, o siotest.Options, upgrade bool, 
 			return fmt.Errorf("got %q, then %w", got, err)
 		}
 		got = append(got, p.Raw)
+		if strings.Contains(p.Raw, "reason") {
+			_ = c.SendPacket(`42["late"]`)
+			if o.Transport == "" && !o.JSONP {
+				_, _ = c.PostRaw("text/plain", strings.NewReader(`10:42["late"]`)) // it does not care that the client is closed
+			}
+		}
 	}
 	<-upgraded
 	if !slices.Equal(got, want) {
@@ -129,6 +137,48 @@ func TestCloseFrame(t *testing.T) {
 	}
 }
 
+// TestCloseFrameIsAnswered: a client that says goodbye by a close frame gets one back.
+func TestCloseFrameIsAnswered(t *testing.T) {
+	s := newServer(t, config{})
+	conn, _ := s.webSocket(t, "")
+	a := wait(t, "connection", s.arrived)
+	sent := websocket.FormatCloseMessage(websocket.CloseGoingAway, "")
+	if err := conn.WriteControl(websocket.CloseMessage, sent, time.Now().Add(testTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for err == nil {
+		_, _, err = conn.ReadMessage()
+	}
+	if !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+		t.Errorf("ended by %v", err)
+	}
+	wait(t, "end", a.gone)
+}
+
+// TestBothCloseFrames: both sides may send theirs at the same time. A client answers CLOSE by a
+// close frame, as engine.io-client does, while the server's is being written.
+func TestBothCloseFrames(t *testing.T) {
+	s := newServer(t, config{pipes: true, arrive: func(a *above) { a.client.SendAndClose(text("0")) }})
+	for range 100 {
+		conn := s.raw(t, webSocketText(""))
+		buf := make([]byte, 4096)
+		for n := 0; !bytes.HasSuffix(buf[:n], []byte("\x81\x011")); {
+			more, err := conn.Read(buf[n:])
+			if err != nil {
+				t.Fatalf("got %q, %v", buf[:n], err)
+			}
+			n += more
+		}
+		if _, err := conn.Write([]byte{0x88, 0x80, 0, 0, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadAll(conn)
+		conn.Close()
+	}
+	s.empty(t)
+}
+
 // TestNobodyFetches: what is left for a client that is gone does not hold the connection.
 func TestNobodyFetches(t *testing.T) {
 	tests := []struct {
@@ -147,7 +197,7 @@ func TestNobodyFetches(t *testing.T) {
 			t.Run(test.name+"/"+parting.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newServer(t, config{pipes: true})
-					s.OnEvent("/", "bye", parting.part)
+					s.on("bye", func(a *above, _ *event) { parting.part(a.client) })
 					c := s.dial(t, test.options)
 					side := s.lookup(t, c)
 					side.Restrict(test.restricted)
@@ -166,66 +216,116 @@ func TestNobodyFetches(t *testing.T) {
 
 // TestBothLeave: a client that says goodbye while the server does is not waited for.
 func TestBothLeave(t *testing.T) {
-	for name, leave := range map[string]func(*transport.Client){
-		"Close":        func(c *transport.Client) { go c.Close() },
-		"SendAndClose": func(c *transport.Client) { c.SendAndClose(`2["x"]`) },
-	} {
-		for _, waiting := range []bool{true, false} { // the client's CLOSE waits behind a handler; or it comes later
-			t.Run(fmt.Sprintf("%s %v", name, waiting), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					s := newServer(t, config{pipes: true})
-					release := make(chan struct{})
-					s.OnEvent("/", "block", func(socketio.Conn) { <-release })
-					c, must := s.connect(t, siotest.Options{ManualPoll: true})
-					side, start := s.lookup(t, c), time.Now()
-					must.Emit("/", "block")
-					if waiting {
-						must.OK(c.SendPacket("1"))
-					}
-					leave(side)
-					synctest.Wait()
-					if !waiting {
-						must.OK(c.SendPacket("1"))
-					}
-					close(release)
-					<-side.Done()
-					if d := time.Since(start); d != 0 {
-						t.Errorf("closed after %v", d)
-					}
-				})
+	for _, first := range []bool{true, false} { // the client is first
+		t.Run(fmt.Sprintf("client first %v", first), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, config{pipes: true})
+				release := make(chan struct{})
+				s.on("block", func(*above, *event) { <-release })
+				c, must := s.connect(t, siotest.Options{ManualPoll: true})
+				side, start := s.lookup(t, c), time.Now()
+				must.Emit("/", "block")
+				if first {
+					must.OK(c.SendPacket("1"))
+				}
+				side.SendAndClose(text(`2["x"]`))
+				synctest.Wait()
+				if !first {
+					must.OK(c.SendPacket("1"))
+				}
+				<-side.Done()
+				if d := time.Since(start); d != 0 {
+					t.Errorf("closed after %v", d)
+				}
+				close(release)
+			})
+		})
+	}
+}
+
+// TestClosed: the layer above is told once, and what it does with the connection from then on has
+// no effect. That calls follow one another, the above of the tests sees in all of them.
+func TestClosed(t *testing.T) {
+	ends := map[string]func(siotest.Must, *siotest.Client, *transport.Client){
+		"CLOSE":        func(must siotest.Must, _ *siotest.Client, _ *transport.Client) { must.Send("1") },
+		"Abort":        func(_ siotest.Must, _ *siotest.Client, side *transport.Client) { side.Abort() },
+		"SendAndClose": func(_ siotest.Must, _ *siotest.Client, side *transport.Client) { side.SendAndClose() },
+		"client gone":  func(_ siotest.Must, c *siotest.Client, _ *transport.Client) { c.Close() },
+		"violation":    func(must siotest.Must, c *siotest.Client, _ *transport.Client) { _ = c.SendPacket("7") },
+	}
+	for name, end := range ends {
+		for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
+			t.Run(name+" "+o.Transport, func(t *testing.T) {
+				s := newServer(t, config{})
+				c, must := s.connect(t, o)
+				a := s.above(t, c)
+				end(must, c, a.client)
+				wait(t, "end", a.client.Done())
+				wait(t, "call of Closed", a.gone)
+				a.client.Ready()
+				a.client.Restrict(true)
+				a.client.Consumed(1)
+				a.client.Send(text(`2["x"]`))
+				a.client.SendAndClose(text(`2["x"]`))
+				a.client.Abort()
+				if _, ok := s.hub.Lookup(c.SID()); ok {
+					t.Error("the hub still knows it")
+				}
 			})
 		}
 	}
 }
 
-func TestOnClose(t *testing.T) {
-	s := newServer(t, config{})
-	c, must := s.connect(t, siotest.Options{})
-	side := s.lookup(t, c)
-	ran := make(chan string, 2)
-	side.OnClose(func() { ran <- "before" })
-	must.Send("1") // CLOSE
-	wait(t, "end", side.Done())
-	if got := wait(t, "OnClose", ran); got != "before" {
-		t.Errorf("got %s", got)
-	}
-	side.OnClose(func() { ran <- "after" })
-	if got := wait(t, "OnClose", ran); got != "after" {
-		t.Errorf("got %s", got)
-	}
-	if err := side.Close(); err != nil {
-		t.Error(err)
-	}
-	side.Send(`2["x"]`)
-	side.SendAndClose(`2["x"]`)
-	side.Abort()
-	if _, ok := s.hub.Lookup(c.SID()); ok {
-		t.Error("the hub still knows it")
+// TestEndsWhileArriving: the layer above may end a connection before it is there.
+func TestEndsWhileArriving(t *testing.T) {
+	for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
+		for name, arrive := range map[string]func(*above){
+			"Abort":        func(a *above) { a.client.Abort() },
+			"SendAndClose": func(a *above) { a.client.SendAndClose(text("0"), text(`4"no"`), text("1")) },
+		} {
+			t.Run(name+" "+o.Transport, func(t *testing.T) {
+				s := newServer(t, config{arrive: arrive})
+				o.HTTP = s.client
+				c, err := siotest.Dial(t.Context(), s.url, o)
+				a := wait(t, "connection", s.arrived)
+				if err == nil {
+					if name == "Abort" {
+						t.Error("the client was let in")
+					} else {
+						must := c.Must(t)
+						must.NextRaw("40")
+						must.NextRaw(`44"no"`)
+						must.NextRaw("41")
+						must.Closed()
+					}
+					c.Close()
+				} else if name != "Abort" {
+					t.Error(err)
+				}
+				wait(t, "call of Closed", a.gone)
+			})
+		}
 	}
 }
 
-// TestDrain: clients are told, new ones refused, and closing go-socket.io's server afterwards is safe
-// however many were about to connect (hazard 23).
+// TestArriveMayPanic: it runs code of the user's. The request fails, and nothing is left.
+func TestArriveMayPanic(t *testing.T) {
+	for _, query := range []string{requestText("GET", "", "", ""), webSocketText("")} {
+		s := newServer(t, config{arrive: func(a *above) {
+			close(a.gone) // nobody will be told
+			panic(errors.ErrUnsupported)
+		}})
+		s.mayLog = true
+		conn := s.raw(t, query)
+		wait(t, "connection", s.arrived)
+		if body, err := io.ReadAll(conn); len(body) > 0 {
+			t.Errorf("got %q, %v", body, err)
+		}
+		s.empty(t)
+	}
+}
+
+// TestDrain: clients are told and new ones refused, however many were about to connect.
 func TestDrain(t *testing.T) {
 	s := newServer(t, config{})
 	var clients []*siotest.Client
@@ -260,7 +360,6 @@ func TestDrain(t *testing.T) {
 	if err := s.hub.Drain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.Server.Close()
 	for _, c := range clients {
 		c.Must(t).Closed()
 	}
@@ -269,6 +368,21 @@ func TestDrain(t *testing.T) {
 		t.Error("not draining")
 	}
 	checkAnswer(t, s.request(t, "GET", "EIO=3&transport=polling"), 503, `{"code":3,"message":"Server is closing"}`)
+}
+
+// TestDrainWaitsForOpening: who is on the way in gets what is sent first, and then the end.
+func TestDrainWaitsForOpening(t *testing.T) {
+	for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
+		s := newServer(t, config{arriveEarly: func(a *above) {
+			ended, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = a.server.hub.Drain(ended)
+		}})
+		c := s.dial(t, o)
+		must := c.Must(t)
+		must.NextRaw("40")
+		must.Closed()
+	}
 }
 
 func TestDrainEndsWithItsContext(t *testing.T) {

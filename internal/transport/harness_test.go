@@ -1,9 +1,11 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	socketio "github.com/googollee/go-socket.io"
-	"github.com/googollee/go-socket.io/engineio"
+	"github.com/gorilla/websocket"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
@@ -26,16 +27,50 @@ type config struct {
 	pingTimeout, pingInterval time.Duration
 	limits                    transport.Limits
 	pipes                     bool // connections in memory, as testing/synctest needs them
+
+	polling     *transport.PollingConfig
+	webSocket   *websocket.Upgrader
+	only        string // the one transport that is offered
+	noUpgrade   bool
+	arrive      func(*above) // in place of sending `0`, the CONNECT of the root
+	arriveEarly func(*above) // before that
+	notReady    bool         // Ready is the test's to call
 }
 
-// testServer is a go-socket.io server with our transports, behind the gate's Hub.Answer.
+// testServer serves a hub, with an above for each connection.
 type testServer struct {
-	*socketio.Server
-	hub    *transport.Hub
-	url    string
-	client *http.Client // for pipes; else nil
-	dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+	hub      *transport.Hub
+	url      string
+	client   *http.Client // for pipes; else nil
+	dialer   func(ctx context.Context, network, addr string) (net.Conn, error)
+	aboves   sync.Map    // *transport.Client to *above
+	handlers sync.Map    // name of an event to func(*above, *event)
+	arrived  chan *above // the first ones, for tests without a session id
+	reasons  chan transport.Reason
+	log      logBuffer // of net/http
+	mayLog   bool
 }
+
+// logBuffer is a bytes.Buffer that may be written to meanwhile.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// on sets the handler of an event.
+func (s *testServer) on(name string, f func(a *above, e *event)) { s.handlers.Store(name, f) }
 
 func newServer(t testing.TB, c config) *testServer {
 	t.Helper()
@@ -43,39 +78,72 @@ func newServer(t testing.TB, c config) *testServer {
 	setDefault(&c.pingInterval, 10*time.Second)
 	setDefault(&c.limits.Message, 1<<20)
 	setDefault(&c.limits.RestrictedMessage, 16<<10)
-	setDefault(&c.limits.Attachments, 16)
 	setDefault(&c.limits.Outbox, 16<<20)
 	setDefault(&c.limits.RestrictedPackets, 200)
 	setDefault(&c.limits.RestrictedBytes, 64<<10)
 	setDefault(&c.limits.Ping, 512)
 	setDefault(&c.limits.BodyTime, 20*time.Second)
-
-	hub, err := transport.NewHub(nil, c.pingTimeout, c.limits)
-	if err != nil {
-		t.Fatal(err)
+	setDefault(&c.polling, new(transport.PollingConfig))
+	setDefault(&c.webSocket, new(websocket.Upgrader))
+	switch c.only {
+	case transport.Polling:
+		c.webSocket = nil
+	case transport.WebSocket:
+		c.polling = nil
 	}
-	s := &testServer{hub: hub, Server: socketio.NewServer(&engineio.Options{
-		Transports:         hub.Transports(),
-		SessionIDGenerator: transport.IDGenerator{},
-		PingTimeout:        c.pingTimeout,
-		PingInterval:       c.pingInterval,
-	})}
-	s.OnConnect("/", func(socketio.Conn) error { return nil })
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hub.Answer(w, r) {
-			s.ServeHTTP(w, r)
+	if c.arrive == nil {
+		c.arrive = func(a *above) { a.client.Send(text("0")) }
+	}
+	hub := transport.NewHub(transport.Config{
+		PingInterval: c.pingInterval,
+		PingTimeout:  c.pingTimeout,
+		Limits:       c.limits,
+		Polling:      c.polling,
+		WebSocket:    c.webSocket,
+		Upgrade:      !c.noUpgrade,
+	})
+	s := &testServer{hub: hub, arrived: make(chan *above, 100), reasons: make(chan transport.Reason, 100)}
+	hub.Observe(func(_ *transport.Client, reason transport.Reason) {
+		select {
+		case s.reasons <- reason:
+		default:
 		}
 	})
+	s.on("echo", func(a *above, e *event) { a.ack(e, "ok") })
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hub.Answer(w, r) {
+			return
+		}
+		if sid := transport.QueryOf(r).Get("sid"); sid != "" {
+			if client, ok := hub.Lookup(sid); ok {
+				client.Serve(w, r)
+			} else {
+				transport.Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
+			}
+			return
+		}
+		hub.Open(w, r, func(client *transport.Client) transport.Above {
+			a := &above{t: t, server: s, client: client, gone: make(chan struct{})}
+			s.aboves.Store(client, a)
+			select {
+			case s.arrived <- a:
+			default:
+			}
+			if c.arriveEarly != nil {
+				c.arriveEarly(a)
+			}
+			c.arrive(a)
+			if !c.notReady {
+				client.Ready()
+			}
+			return a
+		})
+	})
 
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = s.Serve()
-	}()
 	var stop func()
 	if c.pipes {
 		listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-		server := &http.Server{Handler: handler}
+		server := &http.Server{Handler: handler, ErrorLog: log.New(&s.log, "", 0)}
 		go server.Serve(listener)
 		roundTripper := &http.Transport{DialContext: listener.dial}
 		s.dialer = listener.dial
@@ -85,7 +153,9 @@ func newServer(t testing.TB, c config) *testServer {
 			server.Close()
 		}
 	} else {
-		server := httptest.NewServer(handler)
+		server := httptest.NewUnstartedServer(handler)
+		server.Config.ErrorLog = log.New(&s.log, "", 0)
+		server.Start()
 		s.url, s.dialer, stop = server.URL, new(net.Dialer).DialContext, server.Close
 	}
 
@@ -96,9 +166,10 @@ func newServer(t testing.TB, c config) *testServer {
 			t.Error("Drain:", err)
 		}
 		s.empty(t)
-		s.Server.Close()
-		<-served
 		stop()
+		if got := s.log.String(); got != "" && !s.mayLog {
+			t.Errorf("net/http logs %s", got)
+		}
 	})
 	return s
 }
@@ -110,14 +181,18 @@ func setDefault[T comparable](v *T, value T) {
 	}
 }
 
-// empty waits until neither go-socket.io nor the hub holds a connection.
+// empty waits until the hub holds no connection, and every layer above was told.
 func (s *testServer) empty(t testing.TB) {
 	t.Helper()
 	eventually(t, func() error {
-		if clients, ids := s.hub.Clients(); s.Count() != 0 || clients != 0 || ids != 0 {
-			return fmt.Errorf("%d sessions, %d clients, %d ids", s.Count(), clients, ids)
+		if n := s.hub.Count(); n != 0 {
+			return fmt.Errorf("%d connections", n)
 		}
 		return nil
+	})
+	s.aboves.Range(func(_, a any) bool {
+		wait(t, "call of Closed", a.(*above).gone)
+		return true
 	})
 }
 
@@ -145,6 +220,25 @@ func (s *testServer) lookup(t testing.TB, c *siotest.Client) *transport.Client {
 		t.Fatal("the hub does not know the client")
 	}
 	return found
+}
+
+// above finds the layer above a client.
+func (s *testServer) above(t testing.TB, c *siotest.Client) *above {
+	t.Helper()
+	a, ok := s.aboves.Load(s.lookup(t, c))
+	if !ok {
+		t.Fatal("the client has no layer above")
+	}
+	return a.(*above)
+}
+
+// connected gives the layers above that there are, also of connections that are gone.
+func (s *testServer) connected() (all []*above) {
+	s.aboves.Range(func(_, a any) bool {
+		all = append(all, a.(*above))
+		return true
+	})
+	return all
 }
 
 // request makes an HTTP request of its own. The caller closes the answer's body.
@@ -261,14 +355,6 @@ var modes = []struct {
 	{"websocket", siotest.Options{Transport: "websocket"}, false},
 	{"websocket b64", siotest.Options{Transport: "websocket", B64: true}, false},
 	{"upgrade", siotest.Options{}, true},
-}
-
-func fromConn(conn socketio.Conn) *transport.Client {
-	c, ok := transport.FromConn(conn)
-	if !ok {
-		panic("a connection without our transport")
-	}
-	return c
 }
 
 // pipeListener listens in memory.

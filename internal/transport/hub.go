@@ -1,10 +1,10 @@
-// Package transport brings the Engine.IO 3 polling and WebSocket transports that
-// socketiojwt.Harden puts in the place of go-socket.io's own.
+// Package transport speaks Engine.IO 3 over polling and WebSocket.
 //
-// A [Hub] belongs to one server. It holds a [Client] for each connection; the
-// polling and the WebSocket side of a connection share it: its handshake, its
-// outbox, its inbox, its deadlines. go-socket.io sees the two sides as ordinary
-// transports; the hooks reach the Client through [FromConn].
+// A [Hub] serves one server's requests. It holds a [Client] for each connection; the polling
+// and the WebSocket side of a connection share it: its handshake, its outbox, its deadlines.
+// What a connection carries belongs to the layer above, an [Above] for each Client: the
+// transport hands it messages in order, and sends what it is given. PING, PONG, the upgrade
+// and CLOSE stay here.
 package transport
 
 import (
@@ -13,18 +13,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/googollee/go-socket.io/engineio/session"
-	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
-	"github.com/googollee/go-socket.io/engineio/transport/polling"
-	"github.com/googollee/go-socket.io/engineio/transport/websocket"
+	"github.com/gorilla/websocket"
 )
 
 // Names of the transports, as in the `transport` query parameter.
@@ -41,7 +36,6 @@ type Limits struct {
 	RestrictedPackets int           // per second, while restricted; a poll counts as one
 	RestrictedBytes   int           // per second, while restricted
 	Ping              int           // a PING, which is echoed
-	Attachments       int           // binary attachments of one packet
 	Outbox            int           // packets written but not yet fetched
 	BodyTime          time.Duration // to send the body of a POST
 }
@@ -50,168 +44,105 @@ const (
 	upgradeTimeout = 10 * time.Second // from probe to upgrade, as Node's engine.io
 	maxProbe       = 512              // bytes of what a candidate for an upgrade sends
 
-	// settleTime is how long after Close the outbox still takes packets: Emit
-	// hands them to another goroutine, so some may be on their way (hazard 27).
-	settleTime  = 200 * time.Millisecond
-	settleSteps = 20
-
 	// How long a closing client has to fetch what is left for it. A restricted
 	// one gets less: it must be gone a second after its authentication timeout.
 	lingerTime           = 5 * time.Second
 	restrictedLingerTime = 700 * time.Millisecond
 )
 
-// Hub makes the transports of one server and knows its clients.
+// Config says how a Hub serves. A transport that is nil is not offered.
+type Config struct {
+	PingInterval, PingTimeout time.Duration
+	Limits                    Limits
+	Polling                   *PollingConfig
+	WebSocket                 *websocket.Upgrader // its Error is not called
+	// Upgrade offers polling clients the WebSocket.
+	Upgrade bool
+}
+
+// PollingConfig configures polling.
+type PollingConfig struct {
+	// CheckOrigin decides on CORS headers; nil sets none.
+	CheckOrigin func(*http.Request) bool
+}
+
+// Above is the layer above, for one connection.
+type Above interface {
+	// Receive takes the messages of a frame or of a request, in the order in which they
+	// came. It queues and does not block. An error is a violation: none of the messages was
+	// taken, and the connection is closed. Calls follow one another.
+	Receive(messages []Message) error
+
+	// Closed follows the last Receive, once, when the connection is gone.
+	Closed()
+}
+
+// Message is one MESSAGE of a client: text, which is valid UTF-8, or an attachment.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// Cost is what a message that waits counts. It costs more than its bytes, and a client can
+// make the server hold very many empty ones.
+func (m Message) Cost() int { return len(m.Data) + messageOverhead }
+
+const messageOverhead = 320
+
+// Hub serves the connections of one server.
 type Hub struct {
-	limits      Limits
-	pingTimeout time.Duration
-	transports  []eiotransport.Transport
+	config Config
+	limits Limits
 
-	mu       sync.Mutex
-	clients  map[*Client]struct{}
-	ids      map[string]*Client
-	handing  int // sessions on their way from OPEN to go-socket.io's Serve
-	draining bool
-	idle     chan struct{} // closed when draining and nothing is left
-	guard    func(*Client, Header) bool
-	attached attachments
-
+	mu        sync.Mutex
+	clients   map[string]*Client // by session id
+	draining  bool
+	idle      chan struct{} // closed when draining and nothing is left
 	observers []func(*Client, Reason)
+	attached  attachments
 }
 
-// NewHub makes a hub whose transports take the place of configured ones and keep
-// their settings; with none configured it brings polling and WebSocket, in this
-// order. A transport of an unknown type is an error.
-func NewHub(configured []eiotransport.Transport, pingTimeout time.Duration, limits Limits) (*Hub, error) {
-	h := &Hub{
-		limits:      limits,
-		pingTimeout: pingTimeout,
-		clients:     make(map[*Client]struct{}),
-		ids:         make(map[string]*Client),
-		idle:        make(chan struct{}),
+// NewHub makes a hub.
+func NewHub(c Config) *Hub {
+	c.WebSocket = newUpgrader(c.WebSocket)
+	return &Hub{
+		config:  c,
+		limits:  c.Limits,
+		clients: make(map[string]*Client),
+		idle:    make(chan struct{}),
 	}
-	if len(configured) == 0 {
-		configured = []eiotransport.Transport{polling.Default, websocket.Default}
-	}
-	for _, t := range configured {
-		switch t := t.(type) {
-		case *polling.Transport:
-			h.transports = append(h.transports, newPolling(h, t))
-		case *pollingTransport:
-			h.transports = append(h.transports, newPolling(h, t.Transport))
-		case *websocket.Transport:
-			h.transports = append(h.transports, newWebSocket(h, t))
-		case *webSocketTransport:
-			h.transports = append(h.transports, newWebSocket(h, t.Transport))
-		default:
-			return nil, errors.New("only go-socket.io's polling and websocket transports can be hardened")
-		}
-	}
-	if h.webSocket() == nil {
-		// First, so that polling does not offer an upgrade to it.
-		h.transports = slices.Insert(h.transports, 0, eiotransport.Transport(probeTransport{h}))
-	}
-	return h, nil
 }
 
-// Transports returns the transports to configure the server with.
-func (h *Hub) Transports() []eiotransport.Transport { return h.transports }
-
-// IDGenerator makes session ids that cannot be guessed (hazard 10).
-type IDGenerator struct{}
-
-var _ session.IDGenerator = IDGenerator{}
-
-// NewID returns 160 random bits.
-func (IDGenerator) NewID() string {
+// newID returns a session id of 160 random bits: whoever knows it can take the connection
+// over (hazard 10).
+func newID() string {
 	var b [20]byte
 	rand.Read(b[:]) // never fails, see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-type probeKey struct{}
-
-// Probe finds the hub behind a handler that serves a server with our transports,
-// or nil. The request is one that go-socket.io's own transports refuse without
-// making a session: a WebSocket request without the headers of an upgrade.
-func Probe(handler http.Handler) *Hub {
-	var found *Hub
-	r := &http.Request{
-		Method:     http.MethodGet,
-		URL:        &url.URL{Path: "/socket.io/", RawQuery: "EIO=3&transport=" + WebSocket},
-		Header:     http.Header{},
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Host:       "localhost",
-		RemoteAddr: "127.0.0.1:0",
-		Body:       http.NoBody,
-	}
-	r = r.WithContext(context.WithValue(context.Background(), probeKey{}, &found))
-	handler.ServeHTTP(discard{http.Header{}}, r)
-	return found
-}
-
-var errProbe = errors.New("probe")
-
-func (h *Hub) answerProbe(r *http.Request) bool {
-	found, ok := r.Context().Value(probeKey{}).(**Hub)
-	if ok {
-		*found = h
-	}
-	return ok
-}
-
-// probeTransport answers probes where there is no WebSocket transport.
-type probeTransport struct{ hub *Hub }
-
-func (probeTransport) Name() string { return WebSocket }
-
-func (t probeTransport) Accept(_ http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
-	if t.hub.answerProbe(r) {
-		return nil, errProbe
-	}
-	return nil, errNotAHandshake
-}
-
-func (probeTransport) Dial(*url.URL, http.Header) (eiotransport.Conn, error) {
-	return nil, errors.ErrUnsupported
-}
-
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
-
-// IsProbe reports whether r comes from Probe, which must reach the transports.
-func IsProbe(r *http.Request) bool { return r.Context().Value(probeKey{}) != nil }
-
 // Lookup finds the connection with a session id.
 func (h *Hub) Lookup(sid string) (*Client, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, ok := h.ids[sid]
+	c, ok := h.clients[sid]
 	return c, ok
 }
 
-// Attach returns the value kept under key, made by make when there is none yet.
-func (h *Hub) Attach(key any, make func() any) any { return h.attached.loadOrStore(key, make) }
-
-// SetGuard sets a function that is asked about every Socket.IO packet of every client
-// before those of Client.Inspect are, in the same way.
-func (h *Hub) SetGuard(f func(*Client, Header) bool) {
+// Count returns how many connections there are.
+func (h *Hub) Count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.guard = f
+	return len(h.clients)
 }
 
-func (h *Hub) lets(c *Client, header Header) bool {
-	h.mu.Lock()
-	guard := h.guard
-	h.mu.Unlock()
-	return guard == nil || guard(c, header)
-}
+// Attach returns the value kept under key, made by make when there is none yet and make is
+// not nil.
+func (h *Hub) Attach(key any, make func() any) any { return h.attached.loadOrStore(key, make) }
+
+// Burst is the Cost that may come at once: the messages of one request, or one event with its
+// attachments.
+func (h *Hub) Burst() int { return max(4*h.limits.Message, 1<<20) }
 
 // Draining reports whether Drain was called.
 func (h *Hub) Draining() bool {
@@ -220,49 +151,30 @@ func (h *Hub) Draining() bool {
 	return h.draining
 }
 
-var errDraining = errors.New("server is closing")
+// ErrDraining says that Drain was called.
+var ErrDraining = errors.New("server is closing")
 
 func (h *Hub) add(c *Client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining {
-		return errDraining
+		return ErrDraining
 	}
-	h.clients[c] = struct{}{}
+	h.clients[c.id] = c
 	return nil
 }
 
-func (h *Hub) register(c *Client, id string) error {
+func (h *Hub) remove(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.draining {
-		return errDraining
-	}
-	h.ids[id] = c
-	h.handing++
-	return nil
-}
-
-// handed ends what register began.
-func (h *Hub) handed() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.handing--
-	h.checkIdle()
-}
-
-func (h *Hub) remove(c *Client, id string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.clients, c)
-	if h.ids[id] == c {
-		delete(h.ids, id)
+	if h.clients[c.id] == c {
+		delete(h.clients, c.id)
 	}
 	h.checkIdle()
 }
 
 func (h *Hub) checkIdle() {
-	if h.draining && h.handing == 0 && len(h.clients) == 0 {
+	if h.draining && len(h.clients) == 0 {
 		select {
 		case <-h.idle:
 		default:
@@ -271,19 +183,16 @@ func (h *Hub) checkIdle() {
 	}
 }
 
-// Drain lets no new connection in, closes all as soon as they are open, and returns when
-// they are gone or ctx ends. After it returned nil no session is on its way to the server's
-// Serve any more, which is what makes closing go-socket.io's server safe (hazard 23).
+// Drain lets no new connection in, closes all as soon as they are open, after what was sent
+// to them, and returns when they are gone or ctx ends.
 func (h *Hub) Drain(ctx context.Context) error {
 	h.mu.Lock()
 	h.draining = true
-	clients := slices.Collect(maps.Keys(h.clients))
+	clients := slices.Collect(maps.Values(h.clients))
 	h.checkIdle()
 	h.mu.Unlock()
 	for _, c := range clients {
-		if c.isOpen() { // else it is closed by its first MESSAGE
-			c.SendAndClose()
-		}
+		c.sealOpened() // else it is sealed by its first message
 	}
 	select {
 	case <-h.idle:
@@ -326,28 +235,4 @@ func (a *attachments) loadOrStore(key any, make func() any) any {
 	value := make()
 	a.list.Store(&attachment{key, value, a.list.Load()})
 	return value
-}
-
-// Handshake is the request that opened a connection, as it was: an upgrade to
-// WebSocket does not change it (hazard 25).
-type Handshake struct {
-	URL        *url.URL
-	Header     http.Header
-	Host       string
-	RemoteAddr string
-	LocalAddr  net.Addr
-	Context    context.Context // the request's values, without its end
-}
-
-func newHandshake(r *http.Request) Handshake {
-	u := *r.URL
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return Handshake{
-		URL:        &u,
-		Header:     r.Header.Clone(),
-		Host:       r.Host,
-		RemoteAddr: r.RemoteAddr,
-		LocalAddr:  local,
-		Context:    context.WithoutCancel(r.Context()),
-	}
 }

@@ -1,42 +1,26 @@
 package transport_test
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	socketio "github.com/googollee/go-socket.io"
-	"github.com/googollee/go-socket.io/engineio"
-	"github.com/googollee/go-socket.io/engineio/session"
-	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
-	"github.com/googollee/go-socket.io/engineio/transport/polling"
-	eiowebsocket "github.com/googollee/go-socket.io/engineio/transport/websocket"
 	"github.com/gorilla/websocket"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-func newHub(t *testing.T, configured ...eiotransport.Transport) *transport.Hub {
-	t.Helper()
-	hub, err := transport.NewHub(configured, time.Minute, transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 10, Attachments: 1, Outbox: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hub
-}
-
 // TestSessionIDs: 160 bits that do not repeat (hazard 10).
 func TestSessionIDs(t *testing.T) {
 	pattern := regexp.MustCompile(`^[A-Za-z0-9_-]{27}$`)
 	seen := make(map[string]bool)
 	for range 10000 {
-		id := transport.IDGenerator{}.NewID()
+		id := transport.NewID()
 		if !pattern.MatchString(id) || seen[id] {
 			t.Fatalf("%q is malformed or came twice", id)
 		}
@@ -50,51 +34,50 @@ func TestSessionIDs(t *testing.T) {
 	}
 }
 
-func TestProbe(t *testing.T) {
-	s := newServer(t, config{})
-	if transport.Probe(s.Server) != s.hub {
-		t.Error("the hub was not found")
+// TestOpen: what a client is told of the server.
+func TestOpen(t *testing.T) {
+	tests := []struct {
+		name     string
+		config   config
+		options  siotest.Options
+		upgrades []string
+	}{
+		{"polling", config{}, siotest.Options{}, []string{"websocket"}},
+		{"websocket", config{}, siotest.Options{Transport: "websocket"}, nil},
+		{"no upgrades", config{noUpgrade: true}, siotest.Options{}, nil},
+		{"polling only", config{only: transport.Polling}, siotest.Options{}, nil},
+		{"websocket only", config{only: transport.WebSocket}, siotest.Options{Transport: "websocket"}, nil},
 	}
-	s.empty(t)
-	plain := socketio.NewServer(nil)
-	for _, handler := range []http.Handler{plain, http.NotFoundHandler()} {
-		if transport.Probe(handler) != nil {
-			t.Errorf("found a hub behind %T", handler)
-		}
-	}
-	if n := plain.Count(); n != 0 {
-		t.Errorf("%d sessions were left behind", n)
-	}
-	if transport.IsProbe(httptest.NewRequest("GET", "/", nil)) {
-		t.Error("any request is taken for a probe")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newServer(t, test.config)
+			c, _ := s.connect(t, test.options)
+			open := c.Open()
+			if !slices.Equal(open.Upgrades, test.upgrades) || open.Upgrades == nil ||
+				open.PingInterval != 10_000 || open.PingTimeout != 20_000 {
+				t.Errorf("got %+v", open)
+			}
+		})
 	}
 }
 
-func TestNewHub(t *testing.T) {
-	names := func(h *transport.Hub) string {
-		var names []string
-		for _, t := range h.Transports() {
-			names = append(names, t.Name())
+// TestTransportsNotOffered: a transport without configuration is unknown, to handshakes and to
+// connections.
+func TestTransportsNotOffered(t *testing.T) {
+	const unknown = `{"code":0,"message":"Transport unknown"}`
+	for only, other := range map[string]string{"polling": "websocket", "websocket": "polling"} {
+		s := newServer(t, config{only: only})
+		c, _ := s.connect(t, siotest.Options{Transport: only})
+		if s.hub.Has(other) || !s.hub.Has(only) {
+			t.Errorf("the hub does not know what it has, with %s", only)
 		}
-		return strings.Join(names, " ")
-	}
-	tests := []struct {
-		configured []eiotransport.Transport
-		want       string
-	}{
-		{nil, "polling websocket"},
-		{[]eiotransport.Transport{eiowebsocket.Default, polling.Default}, "websocket polling"},
-		{[]eiotransport.Transport{&eiowebsocket.Transport{}}, "websocket"},
-		{newHub(t).Transports(), "polling websocket"},
-	}
-	for _, test := range tests {
-		if got := names(newHub(t, test.configured...)); got != test.want {
-			t.Errorf("got %s, want %s", got, test.want)
+		checkAnswer(t, s.request(t, "GET", "EIO=3&transport="+other), 400, unknown)
+		checkAnswer(t, s.request(t, "GET", "EIO=3&transport="+other+"&sid="+c.SID()), 400, unknown)
+		if conn, resp := s.webSocket(t, c.SID()); conn != nil {
+			t.Errorf("%s: a second WebSocket was taken", only)
+		} else {
+			resp.Body.Close()
 		}
-	}
-	type unknown struct{ eiotransport.Transport }
-	if _, err := transport.NewHub([]eiotransport.Transport{unknown{polling.Default}}, time.Minute, transport.Limits{}); err == nil {
-		t.Error("an unknown transport was taken")
 	}
 }
 
@@ -120,48 +103,28 @@ func TestAttach(t *testing.T) {
 // TestConfiguredTransports: a user's CheckOrigin and subprotocols keep their meaning.
 func TestConfiguredTransports(t *testing.T) {
 	allow := func(r *http.Request) bool { return r.Header.Get("Origin") == "https://good.example" }
-	hub := newHub(t, &polling.Transport{CheckOrigin: allow}, &eiowebsocket.Transport{CheckOrigin: allow, Subprotocols: []string{"p1"}})
-	engine := engineio.NewServer(&engineio.Options{Transports: hub.Transports()})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hub.Answer(w, r) {
-			engine.ServeHTTP(w, r)
-		}
-	}))
-	defer server.Close()
-	accepted := make(chan error, 1)
-	go func() {
-		conn, err := engine.Accept()
-		if err != nil {
-			accepted <- err
-			return
-		}
-		defer conn.Close()
-		w, err := conn.NextWriter(session.TEXT)
-		if err == nil {
-			_, _ = w.Write([]byte{transport.Connect}) // what comes before waits for it
-			err = w.Close()
-		}
-		if _, _, readErr := conn.NextReader(); readErr == nil {
-			err = errors.New("a packet from a client that is gone")
-		}
-		accepted <- err
-	}()
+	s := newServer(t, config{
+		polling:   &transport.PollingConfig{CheckOrigin: allow},
+		webSocket: &websocket.Upgrader{CheckOrigin: allow, Subprotocols: []string{"p1"}},
+	})
 	for origin, allowed := range map[string]bool{"https://good.example": true, "https://evil.example": false} {
-		r, err := http.NewRequest("OPTIONS", server.URL+"/socket.io/?EIO=3&transport=polling", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Origin", origin)
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if got := resp.Header.Get("Access-Control-Allow-Origin"); (got == origin) != allowed || (!allowed && got != "") {
-			t.Errorf("%s: polling allows %q", origin, got)
+		for _, method := range []string{"OPTIONS", "GET"} {
+			r, err := http.NewRequest(method, s.url+"/socket.io/?EIO=3&transport=polling", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Origin", origin)
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if got := resp.Header.Get("Access-Control-Allow-Origin"); (got == origin) != allowed || (!allowed && got != "") {
+				t.Errorf("%s %s: polling allows %q", method, origin, got)
+			}
 		}
 		dialer := websocket.Dialer{Subprotocols: []string{"p0", "p1"}}
-		conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/socket.io/?EIO=3&transport=websocket", http.Header{"Origin": {origin}})
+		conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(s.url, "http")+"/socket.io/?EIO=3&transport=websocket", http.Header{"Origin": {origin}})
 		if (err == nil) != allowed {
 			t.Errorf("%s: WebSocket %v %v", origin, resp, err)
 		}
@@ -170,10 +133,13 @@ func TestConfiguredTransports(t *testing.T) {
 				t.Errorf("subprotocol %q", conn.Subprotocol())
 			}
 			conn.Close()
+		} else {
+			checkAnswer(t, resp, 403, `{"code":4,"message":"Forbidden"}`)
 		}
 	}
-	if err := wait(t, "session", accepted); err != nil {
-		t.Error(err)
+	wait(t, "session", s.arrived)
+	for _, a := range s.connected() {
+		a.client.Abort() // the polling ones
 	}
 }
 
@@ -232,16 +198,16 @@ func TestAnswer(t *testing.T) {
 	if resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("HEAD: %s", resp.Status)
 	}
-	if n := s.Count(); n != 2 {
-		t.Errorf("%d sessions", n)
+	if n := s.hub.Count(); n != 2 {
+		t.Errorf("%d connections", n)
 	}
 }
 
 // TestRefuseHandshake: a refused client gets OPEN, what it is told, CLOSE; without a hub too.
 func TestRefuseHandshake(t *testing.T) {
-	refusal := []string{`4{"message":"é"}`, `1`}
+	refusal := []transport.Frame{text(`4{"message":"é"}`), text(`1`)}
 	const text = `72:0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":5000}` + `17:44{"message":"é"}` + `2:41` + `1:1`
-	for _, hub := range []*transport.Hub{nil, newHub(t)} {
+	for _, hub := range []*transport.Hub{nil, newServer(t, config{}).hub} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			transport.RefuseHandshake(w, r, hub, refusal...)
 		}))

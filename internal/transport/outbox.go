@@ -6,101 +6,104 @@ import "time"
 // and reorders nothing. Methods in lower case are called with c.mu held unless they say
 // otherwise; so it is in inbox.go and closing.go.
 
-// SwallowConnect keeps the next CONNECT that go-socket.io writes for a namespace
-// from the client; the channel is closed once it was written, and what the caller
-// sends after that comes after everything that belongs before it. The CONNECT of
-// the root is written before its hook runs: it was sent, and the channel is closed.
-func (c *Client) SwallowConnect(namespace string) <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	written := make(chan struct{})
-	if namespace == "/" {
-		close(written)
-		return written
-	}
-	if c.swallow == nil {
-		c.swallow = make(map[string][]chan struct{})
-	}
-	c.swallow[namespace] = append(c.swallow[namespace], written)
-	return written
+// Frame is a message that is to be sent: text, or an attachment. It may be sent to any number
+// of clients, which share its bytes.
+type Frame struct {
+	packet packet
 }
 
-// Mute sets whether events and acknowledgements that go-socket.io writes for a namespace are
-// dropped. It is
-// how broadcasts do not reach sockets that are not authenticated (hazard 13). Send is
-// not concerned.
-func (c *Client) Mute(namespace string, muted bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !muted {
-		if delete(c.muted, namespace); len(c.muted) == 0 {
-			c.muted = nil
-		}
-		return
+// Text returns the frame of a text message: that of the parts joined.
+func Text(parts ...[]byte) Frame { return frame(typeMessage, false, parts) }
+
+// Binary returns the frame of an attachment.
+func Binary(data []byte) Frame { return frame(binaryMessage, true, [][]byte{data}) }
+
+func frame(first byte, binary bool, parts [][]byte) Frame {
+	size := 1
+	for _, part := range parts {
+		size += len(part)
 	}
-	if c.muted == nil {
-		c.muted = make(map[string]bool)
+	data := append(make([]byte, 0, size), first)
+	for _, part := range parts {
+		data = append(data, part...)
 	}
-	c.muted[namespace] = true
+	return Frame{packet{typ: typeMessage, binary: binary, data: data}}
 }
 
-// Send writes Socket.IO packets, all or (when the connection is closing) none.
-func (c *Client) Send(packets ...string) {
+// Size is what the frame counts while it waits.
+func (f Frame) Size() int { return f.packet.size() }
+
+// String returns the text of a text frame, for tests and logs.
+func (f Frame) String() string { return string(f.packet.payload()) }
+
+// Send sends frames, all or (when the connection is closing) none, behind each other. It never
+// fails: a client that lets its outbox overflow is closed.
+func (c *Client) Send(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.append(messages(packets)...)
+	c.send(frames)
 }
 
-// SendAndClose writes Socket.IO packets and closes the connection once they and
-// all that was written before were fetched. It does not block; nothing the client
-// sends is delivered any more.
-func (c *Client) SendAndClose(packets ...string) {
+// SendAndClose sends frames and closes the connection once they and all that was sent before
+// were fetched. Nothing the client sends is delivered any more.
+func (c *Client) SendAndClose(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.append(messages(packets)...)
+	c.send(frames)
 	c.seal()
 }
 
-func messages(texts []string) []packet {
-	packets := make([]packet, len(texts))
-	for i, text := range texts {
-		packets[i] = packet{typ: typeMessage, data: []byte(text)}
-	}
-	return packets
-}
-
-// append puts packets into the outbox. It never blocks and never fails: a client
-// that lets its outbox overflow is closed.
-func (c *Client) append(packets ...packet) {
-	if c.state >= stateSealed || len(packets) == 0 {
+func (c *Client) send(frames []Frame) {
+	if c.state >= stateSealed || len(frames) == 0 {
 		return
 	}
 	if c.outBytes > c.hub.limits.Outbox {
 		c.finish()
 		return
 	}
+	for _, f := range frames {
+		c.outBytes += f.packet.size()
+		c.out = append(c.out, f.packet)
+	}
+	first := !c.opened
+	c.opened = true
+	c.waits()
+	c.push()
+	if first && c.hub.Draining() {
+		c.seal()
+	}
+}
+
+// append puts packets of the transport's own into the outbox.
+func (c *Client) append(packets ...packet) {
+	if c.state >= stateSealed {
+		return
+	}
 	for _, p := range packets {
-		c.outBytes += p.size()
-		if p.typ == typeMessage && !c.connected {
-			c.connected = true
-			if c.hub.Draining() {
-				defer c.seal()
-			}
+		if c.outBytes > c.hub.limits.Outbox {
+			c.finish()
+			return
 		}
+		c.outBytes += p.size()
+		c.out = append(c.out, p)
 	}
-	if len(c.out) == 0 && c.ws == nil && c.connected {
-		c.fetchBy = time.Now().Add(c.hub.pingTimeout)
-		c.arm()
-	}
-	c.out = append(c.out, packets...)
+	c.waits()
 	c.push()
 }
 
-// push gets the outbox on its way. OPEN waits for the CONNECT that follows it, as with
-// polling: one goroutine less for each connection.
+// waits starts the time that a polling client has to fetch what is there.
+func (c *Client) waits() {
+	if c.fetchBy.IsZero() && c.ws == nil && c.opened {
+		c.fetchBy = time.Now().Add(c.hub.config.PingTimeout)
+		c.arm()
+	}
+}
+
+// push gets the outbox on its way. OPEN waits for what the layer above sends behind it: one
+// write and, with polling, one request less for each connection.
 func (c *Client) push() {
 	if c.ws != nil {
-		if !c.writing && len(c.out) > 0 && (c.connected || c.state != stateOpen) {
+		if !c.writing && !c.opening && len(c.out) > 0 && c.mayWrite() {
 			c.writing = true
 			go c.ws.flush()
 		}
@@ -108,6 +111,26 @@ func (c *Client) push() {
 	}
 	if c.polled != nil {
 		c.polled.wake()
+	}
+}
+
+func (c *Client) mayWrite() bool { return c.opened && !c.keptBack || c.state != stateOpen }
+
+// KeepBack keeps what is sent until Release: the client must not learn its session id while
+// somebody who is to serve its requests does not know it (hazard 29).
+func (c *Client) KeepBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keptBack = true
+}
+
+// Release ends KeepBack.
+func (c *Client) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keptBack {
+		c.keptBack = false
+		c.push()
 	}
 }
 

@@ -15,21 +15,29 @@ const (
 	typeMessage = '4'
 	typeUpgrade = '5'
 	typeNoop    = '6'
+
+	// controlPong is not Engine.IO's: it answers a WebSocket ping.
+	controlPong = 'P'
 )
+
+// binaryMessage is how a binary packet says that it is a MESSAGE.
+const binaryMessage = typeMessage - '0'
 
 // packet is one Engine.IO packet. A binary one carries an attachment and is
 // always a MESSAGE.
 type packet struct {
 	typ    byte
 	binary bool
-	data   []byte
+	data   []byte // with the type in front, as a WebSocket frame has it
 }
 
-func (p packet) isClose() bool { return p.typ == typeClose }
+func (p packet) payload() []byte { return p.data[1:] }
 
 // size is what a packet that waits counts. It costs more than its bytes, and a
 // client can make the server hold very many empty ones.
-func (p packet) size() int { return len(p.data) + 64 }
+func (p packet) size() int { return len(p.data) + overhead }
+
+const overhead = 64
 
 var errPayload error = BadPayload
 
@@ -62,30 +70,30 @@ func appendText(dst []byte, p packet) []byte {
 		dst = append(dst, ':')
 		return append(dst, text...)
 	}
-	dst = strconv.AppendInt(dst, int64(utf16Len(p.data)+1), 10)
-	dst = append(dst, ':', p.typ)
+	dst = strconv.AppendInt(dst, int64(utf16Len(p.data)), 10)
+	dst = append(dst, ':')
 	return append(dst, p.data...)
 }
 
 func appendBase64(dst []byte, p packet) []byte {
 	dst = append(dst, 'b', p.typ)
-	return base64.StdEncoding.AppendEncode(dst, p.data)
+	return base64.StdEncoding.AppendEncode(dst, p.payload())
 }
 
 // appendBinary appends <0 text|1 binary><length digits as bytes><255><packet>,
 // the length in bytes.
 func appendBinary(dst []byte, p packet) []byte {
-	kind, typ := byte(0), p.typ
+	kind := byte(0)
 	if p.binary {
-		kind, typ = 1, p.typ-'0'
+		kind = 1
 	}
 	dst = append(dst, kind)
 	start := len(dst)
-	dst = strconv.AppendInt(dst, int64(len(p.data)+1), 10)
+	dst = strconv.AppendInt(dst, int64(len(p.data)), 10)
 	for i := start; i < len(dst); i++ {
 		dst[i] -= '0'
 	}
-	dst = append(dst, 255, typ)
+	dst = append(dst, 255)
 	return append(dst, p.data...)
 }
 
@@ -196,12 +204,12 @@ func parseText(data []byte) (packet, error) {
 		if data[0] < typeOpen || data[0] > typeNoop {
 			return packet{}, errPayload
 		}
-		return packet{typ: data[0], data: data[1:]}, nil
+		return packet{typ: data[0], data: data}, nil
 	}
 	if len(data) < 2 || data[1] != typeMessage {
 		return packet{}, errPayload
 	}
-	decoded, err := base64.StdEncoding.AppendDecode(nil, data[2:])
+	decoded, err := base64.StdEncoding.AppendDecode([]byte{binaryMessage}, data[2:])
 	if err != nil {
 		return packet{}, errPayload
 	}
@@ -210,8 +218,8 @@ func parseText(data []byte) (packet, error) {
 
 // parseBinary parses one binary packet: the type as a number, then the data.
 func parseBinary(data []byte) (packet, error) {
-	if len(data) == 0 || data[0] != typeMessage-'0' {
+	if len(data) == 0 || data[0] != binaryMessage {
 		return packet{}, errPayload
 	}
-	return packet{typ: typeMessage, binary: true, data: data[1:]}, nil
+	return packet{typ: typeMessage, binary: true, data: data}, nil
 }

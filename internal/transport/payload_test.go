@@ -6,8 +6,10 @@ import (
 	"testing"
 )
 
-func text(s string) packet      { return packet{typ: s[0], data: []byte(s[1:])} }
-func blob(s string) packet      { return packet{typ: typeMessage, binary: true, data: []byte(s)} }
+func text(s string) packet { return packet{typ: s[0], data: []byte(s)} }
+func blob(s string) packet {
+	return packet{typ: typeMessage, binary: true, data: append([]byte{binaryMessage}, s...)}
+}
 func list(p ...packet) []packet { return p }
 
 func samePackets(a, b []packet) bool {

@@ -5,44 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
-
-	"github.com/googollee/go-socket.io/engineio/frame"
-	enginepacket "github.com/googollee/go-socket.io/engineio/packet"
-	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
-	"github.com/googollee/go-socket.io/engineio/transport/polling"
 )
-
-// pollingTransport takes the place of a polling.Transport. CheckOrigin keeps its
-// meaning: it decides on CORS headers. Dial stays go-socket.io's.
-type pollingTransport struct {
-	*polling.Transport
-	hub *Hub
-}
-
-func newPolling(h *Hub, t *polling.Transport) *pollingTransport {
-	return &pollingTransport{Transport: t, hub: h}
-}
-
-var errNotAHandshake = errors.New("not a handshake request")
-
-// Accept makes the polling side of a new connection. go-socket.io calls it for any
-// method (hazard 18), and for polling requests on a WebSocket connection.
-func (t *pollingTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
-	query := QueryOf(r)
-	if r.Method != http.MethodGet || query.Get("sid") != "" || !validJSONP(query) {
-		return nil, errNotAHandshake
-	}
-	c, err := newClient(t.hub, newHandshake(r), !query.Has("b64") && !query.Has("j"))
-	if err != nil {
-		return nil, err
-	}
-	return &pollingConn{side: side{c}, transport: t}, nil
-}
 
 // validJSONP reports whether the parameter j, which is reflected into a script, is
 // absent or a number (hazard 31).
@@ -55,108 +22,28 @@ func validJSONP(query Query) bool {
 	return n == 1 && err == nil
 }
 
-// side is what the polling and the WebSocket side of a connection answer alike.
-type side struct{ *Client }
-
-func (s side) URL() url.URL              { return *s.handshake.URL }
-func (s side) RemoteHeader() http.Header { return s.handshake.Header }
-func (s side) RemoteAddr() net.Addr      { return Addr{s.Client} }
-
-func (s side) LocalAddr() net.Addr {
-	if s.handshake.LocalAddr == nil {
-		return polling.Addr{Host: s.handshake.Host}
-	}
-	return s.handshake.LocalAddr
-}
-
-func (s side) SetReadDeadline(t time.Time) error  { return s.setDeadline(t) }
-func (s side) SetWriteDeadline(t time.Time) error { return s.setDeadline(t) }
-
-func (s side) NextWriter(kind frame.Type, typ enginepacket.Type) (io.WriteCloser, error) {
-	return newWriter(kind, typ, s.put), nil
-}
-
-// pollingConn is the polling side of a connection.
-type pollingConn struct {
-	side
-	transport *pollingTransport
-	retired   bool // an upgrade took over; guarded by mu
-}
-
-// switched makes the session look again which side it uses.
-type switched struct{}
-
-func (switched) Error() string   { return "connection was upgraded" }
-func (switched) Temporary() bool { return true }
-
-// NextReader blocks until a packet was posted, also while an upgrade is tried.
-func (p *pollingConn) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
-	p.mu.Lock()
-	for {
-		if p.state == stateClosed {
-			p.mu.Unlock()
-			return 0, 0, nil, io.EOF
+// Serve answers one request of the client.
+func (c *Client) Serve(w http.ResponseWriter, r *http.Request) {
+	if QueryOf(r).Get("transport") == WebSocket {
+		if QueryOf(r).Get("sid") != "" {
+			c.serveUpgrade(w, r)
+		} else {
+			c.ws.serve()
 		}
-		if p.retired {
-			p.mu.Unlock()
-			return 0, 0, nil, switched{}
-		}
-		if packet, ok := p.next(); ok {
-			p.mu.Unlock()
-			return p.deliver(packet)
-		}
-		if p.state != stateClosed && !p.retired && (p.state != stateOpen || len(p.in) == 0) {
-			p.cond.Wait()
-		}
+		return
 	}
-}
-
-// Close retires the polling side after an upgrade, which go-socket.io does once,
-// and closes the connection otherwise.
-func (p *pollingConn) Close() error {
-	p.mu.Lock()
-	if p.ws != nil && !p.retired {
-		p.retired = true
-		p.cond.Broadcast()
-		p.mu.Unlock()
-		return nil
-	}
-	p.mu.Unlock()
-	return p.side.Close()
-}
-
-// Pause is called before an upgrade: the waiting poll must return.
-func (p *pollingConn) Pause() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.paused = true
-	if p.polled != nil {
-		p.polled.noop = true
-		p.polled.wake()
-	}
-}
-
-// Resume is called when an upgrade failed.
-func (p *pollingConn) Resume() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.paused = false
-}
-
-// ServeHTTP answers one request of the client.
-func (p *pollingConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.transport.cors(w, r)
-	if !validJSONP(QueryOf(r)) {
+	c.hub.cors(w, r)
+	if !validJSONP(QueryOf(r)) || c.posting == nil { // it never polled
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 		return
 	}
 	switch r.Method {
-	case http.MethodGet:
-		p.poll(w, r)
-	case http.MethodPost:
-		p.post(w, r)
 	case http.MethodOptions:
 		w.WriteHeader(http.StatusOK)
+	case http.MethodGet:
+		c.poll(w, r)
+	case http.MethodPost:
+		c.post(w, r)
 	default:
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
 	}
@@ -164,8 +51,12 @@ func (p *pollingConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // cors sets the headers that go-socket.io's polling transport sets, and lets a
 // preflight ask for the Authorization header too (hazard 40).
-func (t *pollingTransport) cors(w http.ResponseWriter, r *http.Request) {
-	if t.CheckOrigin == nil || QueryOf(r).Has("j") || !t.CheckOrigin(r) {
+func (h *Hub) cors(w http.ResponseWriter, r *http.Request) {
+	if h == nil || h.config.Polling == nil {
+		return
+	}
+	check := h.config.Polling.CheckOrigin
+	if check == nil || QueryOf(r).Has("j") || !check(r) {
 		return
 	}
 	header := w.Header()
@@ -198,7 +89,7 @@ func (p *poller) wake() {
 // pauseTime is how long a GET waits for packets while an upgrade is tried.
 const pauseTime = 100 * time.Millisecond
 
-func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
+func (p *Client) poll(w http.ResponseWriter, r *http.Request) {
 	// http.Server's ReadTimeout would end a long poll as if the client had left.
 	controller := http.NewResponseController(w)
 	_ = controller.SetReadDeadline(time.Time{})
@@ -210,7 +101,7 @@ func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
 		return
 	}
-	_ = controller.SetWriteDeadline(time.Now().Add(p.hub.pingTimeout))
+	_ = controller.SetWriteDeadline(time.Now().Add(p.hub.config.PingTimeout))
 	if !taken {
 		_ = writePayload(w, r, packets, p.binaryOK)
 		return
@@ -224,7 +115,7 @@ func (p *pollingConn) poll(w http.ResponseWriter, r *http.Request) {
 
 // whileWriting sets what ends the answer that is being written when the connection of a
 // restricted client is closed: it must not keep the request for as long as others may.
-func (p *pollingConn) whileWriting(cut func()) {
+func (p *Client) whileWriting(cut func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cutAnswer = cut
@@ -234,7 +125,7 @@ func (p *pollingConn) whileWriting(cut func()) {
 }
 
 // spendPoll closes a client that polls too often. It is called without p.mu.
-func (p *pollingConn) spendPoll() error {
+func (p *Client) spendPoll() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == stateClosed {
@@ -248,13 +139,13 @@ func (p *pollingConn) spendPoll() error {
 }
 
 var (
-	justNoop  = []packet{{typ: typeNoop}}
-	justClose = []packet{{typ: typeClose}}
+	justNoop  = []packet{{typ: typeNoop, data: []byte{typeNoop}}}
+	justClose = []packet{{typ: typeClose, data: []byte{typeClose}}}
 )
 
 // fetch waits for packets. taken says that they come from the outbox, and that fetched
 // must be called when they are written.
-func (p *pollingConn) fetch(r *http.Request) (packets []packet, taken bool) {
+func (p *Client) fetch(r *http.Request) (packets []packet, taken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == stateClosed || p.ws != nil {
@@ -283,7 +174,7 @@ func (p *pollingConn) fetch(r *http.Request) (packets []packet, taken bool) {
 			return justClose, false
 		case me.superseded, p.ws != nil:
 			return justNoop, false
-		case len(p.out) > 0 && !p.writing && (p.connected || p.state != stateOpen):
+		case len(p.out) > 0 && !p.writing && p.mayWrite():
 			p.writing, p.answered = true, true
 			return p.take(), true
 		case me.noop:
@@ -309,7 +200,7 @@ func (p *pollingConn) fetch(r *http.Request) (packets []packet, taken bool) {
 }
 
 // fetched ends what fetch began.
-func (p *pollingConn) fetched() {
+func (p *Client) fetched() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writing = false
@@ -355,7 +246,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, bina
 }
 
 // post takes the packets of one request, all or none (hazards 15 and 17).
-func (p *pollingConn) post(w http.ResponseWriter, r *http.Request) {
+func (p *Client) post(w http.ResponseWriter, r *http.Request) {
 	select {
 	case p.posting <- struct{}{}:
 		defer func() { <-p.posting }()
@@ -393,9 +284,9 @@ func answerPost(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, "ok")
 }
 
-func (p *pollingConn) readBody(w http.ResponseWriter, r *http.Request) ([]packet, error) {
+func (p *Client) readBody(w http.ResponseWriter, r *http.Request) ([]packet, error) {
 	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(time.Now().Add(min(p.hub.limits.BodyTime, p.hub.pingTimeout)))
+	_ = controller.SetReadDeadline(time.Now().Add(min(p.hub.limits.BodyTime, p.hub.config.PingTimeout)))
 	if !p.whileReading(func() { _ = controller.SetReadDeadline(time.Unix(1, 0)) }) {
 		return nil, io.EOF
 	}
@@ -417,7 +308,7 @@ func (p *pollingConn) readBody(w http.ResponseWriter, r *http.Request) ([]packet
 
 // whileReading sets what ends the body that is being read when the connection is closed.
 // It returns false when it is closed already.
-func (p *pollingConn) whileReading(cut func()) bool {
+func (p *Client) whileReading(cut func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cutBody = cut

@@ -13,8 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	socketio "github.com/googollee/go-socket.io"
-
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 )
 
@@ -59,7 +57,7 @@ func TestOverlappingGETs(t *testing.T) {
 		if got := wait(t, "answer to the older GET", first).String(); got != "[6] <nil>" {
 			t.Fatalf("the older GET got %s", got)
 		}
-		side.Send(fmt.Sprintf(`2["n",%d]`, i))
+		side.Send(text(fmt.Sprintf(`2["n",%d]`, i)))
 		if got := wait(t, "answer to the newer GET", second).String(); got != fmt.Sprintf(`[42["n",%d]] <nil>`, i) {
 			t.Fatalf("the newer GET got %s", got)
 		}
@@ -100,7 +98,7 @@ func TestAbortedGET(t *testing.T) {
 				if got.String() != "[6] <nil>" {
 					t.Fatalf("the first GET to be answered got %s", got)
 				}
-				side.Send(fmt.Sprintf(`2["n",%d]`, i))
+				side.Send(text(fmt.Sprintf(`2["n",%d]`, i)))
 				if got := wait(t, "answer to the other GET", older).String(); got != fmt.Sprintf(`[42["n",%d]] <nil>`, i) {
 					t.Fatalf("the other GET got %s", got)
 				}
@@ -119,9 +117,9 @@ func TestSlowGET(t *testing.T) {
 
 	slow := s.raw(t, requestText("GET", "&sid="+c.SID(), "Connection: close", ""))
 	waitPolled(t, side, true)
-	side.Send(message(0))
+	side.Send(text(message(0)))
 	waitPolled(t, side, false) // pipes have no buffers: it is being written
-	side.Send(message(1))
+	side.Send(text(message(1)))
 
 	second := poll(t.Context(), c)
 	waitPolled(t, side, true)
@@ -138,12 +136,12 @@ func TestSlowGET(t *testing.T) {
 	if err := c.FinishUpgrade(); err != nil {
 		t.Fatal(err)
 	}
-	side.Send(message(2))
+	side.Send(text(message(2)))
 	body, err := io.ReadAll(slow)
 	if err != nil || !strings.HasSuffix(string(body), "4"+message(0)) {
 		t.Fatalf("the slow GET got %.80q, %v", body, err)
 	}
-	side.Send(message(3))
+	side.Send(text(message(3)))
 	for i := 1; i < 4; {
 		p, err := c.ReadFrame(t.Context())
 		if err != nil {
@@ -163,9 +161,9 @@ func TestSlowGET(t *testing.T) {
 func TestQueuedPOSTs(t *testing.T) {
 	s := newServer(t, config{})
 	release, got := make(chan struct{}), make(chan int, 50)
-	s.OnEvent("/", "n", func(_ socketio.Conn, i int) {
+	s.on("n", func(_ *above, e *event) {
 		<-release
-		got <- i
+		got <- e.int(t, 0)
 	})
 	c, _ := s.connect(t, siotest.Options{})
 	var group sync.WaitGroup
@@ -194,17 +192,17 @@ func TestQueuedPOSTs(t *testing.T) {
 // TestBrokenPOSTs: nothing of a POST that does not arrive whole is delivered, and its connection is
 // closed (hazards 15 and 17).
 func TestBrokenPOSTs(t *testing.T) {
-	const event = `9:42["evil"]`
+	const evil = `9:42["evil"]`
 	tests := []struct {
 		name, lines, body string
 		hangUp            bool
 	}{
-		{"half a body, then gone", "Content-Length: 100", event, true},
-		{"half a body, then silence", "Content-Length: 100", event, false},
-		{"half a chunked body, then gone", "Transfer-Encoding: chunked", "c\r\n" + event + "\r\n", true},
-		{"half a chunked body, then silence", "Transfer-Encoding: chunked", "c\r\n" + event + "\r\n", false},
-		{"malformed chunk", "Transfer-Encoding: chunked", "c\r\n" + event + "\r\nzz\r\n", false},
-		{"a second packet that is malformed", "Content-Length: 16", event + "9:42", false},
+		{"half a body, then gone", "Content-Length: 100", evil, true},
+		{"half a body, then silence", "Content-Length: 100", evil, false},
+		{"half a chunked body, then gone", "Transfer-Encoding: chunked", "c\r\n" + evil + "\r\n", true},
+		{"half a chunked body, then silence", "Transfer-Encoding: chunked", "c\r\n" + evil + "\r\n", false},
+		{"malformed chunk", "Transfer-Encoding: chunked", "c\r\n" + evil + "\r\nzz\r\n", false},
+		{"a second packet that is malformed", "Content-Length: 16", evil + "9:42", false},
 		{"a second packet that is refused", "Content-Length: 16", `9:42["evil"]2:47`, false},
 		{"empty", "Content-Length: 0", "", false},
 		{"gzip", "Content-Length: 12\r\nContent-Encoding: gzip", "\x1f\x8b\x08\x00aaaaaaaa", false},
@@ -213,7 +211,7 @@ func TestBrokenPOSTs(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, config{pipes: true, pingTimeout: time.Hour})
-				s.OnEvent("/", "evil", func(socketio.Conn) { t.Error("the event arrived") })
+				s.on("evil", func(*above, *event) { t.Error("the event arrived") })
 				c, _ := s.connect(t, siotest.Options{NoPing: true})
 				side, start := s.lookup(t, c), time.Now()
 				conn := s.raw(t, requestText("POST", "&sid="+c.SID(), test.lines, "")+test.body)
@@ -232,7 +230,7 @@ func TestBrokenPOSTs(t *testing.T) {
 
 func TestRequestsAfterClose(t *testing.T) {
 	s := newServer(t, config{})
-	s.OnEvent("/", "late", func(socketio.Conn) { t.Error("the event arrived") })
+	s.on("late", func(*above, *event) { t.Error("the event arrived") })
 	c, must := s.connect(t, siotest.Options{})
 	s.lookup(t, c).SendAndClose()
 	must.Closed()
@@ -263,42 +261,45 @@ func checkAnswer(t *testing.T, resp *http.Response, status int, want string) {
 	}
 }
 
+// TestPingTimeout: a client may be silent for an interval and a timeout, and leave what was sent to
+// it for a timeout.
 func TestPingTimeout(t *testing.T) {
-	const pingTimeout = time.Minute
+	const pingTimeout, pingInterval = time.Minute, 25 * time.Second
 	tests := []struct {
 		name    string
 		options siotest.Options
-		alive   bool
+		after   time.Duration // 0: it lives
 	}{
-		{"silent poller", siotest.Options{NoPing: true}, false},
-		{"silent websocket", siotest.Options{Transport: "websocket", NoPing: true}, false},
-		{"silent upgraded", siotest.Options{Transport: "upgrade", NoPing: true}, false},
-		{"pings but never fetches", siotest.Options{ManualPoll: true}, false},
-		{"pinging poller", siotest.Options{}, true},
-		{"pinging JSONP", siotest.Options{JSONP: true}, true},
-		{"pinging websocket", siotest.Options{Transport: "websocket"}, true},
-		{"pinging upgraded", siotest.Options{Transport: "upgrade"}, true},
+		{"silent poller", siotest.Options{NoPing: true}, pingInterval + pingTimeout},
+		{"silent JSONP", siotest.Options{NoPing: true, JSONP: true}, pingInterval + pingTimeout},
+		{"silent websocket", siotest.Options{Transport: "websocket", NoPing: true}, pingInterval + pingTimeout},
+		{"silent upgraded", siotest.Options{Transport: "upgrade", NoPing: true}, pingInterval + pingTimeout},
+		{"pings but never fetches", siotest.Options{ManualPoll: true}, pingTimeout},
+		{"pinging poller", siotest.Options{}, 0},
+		{"pinging JSONP", siotest.Options{JSONP: true}, 0},
+		{"pinging websocket", siotest.Options{Transport: "websocket"}, 0},
+		{"pinging upgraded", siotest.Options{Transport: "upgrade"}, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t, config{pipes: true, pingTimeout: pingTimeout, pingInterval: 25 * time.Second})
+				s := newServer(t, config{pipes: true, pingTimeout: pingTimeout, pingInterval: pingInterval})
 				c := s.dial(t, test.options)
 				side := s.lookup(t, c)
 				start := time.Now()
-				if test.alive {
+				if test.after == 0 {
 					time.Sleep(time.Hour)
-					if s.Count() != 1 || c.CloseReason() != "" {
+					if s.hub.Count() != 1 || c.CloseReason() != "" {
 						t.Fatalf("closed: %s", c.CloseReason())
 					}
-					side.Send(`2["x"]`)
+					side.Send(text(`2["x"]`))
 					c.Must(t).Event("/", "x")
 					return
 				}
-				side.Send(`2["x"]`)
+				side.Send(text(`2["x"]`))
 				<-side.Done()
-				if d := time.Since(start); d < pingTimeout/2 || d > 3*pingTimeout {
-					t.Errorf("closed after %v", d)
+				if d := time.Since(start); d != test.after {
+					t.Errorf("closed after %v, want %v", d, test.after)
 				}
 				s.empty(t)
 			})
@@ -306,9 +307,31 @@ func TestPingTimeout(t *testing.T) {
 	}
 }
 
+// TestLastPing: the silence is counted from the last PING.
+func TestLastPing(t *testing.T) {
+	for _, o := range []siotest.Options{{NoPing: true}, {NoPing: true, Transport: "websocket"}} {
+		t.Run(o.Transport, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, config{pipes: true, pingTimeout: 20 * time.Second, pingInterval: 10 * time.Second})
+				c, must := s.connect(t, o)
+				side := s.lookup(t, c)
+				for range 5 {
+					time.Sleep(29 * time.Second)
+					must.Send("2")
+				}
+				start := time.Now()
+				<-side.Done()
+				if d := time.Since(start); d != 30*time.Second {
+					t.Errorf("closed after %v", d)
+				}
+			})
+		})
+	}
+}
+
 // TestVanishedHandshake: a client that is gone right after its first request leaves nothing.
 func TestVanishedHandshake(t *testing.T) {
-	s := newServer(t, config{pingTimeout: time.Second})
+	s := newServer(t, config{pingTimeout: time.Second, pingInterval: time.Second})
 	for i := range 100 {
 		conn := s.raw(t, []string{requestText("GET", "", ""), webSocketText("")}[i%2])
 		if i%4 < 2 {

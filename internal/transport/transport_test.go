@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,14 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	socketio "github.com/googollee/go-socket.io"
-	"github.com/googollee/go-socket.io/engineio"
-	"github.com/googollee/go-socket.io/engineio/session"
-	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
-	"github.com/googollee/go-socket.io/engineio/transport/polling"
-	"github.com/googollee/go-socket.io/engineio/transport/websocket"
-	"github.com/googollee/go-socket.io/parser"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
@@ -54,31 +44,30 @@ var burstLog = func() (log []string) {
 func numbered(i int, text string) string { return fmt.Sprintf("%d %q", i, text) }
 func binary(data []byte) string          { return fmt.Sprintf("%x", data) }
 
-// newBurstServer sends a burst from OnConnect on, and answers `report` with the burst it got.
+// newBurstServer sends a burst from the first moment on, and answers `report` with the burst it got.
 func newBurstServer(t *testing.T) *testServer {
-	s := newServer(t, config{})
-	var logs sync.Map
-	log := func(conn socketio.Conn, line string) {
-		v, _ := logs.LoadOrStore(conn.ID(), new([]string))
-		lines := v.(*[]string) // used in the connection's read goroutine only
-		*lines = append(*lines, line)
-	}
-	s.OnConnect("/", func(conn socketio.Conn) error {
+	s := newServer(t, config{arrive: func(a *above) {
+		a.client.Send(text("0"))
 		go func() {
 			for i := range burst {
-				conn.Emit("n", i, note)
+				a.emit("n", i, note)
 				if i == burst/2+3 {
-					conn.Emit("bin", &parser.Buffer{Data: allBytes})
+					a.emit("bin", allBytes)
 				}
 			}
 		}()
-		return nil
-	})
-	s.OnEvent("/", "n", func(conn socketio.Conn, i int, text string) { log(conn, numbered(i, text)) })
-	s.OnEvent("/", "bin", func(conn socketio.Conn, b parser.Buffer) { log(conn, binary(b.Data)) })
-	s.OnEvent("/", "report", func(conn socketio.Conn) string {
-		v, _ := logs.LoadAndDelete(conn.ID())
-		return strings.Join(*v.(*[]string), "\n")
+	}})
+	var logs sync.Map
+	log := func(a *above, line string) {
+		v, _ := logs.LoadOrStore(a, new([]string))
+		lines := v.(*[]string) // used by the handlers of one connection only
+		*lines = append(*lines, line)
+	}
+	s.on("n", func(a *above, e *event) { log(a, numbered(e.int(t, 0), e.string(t, 1))) })
+	s.on("bin", func(a *above, e *event) { log(a, binary(e.attachments[0])) })
+	s.on("report", func(a *above, e *event) {
+		v, _ := logs.LoadAndDelete(a)
+		a.ack(e, strings.Join(*v.(*[]string), "\n"))
 	})
 	return s
 }
@@ -180,70 +169,26 @@ func TestExchange(t *testing.T) {
 	}
 }
 
-// TestEngineIOClient runs go-socket.io's own client, which sends binary payloads for text.
-func TestEngineIOClient(t *testing.T) {
-	for _, dial := range []eiotransport.Transport{polling.Default, websocket.Default} {
-		t.Run(dial.Name(), func(t *testing.T) {
-			s := newServer(t, config{})
-			s.OnEvent("/", "echo", func(conn socketio.Conn, i int) { conn.Emit("echo", i) })
-			dialer := engineio.Dialer{Transports: []eiotransport.Transport{dial}}
-			inParallel(t, 10, 10, func(context.Context) error {
-				conn, err := dialer.Dial(s.url+"/socket.io/", nil)
-				if err != nil {
-					return err
-				}
-				defer conn.Close()
-				// It fails when the next poll returns before this is read.
-				if err := readEngine(conn, "0"); err != nil {
-					return err
-				}
-				sent := make(chan error, 1)
-				go func() {
-					var err error
-					for i := 0; i < burst && err == nil; i++ {
-						err = writeEngine(conn, fmt.Sprintf(`2["echo",%d]`, i))
-					}
-					sent <- err
-				}()
-				for i := 0; i < burst && err == nil; i++ {
-					err = readEngine(conn, fmt.Sprintf(`2["echo",%d]`, i))
-				}
-				return errors.Join(err, <-sent)
-			})
-		})
-	}
-}
-
-func writeEngine(conn engineio.Conn, packet string) error {
-	w, err := conn.NextWriter(session.TEXT)
+// TestTextInBinaryPayloads: go-socket.io's own client sends text that way.
+func TestTextInBinaryPayloads(t *testing.T) {
+	s := newServer(t, config{})
+	c, must := s.connect(t, siotest.Options{})
+	body := siotest.EncodeBinary(siotest.Text(`421["echo","é😀"]`), siotest.Text("2x"), siotest.Text(`422["echo"]`))
+	resp, err := c.PostRaw("application/octet-stream", bytes.NewReader(body))
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	_, err = io.WriteString(w, packet)
-	return errors.Join(err, w.Close())
-}
-
-func readEngine(conn engineio.Conn, want string) error {
-	_, r, err := conn.NextReader()
-	if err != nil {
-		return err
-	}
-	got, err := io.ReadAll(r)
-	if err := errors.Join(err, r.Close()); err != nil {
-		return err
-	}
-	if string(got) != want {
-		return fmt.Errorf("got %q, want %q", got, want)
-	}
-	return nil
+	checkAnswer(t, resp, 200, "ok")
+	must.NextRaw(`431["ok"]`)
+	must.NextRaw(`432["ok"]`)
 }
 
 func TestLargeMessages(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{limits: transport.Limits{Message: 4 << 20}}) // JSONP triples some characters
-			s.OnEvent("/", "text", func(_ socketio.Conn, text string) string { return text })
-			s.OnEvent("/", "bin", func(conn socketio.Conn, b parser.Buffer) { conn.Emit("bin", &b) })
+			s.on("text", func(a *above, e *event) { a.ack(e, e.args[0]) })
+			s.on("bin", func(a *above, e *event) { a.emit("bin", e.attachments[0]) })
 			c, must := s.connect(t, mode.options)
 			if mode.upgrade {
 				must.Upgrade()
@@ -268,7 +213,7 @@ func TestTooLargeMessageCloses(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{limits: transport.Limits{Message: 10 << 10}})
-			s.OnEvent("/", "big", func(socketio.Conn, string) { t.Error("the event arrived") })
+			s.on("big", func(*above, *event) { t.Error("the event arrived") })
 			c, must := s.connect(t, mode.options)
 			if mode.upgrade {
 				must.Upgrade()
@@ -276,125 +221,94 @@ func TestTooLargeMessageCloses(t *testing.T) {
 			_ = c.Emit("/", "big", strings.Repeat("x", 10<<10))
 			must.Closed()
 			s.empty(t)
+			if reason := wait(t, "reason", s.reasons); reason != transport.TooLarge {
+				t.Errorf("it is sent away for %v", reason)
+			}
 		})
 	}
 }
 
-// TestMalformedCloses sends what check and decodePayload refuse.
+// TestMalformedCloses sends what no Engine.IO client sends, and what the layer above refuses.
 func TestMalformedCloses(t *testing.T) {
+	tests := []struct {
+		packet string
+		want   []transport.Reason // some do not survive the payload of a poll
+	}{
+		{`5`, []transport.Reason{transport.BadPacketType}},
+		{`3probe`, []transport.Reason{transport.BadPacketType}},
+		{`0{}`, []transport.Reason{transport.BadPacketType}},
+		{`7`, []transport.Reason{transport.BadPayload}},
+		{`b4%%`, []transport.Reason{transport.BadPayload}},
+		{"42[\"bin\",\"\xff\"]", []transport.Reason{transport.BadUTF8, transport.BadPayload}},
+		{"42[\"bin\",\"\xed\xa0\x80\"]", []transport.Reason{transport.BadUTF8, transport.BadPayload}},
+		{"40/\xff", []transport.Reason{transport.BadUTF8, transport.BadPayload}},
+		{"2" + strings.Repeat("x", 513), []transport.Reason{transport.TooLarge}},
+		{`4`, []transport.Reason{refused}},
+		{`47`, []transport.Reason{refused}},
+		{`42"bin"]`, []transport.Reason{refused}},
+		{`b4AQID`, []transport.Reason{refused}},
+	}
 	for _, mode := range modes {
-		for _, packet := range []string{
-			`42["bin",{"_placeholder":true,"num":0}]`, `4599999999999999999-["bin","x"]`, `451000000000-["bin"]`, `42"bin"]`,
-			`42[null,"bin"]`, `42["\u0062in"]`, `44"no"`, `4`, "42[\"bin\",\"\xff\"]", `5`, `3probe`, `0{}`, `7`, `b4%%`,
-		} {
-			t.Run(mode.name+" "+packet, func(t *testing.T) {
+		for _, test := range tests {
+			t.Run(fmt.Sprintf("%s %.20q", mode.name, test.packet), func(t *testing.T) {
 				s := newServer(t, config{})
-				s.OnEvent("/", "bin", func(_ socketio.Conn, b parser.Buffer) { t.Error("the event arrived") })
+				s.on("bin", func(*above, *event) { t.Error("the event arrived") })
 				c, must := s.connect(t, mode.options)
 				if mode.upgrade {
 					must.Upgrade()
 				}
-				_ = c.SendPacket(packet)
+				_ = c.SendPacket(test.packet)
 				must.Closed()
 				s.empty(t)
+				if reason := wait(t, "reason", s.reasons); !slices.Contains(test.want, reason) {
+					t.Errorf("it is sent away for %v, want %v", reason, test.want)
+				}
 			})
 		}
 	}
 }
 
-func TestInspect(t *testing.T) {
-	for _, mode := range modes {
-		t.Run(mode.name, func(t *testing.T) {
-			s := newServer(t, config{})
-			s.OnEvent("/", "secret", func(_ socketio.Conn, a, b parser.Buffer) { t.Error("a dropped event arrived") })
-			s.OnEvent("/", "bin", func(_ socketio.Conn, b parser.Buffer) string { return string(b.Data) })
-			c, must := s.connect(t, mode.options)
-			side := s.lookup(t, c)
-			var seen []string
-			side.Inspect(func(h transport.Header) bool {
-				seen = append(seen, h.Event)
-				return h.Event != "secret"
-			})
-			asked := 0
-			side.Inspect(func(transport.Header) bool { asked++; return true })
-
-			if mode.upgrade {
-				must.Upgrade()
-			}
-			for range 3 {
-				must.Emit("/", "secret", []byte("a"), []byte("b"))
-				var got string
-				must.OK(must.Call("/", "bin", []byte("c")).Decode(&got))
-				if got != "c" {
-					t.Errorf("the next event got the attachment %q", got)
-				}
-			}
-			if want := "secret bin secret bin secret bin"; strings.Join(seen, " ") != want || asked != 3 {
-				t.Errorf("inspected %q, the second function %d", seen, asked)
-			}
-		})
+// TestAllOrNothing: of a request whose last packet is bad, nothing is delivered or answered.
+func TestAllOrNothing(t *testing.T) {
+	for _, last := range []string{"5", "47", "2" + strings.Repeat("x", 513)} {
+		s := newServer(t, config{})
+		s.on("evil", func(*above, *event) { t.Error("the event arrived") })
+		c, must := s.connect(t, siotest.Options{})
+		a := s.above(t, c)
+		_ = c.SendFrames(siotest.Text(`42["evil"]`), siotest.Text("2x"), siotest.Text(last))
+		must.Closed()
+		s.empty(t)
+		if n := a.received(); n != 0 {
+			t.Errorf("%.3s: %d messages were delivered", last, n)
+		}
 	}
 }
 
-func TestNamespaceHooks(t *testing.T) {
-	for _, mode := range modes {
-		t.Run(mode.name, func(t *testing.T) {
-			s := newServer(t, config{})
-			queries := make(chan string, 1)
-			s.OnConnect("/admin", func(conn socketio.Conn) error {
-				c := fromConn(conn)
-				queries <- c.LastHeader().Namespace + "?" + c.LastHeader().Query
-				written := c.SwallowConnect("/admin")
-				go func() {
-					<-written
-					c.Send(`4/admin,"no"`, `1/admin,`)
-				}()
-				return nil
-			})
-			s.OnConnect("/open", func(socketio.Conn) error { return nil })
-			s.hub.SetGuard(func(c *transport.Client, h transport.Header) bool {
-				if h.Type == transport.Connect && h.Namespace == "/nosuch" {
-					c.Send(`4/nosuch,"Invalid namespace"`)
-					return false
-				}
-				return true
-			})
-			c, must := s.connect(t, mode.options)
-			if mode.upgrade {
-				must.Upgrade()
-			}
-			for range 2 {
-				must.Join("/admin?token=x.y&a=b")
-				if q := wait(t, "query", queries); q != "/admin?token=x.y&a=b" {
-					t.Errorf("LastHeader says %q", q)
-				}
-				must.NextRaw(`44/admin,"no"`)
-				must.NextRaw(`41/admin,`)
-			}
-			must.Join("/nosuch")
-			must.NextRaw(`44/nosuch,"Invalid namespace"`)
-			must.Join("/open")
-			if p := must.Next(); p.Type != siotest.Connect || p.Namespace != "/open" {
-				t.Errorf("got %s, want the CONNECT of /open", p.Raw)
-			}
-			wait(t, "written root", s.lookup(t, c).SwallowConnect("/"))
-		})
+// TestNothingBehindClose: what stands behind the client's CLOSE is not delivered; what stands
+// before it is.
+func TestNothingBehindClose(t *testing.T) {
+	s := newServer(t, config{})
+	c, _ := s.connect(t, siotest.Options{})
+	a := s.above(t, c)
+	_ = c.SendFrames(siotest.Text(`42["one"]`), siotest.Text(`42["two"]`), siotest.Text("1"), siotest.Text(`42["three"]`))
+	wait(t, "end", a.gone)
+	if n := a.received(); n != 2 {
+		t.Errorf("%d messages were delivered", n)
 	}
 }
 
 func TestRestrict(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			s := newServer(t, config{limits: transport.Limits{Message: 100 << 10, RestrictedMessage: 1 << 10}})
-			s.OnConnect("/", func(conn socketio.Conn) error {
-				fromConn(conn).Restrict(true)
-				return nil
+			s := newServer(t, config{
+				limits:      transport.Limits{Message: 100 << 10, RestrictedMessage: 1 << 10},
+				arriveEarly: func(a *above) { a.client.Restrict(true) },
 			})
-			s.OnEvent("/", "unlock", func(conn socketio.Conn) string {
-				fromConn(conn).Restrict(false)
-				return ""
+			s.on("unlock", func(a *above, e *event) {
+				a.client.Restrict(false)
+				a.ack(e)
 			})
-			s.OnEvent("/", "big", func(_ socketio.Conn, text string) int { return len(text) })
+			s.on("big", func(a *above, e *event) { a.ack(e, len(e.string(t, 0))) })
 			big := strings.Repeat("x", 2<<10)
 
 			_, must := s.connect(t, mode.options)
@@ -433,42 +347,43 @@ func TestAccusedOnce(t *testing.T) {
 	}
 }
 
-// TestRestrictionHoldsFromTheStart: go-socket.io tells the client that it is connected before it
-// calls the hook, and the client may be quick.
+// TestRestrictionHoldsFromTheStart: what arrive sets holds for the first thing that a quick client
+// sends.
 func TestRestrictionHoldsFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, config{pipes: true, limits: transport.Limits{RestrictedMessage: 1 << 10}})
-		s.OnConnect("/", func(conn socketio.Conn) error {
-			time.Sleep(time.Second)
-			fromConn(conn).Restrict(true)
-			return nil
+		s := newServer(t, config{
+			pipes:  true,
+			limits: transport.Limits{RestrictedMessage: 1 << 10},
+			arrive: func(a *above) {
+				a.client.Send(text("0"))
+				time.Sleep(time.Second) // a WebSocket knows that it is connected
+				a.client.Restrict(true)
+			},
 		})
-		s.OnEvent("/", "big", func(socketio.Conn, string) { t.Error("the event arrived") })
-		c, must := s.connect(t, siotest.Options{})
-		_ = c.Emit("/", "big", strings.Repeat("x", 2<<10))
-		must.Closed()
-		time.Sleep(time.Second) // until net/http has closed its connection
+		s.on("big", func(*above, *event) { t.Error("the event arrived") })
+		for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
+			c, must := s.connect(t, o)
+			_ = c.Emit("/", "big", strings.Repeat("x", 2<<10))
+			must.Closed()
+			time.Sleep(time.Second) // until net/http has closed its connection
+		}
 	})
 }
 
-// TestRestrictionEndsDuringARead: a hook may decide while the connection is waited for already.
+// TestRestrictionEndsDuringARead: the restriction may end while the connection is waited for
+// already.
 func TestRestrictionEndsDuringARead(t *testing.T) {
-	s := newServer(t, config{limits: transport.Limits{RestrictedMessage: 1 << 10}})
-	s.OnConnect("/", func(conn socketio.Conn) error {
-		fromConn(conn).Restrict(true)
-		return nil
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{
+			pipes:       true,
+			limits:      transport.Limits{RestrictedMessage: 1 << 10},
+			arriveEarly: func(a *above) { a.client.Restrict(true) },
+		})
+		c, must := s.connect(t, siotest.Options{Transport: "websocket"})
+		synctest.Wait() // it is being read
+		s.lookup(t, c).Restrict(false)
+		must.Call("/", "echo", strings.Repeat("x", 2<<10))
 	})
-	s.OnEvent("/", "big", func(_ socketio.Conn, text string) int { return len(text) })
-	c, must := s.connect(t, siotest.Options{Transport: "websocket"})
-	side := s.lookup(t, c)
-	eventually(t, func() error {
-		if !side.Reading() {
-			return errors.New("not reading")
-		}
-		return nil
-	})
-	side.Restrict(false)
-	must.Call("/", "big", strings.Repeat("x", 2<<10))
 }
 
 // TestOneWrite: what begins a WebSocket connection is written at once. A pipe shows each write.
@@ -485,26 +400,110 @@ func TestOneWrite(t *testing.T) {
 	}
 }
 
+// TestWaitingFramesAreOneWrite: what waits while something is written leaves in one write.
+func TestWaitingFramesAreOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true})
+		conn := s.raw(t, webSocketText(""))
+		a := wait(t, "connection", s.arrived)
+		synctest.Wait() // 101, OPEN and CONNECT are being written: nobody reads
+		a.client.Send(text("2[1]"))
+		a.emit("bin", []byte("x"), []byte("y"))
+		a.client.Send(text("2[2]"), text("2[3]"))
+		a.client.Send()
+		buf := make([]byte, 64<<10)
+		var writes []string
+		for range 2 {
+			n, err := conn.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writes = append(writes, string(buf[:n]))
+		}
+		const bin = `452-["bin",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`
+		want := "\x81\x0542[1]" + "\x81" + string(rune(len(bin))) + bin + "\x82\x02\x04x" + "\x82\x02\x04y" + "\x81\x0542[2]" + "\x81\x0542[3]"
+		if writes[1] != want {
+			t.Errorf("got %q\nwant %q", writes[1], want)
+		}
+		synctest.Wait()
+		if _, out := a.client.Buffered(); out != 0 {
+			t.Errorf("the empty outbox counts %d bytes", out)
+		}
+	})
+}
+
+// TestLongWaitingFrames: what is more than one write's arrives whole and in order too.
+func TestLongWaitingFrames(t *testing.T) {
+	s := newServer(t, config{pipes: true})
+	c := s.dial(t, siotest.Options{Transport: "websocket", ManualRead: true})
+	side := s.lookup(t, c)
+	var want []string
+	for i, size := range []int{10, 60 << 10, 10 << 10, 100 << 10, 1, 65 << 10, 64<<10 - 9, 1, 200 << 10, 3} {
+		want = append(want, fmt.Sprintf(`2["n",%d,"%s"]`, i, strings.Repeat("x", size)))
+		side.Send(text(want[i]))
+	}
+	for _, want := range append([]string{"0"}, want...) {
+		if p, err := c.ReadFrame(t.Context()); err != nil || p.String() != "4"+want {
+			t.Fatalf("got %.20s, %v; want %.20s", p, err, want)
+		}
+	}
+}
+
+// TestOpenWaits: OPEN leaves with what the layer above sends first.
+func TestOpenWaits(t *testing.T) {
+	for _, query := range []string{requestText("GET", "", "", ""), webSocketText("")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, config{pipes: true, arrive: func(*above) {}})
+			conn := s.raw(t, query)
+			read := make(chan string, 1)
+			go func() {
+				buf := make([]byte, 4096)
+				n, _ := conn.Read(buf)
+				read <- string(buf[:n])
+			}()
+			a := wait(t, "connection", s.arrived)
+			synctest.Wait()
+			select {
+			case got := <-read:
+				t.Fatalf("got %q", got)
+			default:
+			}
+			a.client.Send(text("0"))
+			if got := <-read; !strings.Contains(got, `0{"sid":`) || !strings.Contains(got, "40") {
+				t.Errorf("got %q", got)
+			}
+			a.client.Abort()
+			conn.Close()
+		})
+	}
+}
+
 // TestHandshakeStays: an upgrade changes nothing of what is known about a client (hazard 25).
 func TestHandshakeStays(t *testing.T) {
 	s := newServer(t, config{})
-	type facts struct{ url, header, addr string }
-	read := make(chan facts, 1)
-	s.OnEvent("/", "facts", func(conn socketio.Conn) {
-		u := conn.URL()
-		read <- facts{u.Query().Get("token"), conn.RemoteHeader().Get("Authorization"), conn.RemoteAddr().String()}
-	})
-	_, must := s.connect(t, siotest.Options{
+	type facts struct{ url, header, addr, host, local string }
+	c, must := s.connect(t, siotest.Options{
 		Query:  map[string][]string{"token": {"abc"}},
 		Header: map[string][]string{"Authorization": {"Bearer x"}},
 	})
-	must.Emit("/", "facts")
-	before := wait(t, "facts", read)
+	side := s.lookup(t, c)
+	read := func() facts {
+		h := side.Handshake()
+		if err := h.Context.Err(); err != nil {
+			t.Error(err)
+		}
+		return facts{h.URL.Query().Get("token"), h.Header.Get("Authorization"), h.RemoteAddr, h.Host, h.LocalAddr.String()}
+	}
+	before := read()
 	must.Upgrade()
-	must.Emit("/", "facts")
-	after := wait(t, "facts", read)
-	if before != after || before.url != "abc" || before.header != "Bearer x" || !strings.HasPrefix(before.addr, "127.0.0.1:") {
+	must.Call("/", "echo")
+	if after := read(); before != after {
 		t.Errorf("before %+v, after %+v", before, after)
+	}
+	host := strings.TrimPrefix(s.url, "http://")
+	if before.url != "abc" || before.header != "Bearer x" || !strings.HasPrefix(before.addr, "127.0.0.1:") ||
+		before.host != host || before.local != host {
+		t.Errorf("got %+v", before)
 	}
 }
 
@@ -513,63 +512,58 @@ func TestOutboxOverflowCloses(t *testing.T) {
 		t.Run(o.Transport, func(t *testing.T) {
 			s := newServer(t, config{limits: transport.Limits{Outbox: 100 << 10}, pingTimeout: time.Hour})
 			emitted := make(chan struct{})
-			s.OnEvent("/", "flood", func(conn socketio.Conn) {
-				go func() {
-					defer close(emitted)
-					for range 1000 {
-						conn.Emit("x", strings.Repeat("x", 32<<10)) // more than the kernel takes
-					}
-				}()
-			})
 			c := s.dial(t, o)
-			side := s.lookup(t, c)
-			must := c.Must(t)
-			must.Emit("/", "flood")
+			a := s.above(t, c)
+			go func() {
+				defer close(emitted)
+				for range 1000 {
+					a.emit("x", strings.Repeat("x", 32<<10)) // more than the kernel takes
+				}
+			}()
 			wait(t, "end of the emitter", emitted)
-			wait(t, "end of the connection", side.Done())
+			wait(t, "end of the connection", a.gone)
 			s.empty(t)
 		})
 	}
 }
 
-// TestSmallPacketsCount: what a packet costs is more than its bytes.
-func TestSmallPacketsCount(t *testing.T) {
-	s := newServer(t, config{limits: transport.Limits{Outbox: 64 << 10}})
-	c := s.dial(t, siotest.Options{ManualPoll: true})
-	side := s.lookup(t, c)
-	pings := strings.NewReader(strings.Repeat("1:2", 2000))
-	if _, err := c.PostRaw("text/plain", pings); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, "end of the connection: its 2000 empty PONGs count as little", side.Done())
+// TestOutboxHoldsWhatIsWritten: what is being written counts, too.
+func TestOutboxHoldsWhatIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true, limits: transport.Limits{Outbox: 100 << 10}})
+		a := s.above(t, s.dial(t, siotest.Options{Transport: "websocket", ManualRead: true}))
+		for i := range 5 {
+			synctest.Wait()
+			select {
+			case <-a.client.Done():
+				if i != 4 {
+					t.Errorf("closed by message %d", i)
+				}
+			default:
+			}
+			a.emit("x", strings.Repeat("x", 32<<10))
+		}
+		<-a.gone
+	})
 }
 
-// TestInboxIsBounded: while a handler runs, POSTs wait instead of filling the memory.
-func TestInboxIsBounded(t *testing.T) {
-	s := newServer(t, config{limits: transport.Limits{Message: 16 << 10}})
-	release := make(chan struct{})
-	s.OnEvent("/", "block", func(socketio.Conn) { <-release })
-	c, must := s.connect(t, siotest.Options{})
-	must.Emit("/", "block")
-	var posted sync.WaitGroup
-	accepted := make(chan struct{}, 3)
-	for range cap(accepted) {
-		posted.Go(func() {
-			if resp, err := c.PostRaw("text/plain", strings.NewReader(strings.Repeat("1:2", 1000))); err == nil && resp.StatusCode == 200 {
-				accepted <- struct{}{}
-			}
-		})
-	}
-	wait(t, "first POST", accepted)
-	select {
-	case <-accepted:
-		t.Error("a second POST of 1000 packets was taken while the first waits")
-	case <-time.After(100 * time.Millisecond): // had it been taken, it would be here by now
-	}
-	close(release)
-	posted.Wait()
-	c.Close()
-	s.empty(t)
+// TestSmallPacketsCount: what a packet costs is more than its bytes, and each of a request counts.
+func TestSmallPacketsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true, limits: transport.Limits{Outbox: 64 << 10}})
+		c := s.dial(t, siotest.Options{ManualPoll: true, NoPing: true})
+		a := s.above(t, c)
+		for range 2000 {
+			a.emit("")
+		}
+		synctest.Wait()
+		select {
+		case <-a.gone:
+		default:
+			_, out := a.client.Buffered()
+			t.Errorf("2000 short packets wait: the outbox counts %d bytes", out)
+		}
+	})
 }
 
 // TestStalledWebSocketBlocksNobody: hazard 19.
@@ -578,9 +572,12 @@ func TestStalledWebSocketBlocksNobody(t *testing.T) {
 	stalled := s.dial(t, siotest.Options{Transport: "websocket", ManualRead: true})
 	side := s.lookup(t, stalled)
 	_, must := s.connect(t, siotest.Options{Transport: "websocket"})
-	text := strings.Repeat("x", 64<<10)
+	long := strings.Repeat("x", 64<<10)
 	for i := range 128 { // more than the kernel takes
-		s.BroadcastToNamespace("/", "news", i, text)
+		frames := encode('2', "", []any{"news", i, long})
+		for _, a := range s.connected() {
+			a.client.Send(frames...)
+		}
 		var got int
 		must.OK(must.Event("/", "news").Decode(&got))
 		if got != i {
@@ -591,51 +588,49 @@ func TestStalledWebSocketBlocksNobody(t *testing.T) {
 	stalled.Abort()
 }
 
-// TestStalledWebSocketIsHeard: a client that does not read can still say goodbye.
+// TestStalledWebSocketIsHeard: a client that does not read can still say goodbye. What is being
+// written to it is not waited for longer than for any client that closes.
 func TestStalledWebSocketIsHeard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, config{pipes: true})
-		sides := make(chan *transport.Client, 1)
-		s.OnConnect("/", func(conn socketio.Conn) error {
-			sides <- fromConn(conn)
-			return nil
+	for restricted, within := range map[bool]time.Duration{true: time.Second, false: 5 * time.Second} {
+		t.Run(fmt.Sprintf("restricted %v", restricted), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, config{pipes: true})
+				conn := s.raw(t, webSocketText(""))
+				if _, err := conn.Read(make([]byte, 4096)); err != nil {
+					t.Fatal(err)
+				}
+				side := wait(t, "connection", s.arrived).client
+				side.Restrict(restricted)
+				side.Send(text(`2["news"]`))
+				synctest.Wait() // it is being written
+				began := time.Now()
+				if _, err := conn.Write([]byte{0x88, 0x80, 0, 0, 0, 0}); err != nil { // an empty close frame
+					t.Fatal(err)
+				}
+				wait(t, "end", side.Done())
+				if d := time.Since(began); d > within {
+					t.Errorf("it took %v", d)
+				}
+			})
 		})
-		conn := s.raw(t, webSocketText(""))
-		if _, err := conn.Read(make([]byte, 4096)); err != nil {
-			t.Fatal(err)
-		}
-		side := wait(t, "connection", sides)
-		side.Send(`2["news"]`)
-		synctest.Wait() // it is being written
-		began := time.Now()
-		if _, err := conn.Write([]byte{0x88, 0x80, 0, 0, 0, 0}); err != nil { // an empty close frame
-			t.Fatal(err)
-		}
-		wait(t, "end", side.Done())
-		if d := time.Since(began); d > 2*time.Second {
-			t.Errorf("it took %v", d)
-		}
-	})
+	}
 }
 
-// TestSendBetweenAttachments: what Send writes does not come between an event and its attachments.
+// TestSendBetweenAttachments: frames of one Send stay together, whoever sends at the same time.
 func TestSendBetweenAttachments(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{})
-			const each = 100
-			s.OnEvent("/", "go", func(conn socketio.Conn) {
-				go func() {
-					c := fromConn(conn)
-					for range each {
-						buffers := make([]parser.Buffer, 50)
-						conn.Emit("bin", &buffers) // encoded while this goes on
-						for range 5 {
-							runtime.Gosched()
-							c.Send(`2["a"]`, `2["b"]`)
+			const each, senders = 100, 4
+			s.on("go", func(a *above, _ *event) {
+				for range senders {
+					go func() {
+						for i := range each {
+							a.emit("bin", []byte{1}, []byte{}, []byte{byte(i)})
+							a.emit("a")
 						}
-					}
-				}()
+					}()
+				}
 			})
 			_, must := s.connect(t, mode.options)
 			must.Emit("/", "go")
@@ -643,11 +638,15 @@ func TestSendBetweenAttachments(t *testing.T) {
 				must.Upgrade()
 			}
 			counts := make(map[string]int)
-			for range each * 11 {
-				name, _ := must.Next().Event()
+			for range senders * each * 2 {
+				p := must.Next()
+				name, _ := p.Event()
 				counts[name]++
+				if name == "bin" && (len(p.Attachments) != 3 || string(p.Attachments[0]) != "\x01" || len(p.Attachments[1]) != 0) {
+					t.Fatalf("got %s with %q", p.Raw, p.Attachments)
+				}
 			}
-			if counts["bin"] != each || counts["a"] != 5*each || counts["b"] != 5*each {
+			if counts["bin"] != senders*each || counts["a"] != senders*each {
 				t.Errorf("got %v", counts)
 			}
 		})

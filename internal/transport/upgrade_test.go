@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	socketio "github.com/googollee/go-socket.io"
-	"github.com/googollee/go-socket.io/parser"
 	"github.com/gorilla/websocket"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
@@ -21,11 +19,14 @@ func isNormalClosure(err error) bool {
 	return websocket.IsCloseError(err, websocket.CloseNormalClosure)
 }
 
-// webSocket opens a WebSocket of its own for a client's session.
+// webSocket opens a WebSocket of its own, for a client's session unless sid is "".
 func (s *testServer) webSocket(t *testing.T, sid string) (*websocket.Conn, *http.Response) {
 	t.Helper()
 	dialer := websocket.Dialer{NetDialContext: s.dialer}
-	url := "ws" + strings.TrimPrefix(s.url, "http") + "/socket.io/?EIO=3&transport=websocket&sid=" + sid
+	url := "ws" + strings.TrimPrefix(s.url, "http") + "/socket.io/?EIO=3&transport=websocket"
+	if sid != "" {
+		url += "&sid=" + sid
+	}
 	conn, resp, err := dialer.Dial(url, nil)
 	if err != nil {
 		if resp == nil {
@@ -41,7 +42,6 @@ func (s *testServer) webSocket(t *testing.T, sid string) (*websocket.Conn, *http
 func TestConcurrentUpgrades(t *testing.T) {
 	for _, finish := range []bool{true, false} {
 		s := newServer(t, config{})
-		s.OnEvent("/", "echo", func(conn socketio.Conn) string { return "ok" })
 		c, must := s.connect(t, siotest.Options{})
 		conns := make(chan *websocket.Conn, 10)
 		inParallel(t, cap(conns), cap(conns), func(context.Context) error {
@@ -120,8 +120,7 @@ func TestFailedUpgrades(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, config{pipes: true, pingTimeout: time.Minute})
-				s.OnEvent("/", "evil", func(socketio.Conn) { t.Error("the event arrived") })
-				s.OnEvent("/", "echo", func(conn socketio.Conn) string { return "ok" })
+				s.on("evil", func(*above, *event) { t.Error("the event arrived") })
 				c, must := s.connect(t, siotest.Options{})
 				conn, _ := s.webSocket(t, c.SID())
 				read := make(chan error)
@@ -157,7 +156,6 @@ func TestFailedUpgrades(t *testing.T) {
 // TestAbortedUpgrade: a WebSocket that is gone after the probe costs nothing but itself.
 func TestAbortedUpgrade(t *testing.T) {
 	s := newServer(t, config{})
-	s.OnEvent("/", "echo", func(conn socketio.Conn) string { return "ok" })
 	c, must := s.connect(t, siotest.Options{})
 	for range 10 {
 		eventually(t, func() error { // until the server has noticed that the one before is gone
@@ -198,9 +196,9 @@ func TestStalledUpgrade(t *testing.T) {
 func TestInboxSurvivesUpgrade(t *testing.T) {
 	s := newServer(t, config{})
 	release, got := make(chan struct{}), make(chan int, 20)
-	s.OnEvent("/", "n", func(_ socketio.Conn, i int) {
+	s.on("n", func(_ *above, e *event) {
 		<-release
-		got <- i
+		got <- e.int(t, 0)
 	})
 	c, must := s.connect(t, siotest.Options{})
 	side := s.lookup(t, c)
@@ -230,7 +228,7 @@ func TestCloseDuringUpgrade(t *testing.T) {
 	c, must := s.connect(t, siotest.Options{})
 	conn, _ := s.webSocket(t, c.SID())
 	exchangeFrames(t, conn, "2probe", "3probe")
-	s.lookup(t, c).SendAndClose(`2["reason"]`)
+	s.lookup(t, c).SendAndClose(text(`2["reason"]`))
 	must.NextRaw(`42["reason"]`)
 	must.Closed()
 	if _, _, err := conn.ReadMessage(); err == nil {
@@ -239,40 +237,29 @@ func TestCloseDuringUpgrade(t *testing.T) {
 	s.empty(t)
 }
 
-// slow is an argument that takes its time to be encoded.
-type slow struct{ until chan struct{} }
-
-func (s slow) MarshalJSON() ([]byte, error) {
-	<-s.until
-	return []byte(`"slow"`), nil
-}
-
-// TestUpgradeDuringClose: an upgrade that ends after Close was called takes nothing from what was
-// emitted before, even if that is still being encoded. If it fails, it hangs.
+// TestUpgradeDuringClose: an upgrade that ends after SendAndClose was called takes nothing from what
+// was sent before. If it fails, it hangs.
 func TestUpgradeDuringClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, config{pipes: true})
-		upgraded, closing := make(chan struct{}), make(chan struct{})
-		s.OnEvent("/", "bye", func(conn socketio.Conn) {
-			conn.Emit("reason", slow{upgraded}, &parser.Buffer{Data: []byte("bytes")})
-			close(closing)
-			conn.Close()
-		})
 		c, must := s.connect(t, siotest.Options{ManualPoll: true}) // no poll, so no time passes
 		must.OK(c.Probe(t.Context()))
-		must.Emit("/", "bye")
-		<-closing
+		a := s.above(t, c)
+		a.emit("before", []byte("first"))
+		a.client.SendAndClose(encode('2', "", []any{"reason", []byte("bytes")})...)
 		must.OK(c.FinishUpgrade())
-		synctest.Wait()
-		close(upgraded)
-		p := must.Event("/", "reason")
-		var text string
-		var data []byte
-		must.OK(p.Decode(&text, &data))
-		if string(data) != "bytes" {
-			t.Errorf("got %q", data)
+		for _, want := range [][2]string{{"before", "first"}, {"reason", "bytes"}} {
+			p := must.Next()
+			var data []byte
+			must.OK(p.Decode(&data))
+			if name, _ := p.Event(); name != want[0] || string(data) != want[1] {
+				t.Errorf("got %s with %q", p.Raw, data)
+			}
 		}
 		must.Closed()
+		if !isNormalClosure(c.Err()) {
+			t.Errorf("ended by %v", c.Err())
+		}
 		s.empty(t)
 	})
 }

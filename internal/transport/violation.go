@@ -13,19 +13,13 @@ type Reason string
 
 func (r Reason) Error() string { return string(r) }
 
-// The reasons for which a connection is closed.
+// The reasons for which a connection is closed, besides those of the layer above.
 const (
-	BadPayload     Reason = "malformed payload"
-	BadUTF8        Reason = "invalid UTF-8"
-	BadPacketType  Reason = "packet type not allowed"
-	BadAttachment  Reason = "attachment count or order"
-	BadNamespace   Reason = "malformed namespace"
-	BadID          Reason = "malformed acknowledgement id"
-	BadEvent       Reason = "event without a plain name"
-	BadJSON        Reason = "malformed JSON"
-	BadPlaceholder Reason = "placeholder without attachment"
-	TooLarge       Reason = "message too large"
-	TooFast        Reason = "too much before authentication"
+	BadPayload    Reason = "malformed payload"
+	BadUTF8       Reason = "invalid UTF-8"
+	BadPacketType Reason = "packet type not allowed"
+	TooLarge      Reason = "message too large"
+	TooFast       Reason = "too much before authentication"
 )
 
 // Observe adds a function that is told of every client that is disconnected for breaking

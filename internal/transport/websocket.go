@@ -1,89 +1,82 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 	"unicode/utf8"
 
-	"github.com/googollee/go-socket.io/engineio/frame"
-	enginepacket "github.com/googollee/go-socket.io/engineio/packet"
-	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
-	eiowebsocket "github.com/googollee/go-socket.io/engineio/transport/websocket"
 	"github.com/gorilla/websocket"
 )
 
-// webSocketTransport takes the place of a websocket.Transport and keeps its
-// settings. Dial stays go-socket.io's.
-type webSocketTransport struct {
-	*eiowebsocket.Transport
-	hub      *Hub
-	upgrader websocket.Upgrader
+// webSocket is the WebSocket side of a connection. One goroutine reads it, for as long as it
+// lasts, and one writes it, for as long as there is something to write.
+type webSocket struct {
+	*Client
+	conn  *websocket.Conn // set before anybody else sees it
+	batch *batchConn      // under conn
+
+	// left is the client's close frame, when its answer is left to who is writing. It is
+	// guarded by mu.
+	left *websocket.CloseError
 }
 
-func newWebSocket(h *Hub, t *eiowebsocket.Transport) *webSocketTransport {
-	return &webSocketTransport{t, h, websocket.Upgrader{
-		HandshakeTimeout: t.HandshakeTimeout,
-		ReadBufferSize:   t.ReadBufferSize,
-		WriteBufferSize:  t.WriteBufferSize,
-		Subprotocols:     t.Subprotocols,
-		CheckOrigin:      t.CheckOrigin,
-	}}
+// readBufferSize is enough for most messages, and every connection keeps it.
+const readBufferSize = 2 << 10
+
+// newUpgrader fills in what is not configured: buffers that an idle connection does not keep.
+func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
+	if configured == nil {
+		return nil
+	}
+	u := *configured
+	if u.ReadBufferSize == 0 {
+		u.ReadBufferSize = readBufferSize
+	}
+	if u.WriteBufferPool == nil {
+		u.WriteBufferPool = new(sync.Pool)
+	}
+	u.Error = func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+		Refuse(w, status, 3, "Bad request") // its text is internal
+	}
+	return &u
 }
 
-// Accept makes the WebSocket side of a connection: of a new one, or of the one
-// whose session id the request names.
-func (t *webSocketTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
-	if t.hub.answerProbe(r) {
-		return nil, errProbe
-	}
-	query := QueryOf(r)
-	if sid := query.Get("sid"); sid != "" {
-		return t.acceptUpgrade(w, r, sid)
-	}
-	c, err := newClient(t.hub, newHandshake(r), !query.Has("b64"))
+// upgrade answers a WebSocket request, with the headers that were set before. The 101 is held
+// back until the first flush.
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, u *websocket.Upgrader) (*websocket.Conn, *batchConn, error) {
+	batching := &batchingWriter{ResponseWriter: w}
+	conn, err := u.Upgrade(batching, r, w.Header())
+	return conn, batching.conn, err
+}
+
+var errGone = errors.New("the server is closing, and the request is hijacked")
+
+func (h *Hub) acceptWebSocket(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) (*Client, error) {
+	c := newClient(h, r, !QueryOf(r).Has("b64"))
+	conn, batch, err := h.upgrade(w, r, h.config.WebSocket)
 	if err != nil {
 		return nil, err
 	}
-	upgrader := t.upgrader
-	// go-socket.io writes the error of a new connection itself.
-	upgrader.Error = func(http.ResponseWriter, *http.Request, int, error) {}
-	accepted := false
-	defer func() {
-		if !accepted { // also when CheckOrigin panics
-			c.Abort()
-		}
-	}()
-	holding := &holdingWriter{ResponseWriter: w}
-	conn, err := upgrader.Upgrade(holding, r, nil)
-	if err != nil {
-		return nil, err
-	}
-	ws := &webSocketConn{side: side{c}, held: holding.conn}
+	ws := &webSocket{Client: c, batch: batch}
 	ws.use(conn)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == stateClosed {
+	c.ws, c.opening = ws, true
+	if err := c.open(arrive, false); err != nil {
 		conn.Close()
-		return nil, errDraining
+		return nil, errGone // nothing can be answered any more
 	}
-	c.ws, accepted = ws, true
-	return ws, nil
+	return c, nil
 }
 
-// acceptUpgrade takes a WebSocket for a polling connection, one at a time (hazard
-// 11). An error is answered here: go-socket.io writes none that is a HandshakeError.
-func (t *webSocketTransport) acceptUpgrade(w http.ResponseWriter, r *http.Request, sid string) (eiotransport.Conn, error) {
-	c, ok := t.hub.Lookup(sid)
-	if !ok {
-		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
-		return nil, websocket.HandshakeError{}
-	}
-	ws := &webSocketConn{side: side{c}}
+// serveUpgrade takes a WebSocket for a polling connection, one at a time (hazard 11).
+func (c *Client) serveUpgrade(w http.ResponseWriter, r *http.Request) {
+	ws := &webSocket{Client: c}
 	if !c.setCandidate(ws) {
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
-		return nil, websocket.HandshakeError{}
+		return
 	}
 	accepted := false
 	defer func() {
@@ -91,27 +84,41 @@ func (t *webSocketTransport) acceptUpgrade(w http.ResponseWriter, r *http.Reques
 			c.dropCandidate(ws)
 		}
 	}()
-	upgrader := t.upgrader
+	upgrader := *c.hub.config.WebSocket
 	if upgrader.HandshakeTimeout == 0 {
 		upgrader.HandshakeTimeout = upgradeTimeout
 	}
-	conn, err := upgrader.Upgrade(w, r, nil)
+	conn, batch, err := c.hub.upgrade(w, r, &upgrader)
 	if err != nil {
-		return nil, websocket.HandshakeError{}
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ws.batch = batch
 	ws.use(conn)
 	if c.state == stateClosed {
 		conn.Close()
-		return nil, websocket.HandshakeError{}
+		return
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(upgradeTimeout))
 	accepted = true
-	return ws, nil
+	go ws.tryUpgrade()
 }
 
-func (c *Client) setCandidate(ws *webSocketConn) bool {
+// serve writes what there is for a new connection, in the goroutine of its request, and has it
+// read in one that is smaller.
+func (ws *webSocket) serve() {
+	ws.mu.Lock()
+	ws.opening = false
+	writes := len(ws.out) > 0 && ws.mayWrite() && ws.state != stateClosed
+	ws.writing = writes
+	ws.mu.Unlock()
+	go ws.readAll()
+	if writes {
+		ws.flush()
+	}
+}
+
+func (c *Client) setCandidate(ws *webSocket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == stateClosed || c.ws != nil || c.candidate != nil {
@@ -121,88 +128,99 @@ func (c *Client) setCandidate(ws *webSocketConn) bool {
 	return true
 }
 
-// dropCandidate lets another WebSocket try.
-func (c *Client) dropCandidate(ws *webSocketConn) {
+// dropCandidate lets another WebSocket try, and polling go on.
+func (c *Client) dropCandidate(ws *webSocket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.candidate == ws {
-		c.candidate = nil
+		c.candidate, c.paused = nil, false
 	}
 }
 
-// webSocketConn is the WebSocket side of a connection.
-type webSocketConn struct {
-	side
-	conn *websocket.Conn // set before anybody else sees it
-	held *heldConn       // under conn; nil after an upgrade
-
-	probed   bool // candidate: the client's PING was read
-	reading  bool // NextReader reads conn; guarded by mu
-	draining bool // shutdown reads conn; guarded by mu
-}
-
-func (ws *webSocketConn) use(conn *websocket.Conn) {
+func (ws *webSocket) use(conn *websocket.Conn) {
 	ws.conn = conn
-	// gorilla/websocket handles control frames inside of a read. They count, too.
-	pong := conn.PingHandler()
-	conn.SetPingHandler(func(data string) error {
-		if err := ws.spendControl(data); err != nil {
-			return err
-		}
-		return pong(data)
+	// gorilla/websocket handles control frames inside of a read, and answers them there.
+	// They count, and their answers are for the one who writes.
+	conn.SetPingHandler(ws.pinged)
+	conn.SetPongHandler(func(data string) error {
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		return ws.spend(1, len(data))
 	})
-	conn.SetPongHandler(ws.spendControl)
+	conn.SetCloseHandler(func(int, string) error { return nil })
 }
 
-func (ws *webSocketConn) spendControl(data string) error {
+func (ws *webSocket) pinged(data string) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	return ws.spend(1, len(data))
+	if err := ws.spend(1, len(data)); err != nil {
+		return err
+	}
+	if ws.ws != ws {
+		return nil // it has no business here before the upgrade
+	}
+	pong := packet{typ: controlPong, data: []byte(data)}
+	if n := len(ws.out); n > 0 && ws.out[n-1].typ == controlPong {
+		// RFC 6455 §5.5.3: the most recent ping is enough.
+		ws.outBytes += pong.size() - ws.out[n-1].size()
+		ws.out[n-1] = pong
+		return nil
+	}
+	ws.append(pong)
+	return nil
 }
 
-// NextReader returns what was posted before an upgrade, then what the WebSocket
-// brings.
-func (ws *webSocketConn) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
-	ws.mu.Lock()
-	if ws.candidate == ws {
-		ws.mu.Unlock()
-		return ws.tryUpgrade()
-	}
+// readAll reads until the connection ends.
+func (ws *webSocket) readAll() {
 	for {
-		if p, ok := ws.next(); ok {
-			ws.mu.Unlock()
-			return ws.deliver(p)
-		}
-		if ws.state == stateClosed {
-			ws.mu.Unlock()
-			return 0, 0, nil, io.EOF
-		}
-		if ws.draining {
-			ws.cond.Wait()
-			continue
-		}
-		ws.reading = true
-		ws.mu.Unlock()
-
+		ws.waitForRoom(context.Background())
 		p, err := ws.read(ws.messageLimit)
 		if err == nil {
 			err = ws.receive([]packet{p})
 		}
-
 		if err != nil {
 			ws.violated(err)
-		}
-		ws.mu.Lock()
-		ws.reading = false
-		if err != nil {
-			ws.finish()
+			ws.end(err)
+			return
 		}
 	}
 }
 
+// end closes the connection after its last frame. A close frame is answered (RFC 6455 §5.5.1).
+func (ws *webSocket) end(err error) {
+	var left *websocket.CloseError
+	ws.mu.Lock()
+	if errors.As(err, &left) && ws.state != stateClosed {
+		ws.out = nil // nobody will read it
+		if ws.writing {
+			ws.left = left
+			if ws.lingering == nil {
+				ws.linger()
+			}
+			ws.mu.Unlock()
+			return
+		}
+		ws.writing = true
+		ws.mu.Unlock()
+		ws.answerClose(left)
+		ws.mu.Lock()
+	}
+	closed := ws.shut()
+	ws.mu.Unlock()
+	if closed != nil {
+		closed() // here: it is the one who reads
+	}
+}
+
+func (ws *webSocket) answerClose(left *websocket.CloseError) {
+	_ = ws.batch.release()
+	_ = ws.conn.WriteControl(websocket.CloseMessage,
+		websocket.FormatCloseMessage(left.Code, ""), time.Now().Add(time.Second))
+}
+
 // read reads one packet. It asks for the limit when one has begun to arrive: the client may
 // have been authenticated since this waits for it.
-func (ws *webSocketConn) read(limit func() int) (packet, error) {
+func (ws *webSocket) read(limit func() int) (packet, error) {
 	kind, r, err := ws.conn.NextReader()
 	if err != nil {
 		return packet{}, err
@@ -224,95 +242,70 @@ func (ws *webSocketConn) read(limit func() int) (packet, error) {
 	return parseText(data)
 }
 
-var errUpgrade = errors.New("not an upgrade")
+// tryUpgrade reads what a WebSocket must bring before it takes over: `2probe`, then `5`.
+func (ws *webSocket) tryUpgrade() {
+	if !ws.probe() || !ws.takeOver() {
+		ws.dropCandidate(ws)
+		ws.conn.Close()
+		return
+	}
+	ws.readAll()
+}
 
-// tryUpgrade reads what a WebSocket must bring before it takes over: `2probe`,
-// then `5`.
-func (ws *webSocketConn) tryUpgrade() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
-	p, err := ws.read(func() int { return maxProbe })
-	if err != nil {
-		return 0, 0, nil, err
+func (ws *webSocket) probe() bool {
+	_ = ws.batch.SetReadDeadline(time.Now().Add(upgradeTimeout))
+	deadline := time.Now().Add(upgradeTimeout)
+	_ = ws.conn.SetWriteDeadline(deadline)
+	_ = ws.batch.SetWriteDeadline(deadline)
+	if ws.batch.release() != nil { // the 101
+		return false
 	}
-	switch {
-	case p.typ == typePing && !ws.probed:
-		ws.probed = true
-	case p.typ == typeUpgrade && ws.probed:
-		if !ws.takeOver() {
-			return 0, 0, nil, io.EOF
-		}
-	default:
-		return 0, 0, nil, errUpgrade
+	most := func() int { return maxProbe }
+	p, err := ws.read(most)
+	if err != nil || p.typ != typePing {
+		return false
 	}
-	return frame.String, enginepacket.Type(p.typ - '0'), newReader(p.data), nil
+	if ws.conn.WriteMessage(websocket.TextMessage, append([]byte{typePong}, p.payload()...)) != nil {
+		return false
+	}
+	ws.pause()
+	p, err = ws.read(most)
+	return err == nil && p.typ == typeUpgrade
+}
+
+// pause makes the waiting poll return: the client sends its last packets when it has.
+func (ws *webSocket) pause() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.paused = true
+	if ws.polled != nil {
+		ws.polled.noop = true
+		ws.polled.wake()
+	}
 }
 
 // takeOver makes the WebSocket the side in use. What the outbox holds from now on
 // goes there: the client stopped polling before it sent `5`.
-func (ws *webSocketConn) takeOver() bool {
+func (ws *webSocket) takeOver() bool {
 	ws.mu.Lock()
+	defer ws.mu.Unlock()
 	if ws.state == stateClosed || ws.candidate != ws {
-		ws.mu.Unlock()
 		return false
 	}
-	_ = ws.conn.SetReadDeadline(time.Time{})
+	_ = ws.batch.SetReadDeadline(time.Time{})
 	ws.candidate, ws.ws = nil, ws
 	ws.fetchBy = time.Time{}
+	ws.extend()
 	if ws.polled != nil {
 		ws.polled.wake()
 	}
 	ws.push()
-	closing := ws.state != stateOpen
-	ws.mu.Unlock()
-	if closing {
-		// The session's Close holds its lock for reading until all is sent. If the
-		// session wanted it for the upgrade now, those who still write would have to
-		// wait behind it, and what they write would be lost.
-		<-ws.done
-	}
-	return !closing
-}
-
-// NextWriter writes the answer to the probe straight to the WebSocket, and
-// everything else to the outbox.
-func (ws *webSocketConn) NextWriter(kind frame.Type, typ enginepacket.Type) (io.WriteCloser, error) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.candidate == ws {
-		return newWriter(kind, typ, ws.write), nil
-	}
-	return ws.side.NextWriter(kind, typ)
-}
-
-func (ws *webSocketConn) SetReadDeadline(t time.Time) error {
-	if ws.isCandidate() {
-		return nil // upgradeTimeout holds
-	}
-	return ws.setDeadline(t)
-}
-
-func (ws *webSocketConn) SetWriteDeadline(t time.Time) error { return ws.SetReadDeadline(t) }
-
-func (ws *webSocketConn) isCandidate() bool {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	return ws.candidate == ws
-}
-
-// Close closes the connection, or only the WebSocket when it did not take over.
-func (ws *webSocketConn) Close() error {
-	ws.mu.Lock()
-	inUse := ws.ws == ws
-	ws.mu.Unlock()
-	if inUse {
-		return ws.side.Close()
-	}
-	ws.dropCandidate(ws)
-	return ws.conn.Close()
+	return true
 }
 
 // flush writes the outbox until it is empty. It runs in a goroutine of its own
 // that lives only while there is something to write.
-func (ws *webSocketConn) flush() {
+func (ws *webSocket) flush() {
 	ws.mu.Lock()
 	for ws.state != stateClosed && len(ws.out) > 0 {
 		packets := ws.take()
@@ -320,64 +313,45 @@ func (ws *webSocketConn) flush() {
 		ws.wrote(packets, ws.writeAll(packets))
 		ws.mu.Lock()
 	}
-	ws.writing = false
-	sealed := ws.state == stateSealed
+	if ws.state == stateSealed && ws.left == nil {
+		ws.mu.Unlock()
+		// The client answers, and readAll ends with it: closing a TCP connection with
+		// unread input resets it, and the client would lose what was just sent. The
+		// linger timer bounds it.
+		_ = ws.conn.WriteControl(websocket.CloseMessage,
+			websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+		ws.mu.Lock()
+	}
+	left := ws.left
+	ws.writing = left != nil
 	ws.mu.Unlock()
-	if sealed {
-		ws.shutdown()
+	if left != nil {
+		ws.answerClose(left)
+		ws.Abort()
 	}
 }
 
-func (ws *webSocketConn) writeAll(packets []packet) error {
-	for i, p := range packets {
-		if ws.held != nil && i == len(packets)-1 {
-			ws.held.release()
-		}
+func (ws *webSocket) writeAll(packets []packet) error {
+	ws.batch.hold()
+	for _, p := range packets {
 		if err := ws.write(p); err != nil {
 			return err
 		}
 	}
-	return nil
+	return ws.batch.release()
 }
 
-func (ws *webSocketConn) write(p packet) error {
-	kind, data := websocket.TextMessage, []byte(nil)
+func (ws *webSocket) write(p packet) error {
+	deadline := time.Now().Add(ws.hub.config.PingTimeout)
+	if p.typ == controlPong {
+		return ws.conn.WriteControl(websocket.PongMessage, p.data, deadline)
+	}
+	_ = ws.conn.SetWriteDeadline(deadline)
 	switch {
 	case !p.binary:
-		data = append(append(make([]byte, 0, len(p.data)+1), p.typ), p.data...)
+		return ws.conn.WriteMessage(websocket.TextMessage, p.data)
 	case ws.binaryOK:
-		kind = websocket.BinaryMessage
-		data = append(append(make([]byte, 0, len(p.data)+1), p.typ-'0'), p.data...)
-	default:
-		data = appendBase64(nil, p)
+		return ws.conn.WriteMessage(websocket.BinaryMessage, p.data)
 	}
-	_ = ws.conn.SetWriteDeadline(time.Now().Add(ws.hub.pingTimeout))
-	return ws.conn.WriteMessage(kind, data)
-}
-
-// shutdown sends a close frame and reads until the client answers it: closing a
-// TCP connection with unread input resets it, and the client would lose what was
-// just sent. The linger timer bounds it.
-func (ws *webSocketConn) shutdown() {
-	_ = ws.conn.WriteControl(websocket.CloseMessage,
-		websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
-	ws.mu.Lock()
-	ws.draining = !ws.reading
-	ws.mu.Unlock()
-	if !ws.draining {
-		return // NextReader reads on, and finishes
-	}
-	drainWebSocket(ws.conn)
-	ws.Abort()
-}
-
-// drainWebSocket reads until the connection ends.
-func drainWebSocket(conn *websocket.Conn) {
-	for {
-		if _, r, err := conn.NextReader(); err != nil {
-			return
-		} else if _, err := io.Copy(io.Discard, r); err != nil {
-			return
-		}
-	}
+	return ws.conn.WriteMessage(websocket.TextMessage, appendBase64(nil, p))
 }

@@ -1,0 +1,442 @@
+package sio
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// Conn is one connection: the sockets of one client. Its methods are safe for concurrent use
+// and do not block.
+type Conn struct {
+	server  *Server
+	client  *transport.Client
+	visitor Visitor // nil: everything is foreign
+	lane    lane    // OnConnect, events, OnDisconnect
+	acks    lane    // acknowledgements: the handler that runs may wait for one
+
+	// receiving is held while a packet is dealt with. It comes before mu, and is the only lock
+	// under which the visitor is called.
+	receiving sync.Mutex
+	partial   *Packet   // waits for attachments; of the goroutine that receives
+	waiting   []*Packet // see waitsForExit
+	initial   any       // the root's first Context
+
+	mu      sync.Mutex
+	sockets []*Socket // the last of each namespace, by name
+	ids     uint64    // of the next acknowledgement; none comes twice, whatever lives there are
+	guest   Guest     // nil: it has not entered Foreign
+	closing bool      // the server ends the connection: nothing counts any more
+	gone    bool
+	onGone  []func()
+}
+
+// Client returns the transport's half.
+func (c *Conn) Client() *transport.Client { return c.client }
+
+// Attach returns the value kept under key, made by make when there is none yet and make is
+// not nil.
+func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key, make) }
+
+// Visitor returns what the doorkeeper's Arrive did, or nil.
+func (c *Conn) Visitor() Visitor { return c.visitor }
+
+// SetInitialContext sets what the root's socket has for a Context.
+func (c *Conn) SetInitialContext(v any) { c.initial = v }
+
+// Do runs f in the lane of the connection, after the handlers that are due.
+func (c *Conn) Do(f func()) { c.lane.run(f) }
+
+// OnGone calls f when the connection is gone, at once when it is.
+func (c *Conn) OnGone(f func()) {
+	c.mu.Lock()
+	gone := c.gone
+	if !gone {
+		c.onGone = append(c.onGone, f)
+	}
+	c.mu.Unlock()
+	if gone {
+		f()
+	}
+}
+
+// Socket returns the connection's socket in a namespace, the last one there was, or nil.
+func (c *Conn) Socket(namespace string) *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.find(namespace)
+}
+
+func (c *Conn) find(namespace string) *Socket {
+	if i, found := c.place(namespace); found {
+		return c.sockets[i]
+	}
+	return nil
+}
+
+func (c *Conn) place(namespace string) (int, bool) {
+	return slices.BinarySearchFunc(c.sockets, namespace, func(s *Socket, name string) int {
+		return strings.Compare(s.name, name)
+	})
+}
+
+// Receive takes messages from the transport: all of them are checked before the first counts.
+func (c *Conn) Receive(messages []transport.Message) error {
+	if len(messages) == 1 {
+		p, err := c.next(messages[0])
+		if err != nil || p == nil {
+			return err
+		}
+		c.receiving.Lock()
+		defer c.receiving.Unlock()
+		return c.handle(p)
+	}
+	var packets []*Packet
+	for _, m := range messages {
+		p, err := c.next(m)
+		if err != nil {
+			return err
+		}
+		if p != nil {
+			packets = append(packets, p)
+		}
+	}
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	for _, p := range packets {
+		if err := c.handle(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// next is parse that keeps account: what is not whole does not count, or the rest of it would
+// never be read.
+func (c *Conn) next(m transport.Message) (*Packet, error) {
+	p, err := c.parse(m)
+	switch {
+	case err != nil:
+	case p == nil:
+		c.client.Consumed(m.Cost())
+	case len(p.Attachments) > 0:
+		c.client.Consumed(m.Cost() - p.cost) // what came before counts again
+	}
+	return p, err
+}
+
+// parse returns the packet that a message completes, or nil. A header that announces
+// attachments is followed by as many of them and nothing else (hazards 8 and 14).
+func (c *Conn) parse(m transport.Message) (*Packet, error) {
+	if m.Binary {
+		p := c.partial
+		if p == nil {
+			return nil, BadAttachment
+		}
+		p.Attachments = append(p.Attachments, m.Data)
+		if p.cost += m.Cost(); p.cost > c.server.burst() {
+			return nil, transport.TooLarge
+		}
+		if len(p.Attachments) < p.Header.Attachments {
+			return nil, nil
+		}
+		c.partial = nil
+		return p, nil
+	}
+	if c.partial != nil {
+		return nil, BadAttachment
+	}
+	header, body, err := parseHeader(m.Data, c.server.maxAttachments)
+	if err != nil {
+		return nil, err
+	}
+	p := &Packet{Header: header, Text: m.Data, Body: body, cost: m.Cost()}
+	if header.Attachments > 0 {
+		c.partial = p
+		return nil, nil
+	}
+	return p, nil
+}
+
+// handle deals with one packet, with the lock of receiving.
+func (c *Conn) handle(p *Packet) error {
+	if c.waitsForExit(p) {
+		return nil
+	}
+	if p.Type == Connect {
+		c.knock(p.Namespace, p.Query, p.cost)
+		return nil
+	}
+	s := c.Socket(p.Namespace)
+	if s == nil || s.hasEnded() {
+		c.client.Consumed(p.cost)
+		return nil
+	}
+	if s.foreign {
+		if p.Type == Event && !p.Plain {
+			return BadEvent
+		}
+		if p.Type == Ack && p.ID >= firstForeignAck {
+			s.acknowledged(p)
+			return nil
+		}
+		if p.Type == Disconnect {
+			s.leave()
+		}
+		c.guested().Deliver(s, p)
+		return nil
+	}
+	if s.keep(p) {
+		return nil
+	}
+	c.take(s, p)
+	return nil
+}
+
+// take deals with a packet of a socket that has been decided about.
+func (c *Conn) take(s *Socket, p *Packet) {
+	switch p.Type {
+	case Disconnect:
+		c.client.Consumed(p.cost)
+		c.left(s)
+	case Ack:
+		s.acknowledged(p)
+	case Event:
+		if c.visitor.Intercept(s, p.Event, p.Body) {
+			c.client.Consumed(p.cost)
+			return
+		}
+		if !s.isAdmitted() {
+			c.client.Consumed(p.cost)
+			c.visitor.Dropped(s)
+			return
+		}
+		c.lane.run(func() {
+			defer c.client.Consumed(p.cost)
+			s.dispatch(p)
+		})
+	}
+}
+
+// waitsForExit keeps a CONNECT, and what follows it, until the client's last socket in the
+// namespace is through with all that it made the user's code do. A client could queue lives faster
+// than they are lived. Acknowledgements pass: that code may wait for one.
+func (c *Conn) waitsForExit(p *Packet) bool {
+	if len(c.waiting) == 0 {
+		s := c.Socket(p.Namespace)
+		if p.Type != Connect || s == nil || s.foreign || s.name == Root || !s.isExiting() {
+			return false
+		}
+	} else if p.Type == Ack {
+		return false
+	}
+	c.waiting = append(c.waiting, p)
+	return true
+}
+
+// exited is called when the user's code is through with a socket.
+func (c *Conn) exited(s *Socket) {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	c.mu.Lock()
+	s.exited = true
+	c.mu.Unlock()
+	waiting := c.waiting
+	c.waiting = nil
+	for _, p := range waiting {
+		if c.handle(p) != nil {
+			c.client.Abort()
+			return
+		}
+	}
+}
+
+// replay deals with what was kept for a socket, as far as that goes.
+func (c *Conn) replay(s *Socket) {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	for {
+		p := s.nextKept()
+		if p == nil {
+			return
+		}
+		c.take(s, p)
+	}
+}
+
+// knock is the client's CONNECT.
+func (c *Conn) knock(name, query string, cost int) {
+	ns := c.server.Namespace(name)
+	foreign := ns == nil
+	if foreign && !c.server.serves(name) {
+		c.client.Consumed(cost)
+		c.client.Send(ErrorFrame(name, "Invalid namespace")) // as Node's socket.io 2
+		return
+	}
+	c.mu.Lock()
+	i, found := c.place(name)
+	if c.gone || found && (!c.sockets[i].ended() || name == Root) {
+		// CONNECT again (hazard 34), or after leaving the root: opening the connection joins
+		// that, and a second life there would be one of a client that was told to go
+		// (hazard 24).
+		c.mu.Unlock()
+		c.client.Consumed(cost)
+		return
+	}
+	s := &Socket{conn: c, ns: ns, name: name, query: query, foreign: foreign}
+	if foreign {
+		s.state, s.member = stateAdmitted, true
+		s.foreignPart = new(foreignPart)
+		s.decided.L = &c.mu
+	}
+	if !found {
+		c.sockets = slices.Insert(c.sockets, i, nil)
+	}
+	c.sockets[i] = s
+	if name == Root {
+		s.context = c.initial
+	} else {
+		s.debt = cost
+	}
+	c.mu.Unlock()
+	if !foreign {
+		c.visitor.Knock(s)
+		return
+	}
+	s.settle()
+	guest := c.enter()
+	if name != Root {
+		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: query}, Text: head(Connect, 0, name, "")})
+	}
+}
+
+// enter brings the connection to Foreign the first time.
+func (c *Conn) enter() Guest {
+	if guest := c.guested(); guest != nil {
+		return guest
+	}
+	guest := c.server.foreign.Enter(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.guest = guest
+	return guest
+}
+
+func (c *Conn) guested() Guest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.guest
+}
+
+// left is called when the client has left a namespace.
+func (c *Conn) left(s *Socket) {
+	if s.leave() {
+		s.finish(LeftReason)
+		c.visitor.Left(s)
+	}
+}
+
+// Closed ends everything: the connection is gone. What the client sent before counts.
+func (c *Conn) Closed() {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	c.mu.Lock()
+	c.gone = true
+	sockets := slices.Clone(c.sockets)
+	onGone := c.onGone
+	c.onGone = nil
+	c.mu.Unlock()
+	for _, s := range sockets {
+		if s.foreign {
+			s.leave()
+		} else {
+			c.left(s)
+		}
+	}
+	if guest := c.guested(); guest != nil {
+		guest.Gone()
+	}
+	if c.visitor != nil {
+		c.visitor.Gone()
+	}
+	for _, f := range onGone {
+		f()
+	}
+}
+
+// End tells sockets that they end, in one write, and closes the connection behind that if it
+// is to be closed. Those that have ended are passed over. What was sent to them before arrives
+// before. Visitor.Left is not called.
+func (c *Conn) End(closes bool, words ...Word) {
+	c.afterEmits(words, func() { c.end(closes, words) })
+}
+
+// afterEmits calls f when go-socket.io has no more of what handlers have emitted.
+func (c *Conn) afterEmits(words []Word, f func()) {
+	guest := c.guested()
+	for _, w := range words {
+		if s := w.Socket; guest != nil && s.foreign && s.isAdmitted() {
+			guest.AfterEmits(s, f)
+			return
+		}
+	}
+	f()
+}
+
+// end returns which sockets it ended.
+func (c *Conn) end(closes bool, words []Word) []*Socket {
+	var ended []*Socket
+	c.mu.Lock()
+	var frames []transport.Frame
+	for _, w := range words {
+		s := w.Socket
+		if s.ended() {
+			continue
+		}
+		frames = s.lastWords(frames, w)
+		s.setState(stateEnded)
+		ended = append(ended, s)
+	}
+	if closes {
+		c.closing = true
+		c.client.SendAndClose(frames...)
+	} else {
+		c.client.Send(frames...)
+	}
+	c.mu.Unlock()
+	guest := c.guested()
+	for _, s := range ended {
+		if s.foreign && !closes && guest != nil {
+			guest.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
+		}
+		s.finish(EndedReason)
+	}
+	return ended
+}
+
+func (c *Conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// Close tells every socket that it ends, then closes the connection.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	var words []Word
+	for _, s := range c.sockets {
+		if !s.ended() {
+			words = append(words, Word{Socket: s})
+		}
+	}
+	c.mu.Unlock()
+	c.afterEmits(words, func() {
+		for _, s := range c.end(true, words) {
+			if !s.foreign {
+				c.visitor.Left(s)
+			}
+		}
+	})
+}

@@ -1,0 +1,101 @@
+// Package sio speaks Socket.IO protocol 4 (socket.io-client 1.x and 2.x): packets, namespaces,
+// sockets, rooms, events, acknowledgements and broadcasts.
+//
+// A [Server] has a [Conn] for each connection of a transport.Hub, and a Conn a [Socket] for each
+// namespace that its client joined. Who may come in, and when, a [Doorkeeper] decides: this
+// package knows nothing of tokens.
+//
+// Locks are taken in this order, each left out at will: that under which a Conn receives (the
+// transport's), the doorkeeper's own, Conn.mu, Namespace.mu, the transport's Client. Broadcasts
+// and handlers hold none while they go from one socket to the next.
+package sio
+
+import "encoding/json"
+
+// Doorkeeper decides who comes in.
+type Doorkeeper interface {
+	// Arrive is called once for each connection, before its client hears anything.
+	Arrive(c *Conn) Visitor
+
+	// Foreign reports whether a namespace may be left to Foreign.
+	Foreign(namespace string) bool
+}
+
+// Visitor is the doorkeeper's half of one connection. Knock, Intercept and Dropped are called
+// one after another, with no lock of this package that others need. They must not block: what
+// takes time answers later.
+type Visitor interface {
+	// Knock says that the client asks for the socket's namespace. The answer is one of
+	// Socket.Open, Socket.Admit and Conn.End, at any time. Until then what the client sends
+	// there is kept.
+	Knock(s *Socket)
+
+	// Intercept sees each event of a protected namespace before it is dispatched. True says
+	// that it is dealt with.
+	Intercept(s *Socket, event string, args json.RawMessage) bool
+
+	// Dropped tells of an event that came before the socket was admitted.
+	Dropped(s *Socket)
+
+	// Left says that the client has left a namespace, or that the connection is gone. It
+	// does not follow an end by Conn.End.
+	Left(s *Socket)
+
+	// Gone says that the connection is gone. It follows the last Left.
+	Gone()
+
+	// What follows is called in the socket's lane, and may block.
+
+	// Enter lets the user know of an admitted socket.
+	Enter(s *Socket)
+	// Exit follows all other calls for the socket.
+	Exit(s *Socket, reason string)
+	// Failed tells of an error of the application's or the client's making, such as an
+	// argument of a wrong type.
+	Failed(s *Socket, err error)
+	// Panicked is given what a deferred function recovered, and is called by that.
+	Panicked(s *Socket, callback string, recovered any)
+}
+
+// Reasons that Exit is told, as go-socket.io words them.
+const (
+	LeftReason  = "client namespace disconnect"
+	EndedReason = "server namespace disconnect"
+)
+
+// Word is what a socket is told last.
+type Word struct {
+	Socket *Socket
+
+	// Event is sent with Arg, unless it is "". OnAck is called when the client acknowledges
+	// it.
+	Event string
+	Arg   any
+
+	// Error is the payload of an ERROR packet, nil for none.
+	Error any
+
+	// Silent leaves DISCONNECT out: the client is not told to go.
+	Silent bool
+}
+
+// Foreign serves the namespaces that are not ours: go-socket.io.
+type Foreign interface {
+	// Serves reports whether it has the namespace.
+	Serves(namespace string) bool
+	// Enter brings a connection to it, once.
+	Enter(c *Conn) Guest
+}
+
+// Guest is a connection inside Foreign.
+type Guest interface {
+	// Deliver takes a packet for one of its sockets. It does not block.
+	Deliver(s *Socket, p *Packet)
+	// Life returns the socket that it is now serving in a namespace, or nil. The client may have
+	// left that meanwhile, and joined again: the connection knows the last one.
+	Life(namespace string) *Socket
+	// AfterEmits calls f once what handlers have emitted so far has been sent.
+	AfterEmits(s *Socket, f func())
+	// Gone ends it.
+	Gone()
+}

@@ -1,0 +1,125 @@
+package sio
+
+import (
+	"sync"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// A foreign socket is one of go-socket.io's: that has its handlers and its rooms, and reads and
+// writes its packets. It passes everything, both ways, unless a hook guards it: then it is
+// decided about like one of ours.
+
+// foreignPart is what a Socket has more when it is foreign. conn.mu guards it.
+type foreignPart struct {
+	user       socketio.Conn
+	decided    sync.Cond           // on conn.mu: the state of a guarded socket changed
+	early      [][]transport.Frame // see Forward
+	earlyBytes int
+	heard      bool // go-socket.io's hook has run
+	guarded    bool
+}
+
+// maxEarly bounds what a foreign socket keeps while go-socket.io's hook runs.
+const maxEarly = 1 << 20
+
+// firstForeignAck is where the ids of our own acknowledgements start in a foreign namespace.
+// go-socket.io counts from 1, and JavaScript is exact up to 2^53.
+const firstForeignAck = 1 << 40
+
+// Guard makes a foreign socket wait for a verdict. A hook calls it while go-socket.io is
+// connecting conn. It returns nil when there is nothing to guard: the socket is ours, has ended
+// or is guarded already.
+func (c *Conn) Guard(namespace string, conn socketio.Conn) *Socket {
+	guest := c.guested()
+	if guest == nil {
+		return nil
+	}
+	s := guest.Life(namespace)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s == nil || !s.foreign || s.guarded || s.ended() {
+		return nil
+	}
+	s.guarded, s.user, s.state, s.early = true, conn, stateKnocking, nil
+	return s
+}
+
+// IsGuarded reports whether a hook has taken the socket.
+func (s *Socket) IsGuarded() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.guarded
+}
+
+// User returns the socketio.Conn that handlers get.
+func (s *Socket) User() socketio.Conn {
+	if s.foreign {
+		s.conn.mu.Lock()
+		defer s.conn.mu.Unlock()
+		return s.user
+	}
+	return s
+}
+
+// Forward sends what go-socket.io writes to a foreign socket.
+func (s *Socket) Forward(frames ...transport.Frame) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	switch {
+	case s.state != stateAdmitted:
+	case !s.heard:
+		// It may be a broadcast to a socket that the hook is about to guard: go-socket.io
+		// puts it into a room before it calls the hook (hazard 13).
+		s.early = append(s.early, frames)
+		for _, f := range frames {
+			s.earlyBytes += f.Size()
+		}
+		if s.earlyBytes > maxEarly {
+			s.conn.client.Abort()
+		}
+	default:
+		s.conn.client.Send(frames...)
+	}
+}
+
+// Connected says that go-socket.io's hook has run, and that it wrote CONNECT.
+func (s *Socket) Connected() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.heard {
+		return
+	}
+	s.heard = true
+	for _, frames := range s.early {
+		s.conn.client.Send(frames...)
+	}
+	s.early = nil
+	if !s.guarded && s.state == stateAdmitted {
+		s.answer()
+	}
+}
+
+// Await blocks until it is decided about a foreign socket, and reports whether the packet
+// reaches go-socket.io.
+func (s *Socket) Await(p *Packet) bool {
+	c := s.conn
+	c.mu.Lock()
+	for (s.state == stateKnocking || s.state == stateAdmitted && s.holds && p.Type == Event) && !c.gone {
+		s.decided.Wait()
+	}
+	state, visitor := s.state, s.Visit
+	c.mu.Unlock()
+	switch {
+	case p.Type == Connect || p.Type == Disconnect || state == stateAdmitted:
+		return true
+	case state == stateOpen && p.Type == Event && p.Event == "authenticate":
+		return true
+	case state == stateOpen && p.Type == Event:
+		if v, ok := visitor.(interface{ Dropped() }); ok {
+			v.Dropped()
+		}
+	}
+	return state == stateEnded && s.byClient
+}

@@ -1,0 +1,223 @@
+package sio
+
+import "slices"
+
+// Rooms cost what they hold. A room is a list of its sockets, and each socket knows its place
+// in the lists of its rooms: joining and leaving take the same time in a namespace of 100,000
+// rooms as in one of two. A broadcast copies the list and sends without the lock.
+//
+// The room that is a socket's ID is not kept: who names it means the socket.
+
+// room is an unordered list of sockets.
+type room []*Socket
+
+// Join puts a socket into a room. One that has ended stays out.
+func (ns *Namespace) Join(s *Socket, name string) {
+	if name == s.ID() {
+		return // it is there
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if s.out {
+		return
+	}
+	if _, in := s.rooms[name]; in {
+		return
+	}
+	if s.rooms == nil {
+		s.rooms = make(map[string]int, 1)
+	}
+	s.rooms[name] = len(ns.rooms[name])
+	ns.rooms[name] = append(ns.rooms[name], s)
+}
+
+// Leave takes a socket out of a room.
+func (ns *Namespace) Leave(s *Socket, name string) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.leave(s, name)
+}
+
+func (ns *Namespace) leave(s *Socket, name string) {
+	i, in := s.rooms[name]
+	if !in {
+		return
+	}
+	delete(s.rooms, name)
+	r := ns.rooms[name]
+	last := len(r) - 1
+	if i != last {
+		r[i] = r[last]
+		r[i].rooms[name] = i
+	}
+	r[last] = nil
+	if last == 0 {
+		delete(ns.rooms, name)
+		return
+	}
+	ns.rooms[name] = r[:last]
+}
+
+// LeaveAll takes a socket out of all its rooms.
+func (ns *Namespace) LeaveAll(s *Socket) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.leaveAll(s)
+}
+
+func (ns *Namespace) leaveAll(s *Socket) {
+	for name := range s.rooms {
+		ns.leave(s, name)
+	}
+}
+
+// add makes an admitted socket one of the namespace's.
+func (ns *Namespace) add(s *Socket) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if s.out || s.listed {
+		return
+	}
+	s.listed, s.place = true, len(ns.all)
+	ns.all = append(ns.all, s)
+}
+
+// remove takes a socket that ended out of everything, for good.
+func (ns *Namespace) remove(s *Socket) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s.out = true
+	ns.leaveAll(s)
+	if !s.listed {
+		return
+	}
+	s.listed = false
+	last := len(ns.all) - 1
+	ns.all[s.place] = ns.all[last]
+	ns.all[s.place].place = s.place
+	ns.all[last] = nil
+	ns.all = ns.all[:last]
+}
+
+// Clear empties a room.
+func (ns *Namespace) Clear(name string) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	for _, s := range ns.rooms[name] {
+		delete(s.rooms, name)
+	}
+	delete(ns.rooms, name)
+}
+
+// Rooms returns the names of the rooms that somebody is in, in no order.
+func (ns *Namespace) Rooms() []string {
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	names := make([]string, 0, len(ns.rooms))
+	for name := range ns.rooms {
+		names = append(names, name)
+	}
+	return names
+}
+
+// roomsOf returns the names of a socket's rooms, its own first.
+func (ns *Namespace) roomsOf(s *Socket) []string {
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	if s.out {
+		return nil
+	}
+	names := make([]string, 0, len(s.rooms)+1)
+	names = append(names, s.ID())
+	for name := range s.rooms {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Audience is the sockets of some rooms, each once: of all of the namespace where rooms is
+// nil. Who is in one of Except is left out.
+type Audience struct {
+	Namespace *Namespace
+	Rooms     []string
+	Except    []string
+	Members   bool // leave guests out, see Socket.SetMember
+}
+
+// Sockets returns who is in the audience now, in no order.
+func (a Audience) Sockets() []*Socket {
+	sockets := a.candidates()
+	return slices.DeleteFunc(sockets, func(s *Socket) bool { return !s.hears(a.Members) })
+}
+
+// candidates returns who would be, if they are admitted.
+func (a Audience) candidates() []*Socket {
+	ns := a.Namespace
+	var sockets []*Socket
+	ns.mu.RLock()
+	switch len(a.Rooms) {
+	case 0:
+		sockets = slices.Clone(ns.all)
+	case 1:
+		sockets = slices.Clone(ns.rooms[a.Rooms[0]])
+	default:
+		seen := make(map[*Socket]bool)
+		for _, name := range a.Rooms {
+			for _, s := range ns.rooms[name] {
+				if !seen[s] {
+					seen[s] = true
+					sockets = append(sockets, s)
+				}
+			}
+		}
+	}
+	ns.mu.RUnlock()
+	for _, name := range a.Rooms {
+		if s := ns.own(name); s != nil && !slices.Contains(sockets, s) {
+			sockets = append(sockets, s)
+		}
+	}
+	if len(a.Except) == 0 {
+		return sockets
+	}
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	return slices.DeleteFunc(sockets, func(s *Socket) bool {
+		return slices.ContainsFunc(a.Except, func(name string) bool {
+			_, in := s.rooms[name]
+			return in || name == s.ID()
+		})
+	})
+}
+
+// own returns the socket whose ID is a room's name, or nil.
+func (ns *Namespace) own(name string) *Socket {
+	client, ok := ns.server.hub.Lookup(name)
+	if !ok {
+		return nil
+	}
+	c := connOf(client)
+	if c == nil {
+		return nil
+	}
+	if s := c.Socket(ns.name); s != nil && s.ns == ns {
+		return s
+	}
+	return nil
+}
+
+// Emit sends an event to the audience. It is encoded once. An error says that it cannot be.
+func (a Audience) Emit(event string, args []any) error {
+	sockets := a.candidates()
+	if len(sockets) == 0 {
+		return nil
+	}
+	frames, err := eventFrames(Event, a.Namespace.name, 0, false, append([]any{event}, args...))
+	if err != nil {
+		return err
+	}
+	for _, s := range sockets {
+		s.deliver(frames, a.Members)
+	}
+	return nil
+}

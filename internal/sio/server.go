@@ -1,0 +1,137 @@
+package sio
+
+import (
+	"math"
+	"net"
+	"sync"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// Server is Socket.IO for the connections of one hub. Its methods are safe for concurrent use.
+type Server struct {
+	hub            *transport.Hub
+	foreign        Foreign
+	maxAttachments int
+
+	mu         sync.RWMutex
+	door       Doorkeeper
+	namespaces map[string]*Namespace
+}
+
+// NewServer makes a Server without namespaces. Those it does not have are foreign's.
+func NewServer(hub *transport.Hub, foreign Foreign, maxAttachments int) *Server {
+	return &Server{hub: hub, foreign: foreign, maxAttachments: maxAttachments, namespaces: make(map[string]*Namespace)}
+}
+
+// Hub returns the server's transport.
+func (s *Server) Hub() *transport.Hub { return s.hub }
+
+// SetDoorkeeper sets who decides who comes in. Without one there are foreign namespaces only.
+func (s *Server) SetDoorkeeper(d Doorkeeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.door = d
+}
+
+// Add makes a namespace, or returns the one there is.
+func (s *Server) Add(name string) *Namespace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ns := s.namespaces[name]
+	if ns == nil {
+		ns = &Namespace{
+			server:   s,
+			name:     name,
+			handlers: make(map[string]*handler),
+			rooms:    make(map[string]room),
+		}
+		s.namespaces[name] = ns
+	}
+	return ns
+}
+
+// Remove takes a namespace away from those who join from now on.
+func (s *Server) Remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.namespaces, name)
+}
+
+// Namespace returns a namespace, nil if it is not ours.
+func (s *Server) Namespace(name string) *Namespace {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.namespaces[name]
+}
+
+// serves reports whether a namespace that is not ours may be joined.
+func (s *Server) serves(name string) bool {
+	s.mu.RLock()
+	door := s.door
+	s.mu.RUnlock()
+	return (door == nil || door.Foreign(name)) && s.foreign.Serves(name)
+}
+
+// burst is what an event may cost with its attachments.
+func (s *Server) burst() int {
+	if s.hub == nil {
+		return math.MaxInt
+	}
+	return s.hub.Burst()
+}
+
+// Arrive is what the hub is given for a new connection. enter brings it to Foreign at once,
+// which has made it.
+func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn {
+	c := &Conn{server: s, client: client}
+	if enter != nil {
+		c.guest = enter(c)
+	}
+	if a, ok := client.Handshake().Context.Value(ArrivalKey{}).(Arrival); ok {
+		a.Arrived(c) // behind enter, which runs code of the user's
+	}
+	s.mu.RLock()
+	door := s.door
+	s.mu.RUnlock()
+	if door != nil {
+		c.visitor = door.Arrive(c)
+	}
+	c.knock(Root, "", 0) // protocol 4: who connects is in the root
+	return c
+}
+
+// ArrivalKey is where the context of a handshake request may have an Arrival.
+type ArrivalKey struct{}
+
+// Arrival is told when its request has become a connection.
+type Arrival interface{ Arrived(*Conn) }
+
+// connOf finds the Conn of a transport's client.
+func connOf(client *transport.Client) *Conn {
+	c, _ := client.Above().(*Conn)
+	return c
+}
+
+// Addr is the remote address of a connection, and the way from a socketio.Conn to its Conn,
+// also from one of go-socket.io's and through what wraps it.
+type Addr struct{ conn *Conn }
+
+// Network returns "tcp".
+func (a Addr) Network() string { return "tcp" }
+
+// String returns the remote address of the handshake request.
+func (a Addr) String() string { return a.conn.client.Handshake().RemoteAddr }
+
+// FromConn finds the connection that a socketio.Conn belongs to. conn may be nil:
+// go-socket.io's OnError gets such ones (hazard 4).
+func FromConn(conn interface{ RemoteAddr() net.Addr }) (*Conn, bool) {
+	if conn == nil {
+		return nil, false
+	}
+	a, ok := conn.RemoteAddr().(Addr)
+	return a.conn, ok
+}
+
+// AddrOf returns the address that leads to c.
+func AddrOf(c *Conn) Addr { return Addr{c} }

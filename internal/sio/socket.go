@@ -1,0 +1,318 @@
+package sio
+
+import "github.com/go-socketiojwt/socketiojwt/internal/transport"
+
+// Socket is one namespace of a connection. In a namespace of ours it is the socketio.Conn that
+// handlers get; its methods may be called from anywhere, at once and after its end.
+type Socket struct {
+	conn    *Conn
+	ns      *Namespace // nil: it is foreign
+	name    string
+	query   string
+	foreign bool // and foreignPart is there
+
+	// Visit is the doorkeeper's. It is set in Knock.
+	Visit any
+
+	// conn.mu guards these.
+	state     state
+	answered  bool // the client knows that it is connected
+	member    bool // not a guest
+	holds     bool // what comes is kept: a verdict is due
+	kept      []*Packet
+	replaying bool
+	byClient  bool // the end: what was sent before counts
+	debt      int  // cost to be consumed when what follows from CONNECT is done
+	exited    bool // after the end: Exit has returned
+	context   any
+	acks      map[uint64]ack
+	ownAck    uint64 // the id of the doorkeeper's among them, which is one at the most
+	*foreignPart
+
+	// ns.mu guards these.
+	rooms  map[string]int // its place in each
+	out    bool
+	listed bool
+	place  int
+}
+
+type state int
+
+const (
+	stateKnocking state = iota // what the client sends is kept
+	stateOpen                  // only what the visitor intercepts counts
+	stateAdmitted
+	stateEnded
+)
+
+// ack is what waits for an acknowledgement: a function of the user's, or the doorkeeper's.
+type ack struct {
+	user *handler
+	own  func()
+}
+
+// Conn returns the connection that the socket belongs to.
+func (s *Socket) Conn() *Conn { return s.conn }
+
+// Query returns what the client said behind the namespace's name when it asked for it.
+func (s *Socket) Query() string { return s.query }
+
+// IsForeign reports whether the namespace is go-socket.io's.
+func (s *Socket) IsForeign() bool { return s.foreign }
+
+func (s *Socket) setState(state state) {
+	s.state = state
+	if s.foreign {
+		s.decided.Broadcast()
+	}
+}
+
+func (s *Socket) ended() bool { return s.state == stateEnded }
+
+func (s *Socket) hasEnded() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.ended()
+}
+
+// isExiting reports whether it has ended and Exit has not returned.
+func (s *Socket) isExiting() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.ended() && !s.exited
+}
+
+func (s *Socket) isAdmitted() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.state == stateAdmitted
+}
+
+// hears reports whether broadcasts reach it, of members only or of all.
+func (s *Socket) hears(membersOnly bool) bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.state == stateAdmitted && (s.member || !membersOnly)
+}
+
+// Open answers CONNECT. Only what the visitor intercepts counts, until Admit.
+func (s *Socket) Open() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.state == stateKnocking {
+		s.setState(stateOpen)
+		s.answer()
+		s.pay()
+		s.proceed()
+	}
+}
+
+// Admit answers CONNECT if need be and lets the socket in: broadcasts reach it, and behind
+// Visitor.Enter its events are dispatched. member says that it is no guest.
+func (s *Socket) Admit(member bool) {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.state != stateKnocking && s.state != stateOpen {
+		return
+	}
+	s.member = member
+	s.setState(stateAdmitted)
+	s.answer()
+	if s.foreign {
+		return
+	}
+	s.ns.add(s)
+	debt := s.debt
+	s.debt = 0
+	c.lane.run(func() {
+		defer c.client.Consumed(debt)
+		if !c.isClosing() {
+			c.visitor.Enter(s)
+		}
+	})
+	s.proceed()
+}
+
+// SetMember makes a guest one no more.
+func (s *Socket) SetMember() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.member = true
+}
+
+// Hold keeps what comes until Release: a verdict is due.
+func (s *Socket) Hold() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.holds = true
+}
+
+// Release lets what was kept through.
+func (s *Socket) Release() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.holds = false
+	s.proceed()
+	if s.foreign {
+		s.decided.Broadcast()
+	}
+}
+
+// Tell sends an event of the doorkeeper's, also before the socket is admitted. onAck is called
+// when the client acknowledges it, nil asks for none.
+func (s *Socket) Tell(event string, arg any, onAck func()) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.state == stateOpen || s.state == stateAdmitted {
+		s.conn.client.Send(s.told(event, arg, onAck)...)
+	}
+}
+
+func (s *Socket) told(event string, arg any, onAck func()) []transport.Frame {
+	values := []any{event}
+	if arg != nil {
+		values = append(values, arg)
+	}
+	var id uint64
+	if onAck != nil {
+		if old, ok := s.acks[s.ownAck]; ok && old.own != nil {
+			delete(s.acks, s.ownAck)
+		}
+		id = s.expect(ack{own: onAck})
+		s.ownAck = id
+	}
+	frames, err := eventFrames(Event, s.name, id, onAck != nil, values)
+	if err != nil {
+		return nil
+	}
+	return frames
+}
+
+func (s *Socket) lastWords(frames []transport.Frame, w Word) []transport.Frame {
+	if w.Event != "" {
+		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
+	}
+	if w.Error != nil {
+		frames = append(frames, ErrorFrame(s.name, w.Error))
+	}
+	if !w.Silent {
+		frames = append(frames, disconnectFrame(s.name))
+	}
+	return frames
+}
+
+// answer sends CONNECT, once. go-socket.io sends that of the root itself.
+func (s *Socket) answer() {
+	if !s.answered && (s.name != Root || !s.foreign) {
+		s.answered = true
+		s.conn.client.Send(connectFrame(s.name))
+	}
+}
+
+func (s *Socket) pay() {
+	if s.debt != 0 {
+		debt := s.debt
+		s.debt = 0
+		s.conn.client.Consumed(debt)
+	}
+}
+
+func (s *Socket) settle() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.pay()
+}
+
+// keep reports whether p has to wait.
+func (s *Socket) keep(p *Packet) bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.state == stateEnded || p.Type == Ack && s.state == stateAdmitted {
+		return false // OnConnect may wait for it
+	}
+	if s.state != stateKnocking && !s.holds && len(s.kept) == 0 {
+		return false
+	}
+	s.kept = append(s.kept, p)
+	return true
+}
+
+// proceed has what was kept dealt with, where the doorkeeper may be called.
+func (s *Socket) proceed() {
+	if len(s.kept) > 0 && !s.holds && !s.replaying {
+		s.replaying = true
+		go s.conn.replay(s)
+	}
+}
+
+// nextKept returns nil when nothing is left, or the rest has to wait on.
+func (s *Socket) nextKept() *Packet {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if len(s.kept) == 0 || s.holds || s.state == stateEnded {
+		s.replaying = false
+		s.forget()
+		return nil
+	}
+	p := s.kept[0]
+	s.kept = s.kept[1:]
+	return p
+}
+
+// forget drops what was kept for a socket that has ended.
+func (s *Socket) forget() {
+	if len(s.kept) == 0 {
+		s.kept = nil
+	}
+	if s.state == stateEnded {
+		for _, p := range s.kept {
+			s.conn.client.Consumed(p.cost)
+		}
+		s.kept = nil
+	}
+}
+
+// leave ends the socket because the client has left. It reports whether it had not ended.
+func (s *Socket) leave() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.state == stateEnded {
+		return false
+	}
+	s.byClient = s.state == stateAdmitted
+	s.setState(stateEnded)
+	return true
+}
+
+// finish is the end of a socket that ended: it is in no room any more, and Exit is due.
+func (s *Socket) finish(reason string) {
+	c := s.conn
+	c.mu.Lock()
+	s.acks = nil
+	if !s.replaying {
+		s.forget()
+	}
+	debt := s.debt
+	s.debt = 0
+	c.mu.Unlock()
+	if s.foreign {
+		return
+	}
+	s.ns.remove(s)
+	c.lane.run(func() {
+		defer c.exited(s)
+		defer c.client.Consumed(debt)
+		c.visitor.Exit(s, reason)
+	})
+}
+
+// deliver sends frames if the socket hears them. Whether it does is decided under the lock
+// under which it ends, so nothing comes behind its end.
+func (s *Socket) deliver(frames []transport.Frame, membersOnly bool) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.state == stateAdmitted && (s.member || !membersOnly) {
+		s.conn.client.Send(frames...)
+	}
+}

@@ -1,0 +1,215 @@
+package transport
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Refuse answers an Engine.IO request as Node's engine.io answers bad ones.
+func Refuse(w http.ResponseWriter, status, code int, message string) {
+	body, err := json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{code, message})
+	if err != nil {
+		panic(err) // an int and a string can always be encoded
+	}
+	leaveBody(w)
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// leaveBody is called where a body is not read. net/http reads what is left of it before it
+// answers, and would wait for one that never ends. It sets a deadline of its own for the next
+// request.
+func leaveBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refuseTimeout))
+}
+
+// refusedID is the session id of all connections that never were.
+const refusedID = "refused"
+
+// refusedOpen is their OPEN. The client needs one before it takes other packets.
+const refusedOpen = `{"sid":"` + refusedID + `","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
+
+// RefuseHandshake answers a handshake request with a connection that opens, brings
+// Socket.IO packets and closes, and keeps nothing of it. h may be nil.
+func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, frames ...Frame) {
+	packets := []packet{{typ: typeOpen, data: append([]byte{typeOpen}, refusedOpen...)}}
+	for _, f := range frames {
+		packets = append(packets, f.packet)
+	}
+	packets = append(packets, justClose...)
+	if QueryOf(r).Get("transport") == WebSocket {
+		refuseWebSocket(w, r, h, packets)
+		return
+	}
+	h.cors(w, r)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(refuseTimeout))
+	_ = writePayload(w, r, packets, false)
+}
+
+// refuseTimeout bounds what a refused client can hold.
+const refuseTimeout = time.Second
+
+func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []packet) {
+	upgrader := defaultUpgrader
+	if h != nil {
+		upgrader = h.config.WebSocket
+	}
+	conn, batch, err := h.upgrade(w, r, upgrader)
+	if err != nil {
+		return // it was answered
+	}
+	defer conn.Close()
+	deadline := time.Now().Add(refuseTimeout)
+	_ = conn.SetWriteDeadline(deadline)
+	_ = conn.SetReadDeadline(deadline)
+	for _, p := range packets {
+		if err := conn.WriteMessage(websocket.TextMessage, p.data); err != nil {
+			return
+		}
+	}
+	if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil ||
+		batch.release() != nil {
+		return
+	}
+	conn.SetReadLimit(maxProbe)
+	drainWebSocket(conn)
+}
+
+var defaultUpgrader = newUpgrader(new(websocket.Upgrader))
+
+// drainWebSocket reads until the connection ends.
+func drainWebSocket(conn *websocket.Conn) {
+	for {
+		if _, r, err := conn.NextReader(); err != nil {
+			return
+		} else if _, err := io.Copy(io.Discard, r); err != nil {
+			return
+		}
+	}
+}
+
+// Answer answers requests with which something is wrong, and reports whether it did: unknown sessions, methods and transports, other protocol
+// versions, JSONP indices that are not numbers, bodies where none belongs, WebSockets of
+// foreign pages, and everything while draining.
+// With a nil hub it knows no sessions and leaves those to the server.
+func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
+	query := QueryOf(r)
+	sid, transport := query.Get("sid"), query.Get("transport")
+	switch {
+	case r.Method != http.MethodPost && r.ContentLength != 0:
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case h.Has(Polling) && h != nil && r.Method == http.MethodOptions:
+		h.cors(w, r)
+		w.WriteHeader(http.StatusNoContent)
+	case !h.Has(transport):
+		Refuse(w, http.StatusBadRequest, 0, "Transport unknown")
+	case !validJSONP(query):
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case sid != "":
+		return h.answerSession(w, r, sid, transport)
+	case r.Method != http.MethodGet:
+		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
+	case !validVersion(query):
+		Refuse(w, http.StatusBadRequest, 5,
+			"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do")
+	case h != nil && h.Draining():
+		refuseDraining(w)
+	default:
+		return transport == WebSocket && h.answerWebSocket(w, r)
+	}
+	return true
+}
+
+func refuseDraining(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	Refuse(w, http.StatusServiceUnavailable, 3, "Server is closing")
+}
+
+// answerWebSocket answers what is no upgrade, or comes from a page that CheckOrigin does not let:
+// go-socket.io would do it with 502 and the text of the error.
+func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case !websocket.IsWebSocketUpgrade(r):
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case !h.lets(r):
+		Refuse(w, http.StatusForbidden, 4, "Forbidden")
+	default:
+		return false
+	}
+	return true
+}
+
+// lets reports whether the page that asks may. Without a CheckOrigin that is gorilla's to say:
+// this is what it lets by default, and it looks again.
+func (h *Hub) lets(r *http.Request) bool {
+	origin := r.Header["Origin"]
+	switch {
+	case h == nil:
+		return true
+	case h.config.WebSocket.CheckOrigin != nil:
+		return h.config.WebSocket.CheckOrigin(r)
+	case len(origin) == 0:
+		return true // no browser
+	}
+	u, err := url.Parse(origin[0])
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
+
+// validVersion reports whether a request is of Engine.IO 3, or does not say.
+func validVersion(query Query) bool {
+	version, n := query.Lookup("EIO")
+	return n == 0 || version == "3"
+}
+
+func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {
+	if sid == refusedID && r.Method == http.MethodPost && transport == Polling {
+		// What was refused says goodbye. An error would show in the browser's console.
+		leaveBody(w)
+		answerPost(w)
+		return true
+	}
+	if h == nil {
+		return false
+	}
+	c, ok := h.Lookup(sid)
+	switch {
+	case !ok:
+		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
+	case transport == Polling && c.upgraded():
+		Refuse(w, http.StatusBadRequest, 3, "Bad request")
+	case r.Method != http.MethodGet && (r.Method != http.MethodPost || transport != Polling):
+		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
+	default:
+		return transport == WebSocket && h.answerWebSocket(w, r)
+	}
+	return true
+}
+
+func (c *Client) upgraded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ws != nil
+}
+
+// Has reports whether a transport is offered.
+func (h *Hub) Has(name string) bool {
+	switch name {
+	case Polling:
+		return h == nil || h.config.Polling != nil
+	case WebSocket:
+		return h == nil || h.config.WebSocket != nil
+	}
+	return false
+}

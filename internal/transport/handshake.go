@@ -1,0 +1,121 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Handshake is the request that opened a connection, as it was: an upgrade to
+// WebSocket does not change it (hazard 25).
+type Handshake struct {
+	URL        *url.URL
+	Header     http.Header
+	Host       string
+	RemoteAddr string
+	LocalAddr  net.Addr
+	Context    context.Context // the request's values, without its end
+}
+
+func newHandshake(r *http.Request) Handshake {
+	u := *r.URL
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return Handshake{
+		URL:        &u,
+		Header:     r.Header, // net/http makes one for each request
+		Host:       r.Host,
+		RemoteAddr: r.RemoteAddr,
+		LocalAddr:  local,
+		Context:    context.WithoutCancel(r.Context()),
+	}
+}
+
+// Open makes a connection of a handshake request that Answer let through, and serves the
+// request. arrive gives the connection its layer above, before the client hears anything; it
+// may send and set limits. The connection is read from once Ready was called.
+func (h *Hub) Open(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) {
+	c, err := h.Accept(w, r, arrive)
+	switch {
+	case err == nil:
+		c.Serve(w, r)
+	case err == ErrDraining:
+		refuseDraining(w)
+	}
+}
+
+var errNotAHandshake = errors.New("not a handshake request")
+
+// Accept is Open that leaves the request of a polling client to Client.Serve. ErrDraining was
+// not answered.
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) (*Client, error) {
+	query := QueryOf(r)
+	if query.Get("transport") == WebSocket {
+		return h.acceptWebSocket(w, r, arrive)
+	}
+	if !validJSONP(query) {
+		return nil, errNotAHandshake
+	}
+	c := newClient(h, r, !query.Has("b64") && !query.Has("j"))
+	c.posting = make(chan struct{}, 1)
+	if err := c.open(arrive, h.upgrades()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (h *Hub) upgrades() bool { return h.config.Upgrade && h.config.WebSocket != nil }
+
+// open registers the client and makes OPEN the first packet in its outbox.
+func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
+	if err := c.hub.add(c); err != nil {
+		return err
+	}
+	opened := false
+	defer func() {
+		if !opened { // arrive runs code of the user's
+			c.Abort()
+		}
+	}()
+	c.mu.Lock()
+	c.append(packet{typ: typeOpen, data: c.hub.openPacket(c.id, upgrades)})
+	c.extend()
+	c.mu.Unlock()
+
+	above := arrive(c)
+
+	c.mu.Lock()
+	c.above = above
+	closed := c.state == stateClosed
+	c.mu.Unlock()
+	if closed {
+		go c.tellClosed() // finish found nobody to tell
+	}
+	opened = true
+	return nil
+}
+
+// openPacket is written by hand: encoding/json takes longer than all else that a connection needs
+// here. An id has no character that JSON escapes.
+func (h *Hub) openPacket(id string, upgrades bool) []byte {
+	b := make([]byte, 0, 128)
+	b = append(b, typeOpen)
+	b = append(b, `{"sid":"`...)
+	b = append(b, id...)
+	b = append(b, `","upgrades":[`...)
+	if upgrades {
+		b = append(b, `"`+WebSocket+`"`...)
+	}
+	b = append(b, `],"pingInterval":`...)
+	b = strconv.AppendInt(b, h.config.PingInterval.Milliseconds(), 10)
+	b = append(b, `,"pingTimeout":`...)
+	b = strconv.AppendInt(b, h.config.PingTimeout.Milliseconds(), 10)
+	return append(b, '}')
+}
+
+// silence is how long a client may say nothing: a PING is due every interval, and may take
+// the timeout (hazard 44).
+func (h *Hub) silence() time.Duration { return h.config.PingInterval + h.config.PingTimeout }

@@ -1,0 +1,408 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/rand"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/googollee/go-socket.io/engineio/frame"
+	enginepacket "github.com/googollee/go-socket.io/engineio/packet"
+	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
+	"github.com/googollee/go-socket.io/engineio/transport/polling"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// bridge is one connection inside go-socket.io: to that a transport, to us the sio.Guest.
+// Heartbeats, upgrades and the end of the connection are dealt with by our transport:
+// go-socket.io sees the packets of its own namespaces.
+type bridge struct {
+	u      *Server
+	conn   *sio.Conn
+	client *transport.Client
+
+	mu       sync.Mutex
+	cond     sync.Cond // on mu: the queue grew, or the connection is gone
+	queue    []delivery
+	rest     [][]byte               // attachments of the packet that was read last
+	lives    map[string]*sio.Socket // the sockets besides the root that go-socket.io has connected last
+	handed   bool                   // go-socket.io has taken the session over
+	read     bool                   // it has begun to read: the root's hook has run
+	gone     bool
+	closed   bool // Close was called
+	leaving  func()
+	barriers map[string]func()
+
+	// What is being written. Only one goroutine of go-socket.io writes at a time.
+	partial []transport.Frame
+	missing int
+	to      *sio.Socket
+}
+
+type delivery struct {
+	socket *sio.Socket
+	packet *sio.Packet
+}
+
+var (
+	_ eiotransport.Conn = (*bridge)(nil)
+	_ http.Handler      = (*bridge)(nil)
+	_ sio.Guest         = (*bridge)(nil)
+)
+
+func newBridge(u *Server, c *sio.Conn) *bridge {
+	b := &bridge{u: u, conn: c, client: c.Client()}
+	b.cond.L = &b.mu
+	return b
+}
+
+func (b *bridge) rootIsOurs() bool {
+	root := b.conn.Socket(sio.Root)
+	return root != nil && !root.IsForeign()
+}
+
+// Deliver queues a packet for go-socket.io's reader.
+func (b *bridge) Deliver(s *sio.Socket, p *sio.Packet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queue = append(b.queue, delivery{s, p})
+	b.cond.Signal()
+}
+
+// Gone lets go-socket.io's reader end, after what the client sent before.
+func (b *bridge) Gone() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone = true
+	b.cond.Broadcast()
+}
+
+// NextReader blocks until there is a packet. io.EOF is the end, and makes go-socket.io leave
+// all rooms, which takes as long as it has rooms, under a lock that everybody needs (hazard
+// 41): one connection at a time ends.
+func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
+	b.begin()
+	for {
+		if data, ok := b.attachment(); ok {
+			return frame.Binary, enginepacket.MESSAGE, newReader(data), nil
+		}
+		d, ok := b.next()
+		if !ok {
+			b.waitToLeave()
+			return 0, 0, nil, io.EOF
+		}
+		passes := d.socket.Await(d.packet)
+		b.client.Consumed(d.packet.Cost())
+		if passes {
+			b.mu.Lock()
+			b.rest = d.packet.Attachments
+			if d.packet.Type == sio.Connect {
+				if b.lives == nil {
+					b.lives = make(map[string]*sio.Socket)
+				}
+				b.lives[d.socket.Namespace()] = d.socket
+			}
+			b.mu.Unlock()
+			return frame.String, enginepacket.MESSAGE, newReader(d.packet.Text), nil
+		}
+	}
+}
+
+// Life returns the socket that go-socket.io means by a namespace.
+func (b *bridge) Life(namespace string) *sio.Socket {
+	if namespace == sio.Root {
+		return b.conn.Socket(namespace)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lives[namespace]
+}
+
+// begin is the end of go-socket.io's hook for the root: it reads now.
+func (b *bridge) begin() {
+	b.mu.Lock()
+	first := !b.read
+	b.read = true
+	b.mu.Unlock()
+	if !first {
+		return
+	}
+	if root := b.conn.Socket(sio.Root); root != nil && root.IsForeign() {
+		root.Connected()
+	}
+	b.client.Ready()
+}
+
+func (b *bridge) attachment() ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.rest) == 0 {
+		return nil, false
+	}
+	data := b.rest[0]
+	b.rest = b.rest[1:]
+	return data, true
+}
+
+func (b *bridge) next() (delivery, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.queue) == 0 && !b.gone {
+		b.cond.Wait()
+	}
+	if len(b.queue) == 0 {
+		return delivery{}, false
+	}
+	d := b.queue[0]
+	b.queue[0] = delivery{}
+	b.queue = b.queue[1:]
+	return d, true
+}
+
+// maxLeaving bounds how long the user's OnDisconnect holds up the end of other connections.
+const maxLeaving = time.Second
+
+func (b *bridge) waitToLeave() {
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return // it is leaving already
+	}
+	b.u.leaving <- struct{}{}
+	b.mu.Lock()
+	closed = b.closed
+	b.mu.Unlock()
+	if closed { // meanwhile
+		<-b.u.leaving
+		return
+	}
+	var once sync.Once
+	release := func() { once.Do(func() { <-b.u.leaving }) }
+	timer := time.AfterFunc(maxLeaving, release)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leaving = func() {
+		timer.Stop()
+		release()
+	}
+}
+
+// settleTime is how long after go-socket.io's Close the connection stays: what was emitted is
+// in the hands of another goroutine (hazards 27 and 45).
+const settleTime = 200 * time.Millisecond
+
+// Close is what go-socket.io calls to close the connection. It waits for what was emitted before,
+// and blocks until the client has it: go-socket.io forgets the session id then, and without a gate
+// would answer its polls.
+func (b *bridge) Close() error {
+	b.hand()
+	b.mu.Lock()
+	first, gone, leaving := !b.closed, b.gone, b.leaving
+	if gone && !first || !gone {
+		// The first Close behind io.EOF comes before the rooms are left.
+		b.leaving = nil
+	} else {
+		leaving = nil
+	}
+	b.closed = true
+	b.mu.Unlock()
+	if leaving != nil {
+		leaving()
+	}
+	if first && !gone {
+		select {
+		case <-time.After(settleTime):
+		case <-b.client.Done():
+		}
+		b.client.SendAndClose()
+		<-b.client.Done()
+	}
+	return nil
+}
+
+// hand notes that go-socket.io has taken the session over, whatever became of it.
+func (b *bridge) hand() {
+	b.mu.Lock()
+	first := !b.handed
+	b.handed = true
+	b.mu.Unlock()
+	if first {
+		b.client.Release()
+		b.u.handed()
+	}
+}
+
+// ServeHTTP serves the requests that reach go-socket.io, because there is no gate in front.
+func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if entering(r) == nil {
+		b.client.Serve(w, r)
+	}
+}
+
+func (b *bridge) URL() url.URL              { return *b.client.Handshake().URL }
+func (b *bridge) RemoteHeader() http.Header { return b.client.Handshake().Header }
+func (b *bridge) RemoteAddr() net.Addr      { return sio.AddrOf(b.conn) }
+
+func (b *bridge) LocalAddr() net.Addr {
+	if addr := b.client.Handshake().LocalAddr; addr != nil {
+		return addr
+	}
+	return polling.Addr{Host: b.client.Handshake().Host}
+}
+
+// Deadlines are our transport's.
+func (b *bridge) SetReadDeadline(time.Time) error  { return nil }
+func (b *bridge) SetWriteDeadline(time.Time) error { return nil }
+
+// NextWriter returns a writer that takes a packet when it is closed.
+func (b *bridge) NextWriter(kind frame.Type, typ enginepacket.Type) (io.WriteCloser, error) {
+	return &writer{b: b, typ: typ, binary: kind == frame.Binary}, nil
+}
+
+// put takes a packet from go-socket.io. Only OPEN can fail: a session whose client is gone must
+// not be registered (hazard 4). An error for a MESSAGE would make go-socket.io close the
+// connection under its locks (hazard 1).
+func (b *bridge) put(typ enginepacket.Type, binary bool, data []byte) error {
+	switch typ {
+	case enginepacket.OPEN: // ours was sent
+		select {
+		case <-b.client.Done():
+			return io.EOF
+		default:
+		}
+	case enginepacket.MESSAGE:
+		b.hand()
+		if binary {
+			b.putAttachment(data)
+		} else if len(data) > 0 {
+			b.putText(data)
+		}
+	}
+	return nil
+}
+
+func (b *bridge) putAttachment(data []byte) {
+	if b.missing == 0 {
+		return // its packet was dropped
+	}
+	b.partial = append(b.partial, transport.Binary(data))
+	if b.missing--; b.missing == 0 {
+		b.to.Forward(b.partial...)
+		b.partial = nil
+	}
+}
+
+func (b *bridge) putText(data []byte) {
+	rest, missing := data[1:], 0
+	if data[0] == '5' || data[0] == '6' { // with attachments
+		count, after, _ := bytes.Cut(rest, []byte("-"))
+		missing, _ = strconv.Atoi(string(count))
+		rest = after
+	}
+	s := b.Life(namespaceOf(rest))
+	if s == nil || !s.IsForeign() {
+		return
+	}
+	if data[0] == sio.Connect {
+		if s.Namespace() == sio.Root {
+			b.client.Send(transport.Text(data)) // before its hook runs
+		} else {
+			s.Connected()
+		}
+		return
+	}
+	// json.Encoder ends what it encoded with a newline. Without one encoding failed, and
+	// go-socket.io closes the writer all the same.
+	text, complete := bytes.CutSuffix(data, []byte("\n"))
+	if !complete && bytes.ContainsRune([]byte("2356"), rune(data[0])) || b.isBarrier(text) {
+		return
+	}
+	frame := transport.Text(text)
+	if missing > 0 {
+		b.partial, b.missing, b.to = []transport.Frame{frame}, missing, s
+		return
+	}
+	s.Forward(frame)
+}
+
+// namespaceOf reads the namespace from a packet that go-socket.io wrote, behind the type.
+func namespaceOf(rest []byte) string {
+	if len(rest) == 0 || rest[0] != '/' {
+		return sio.Root
+	}
+	name, _, _ := bytes.Cut(rest, []byte(","))
+	return string(name)
+}
+
+// AfterEmits calls f when go-socket.io has written what handlers have emitted so far: an event
+// that is emitted now comes behind it. Where none can be, f waits a moment.
+func (b *bridge) AfterEmits(s *sio.Socket, f func()) {
+	var once sync.Once
+	name := "barrier:" + rand.Text()
+	var timer *time.Timer
+	passed := func() {
+		once.Do(func() {
+			b.mu.Lock()
+			delete(b.barriers, name)
+			timer.Stop()
+			b.mu.Unlock()
+			f()
+		})
+	}
+	b.mu.Lock()
+	if b.barriers == nil {
+		b.barriers = make(map[string]func())
+	}
+	b.barriers[name] = passed
+	timer = time.AfterFunc(settleTime, passed)
+	b.mu.Unlock()
+	if user := s.User(); user != nil {
+		go user.Emit(name)
+	}
+}
+
+func (b *bridge) isBarrier(text []byte) bool {
+	b.mu.Lock()
+	var passed func()
+	if len(b.barriers) > 0 {
+		if _, name, ok := bytes.Cut(text, []byte(`["`)); ok {
+			passed = b.barriers[string(bytes.TrimSuffix(name, []byte(`"]`)))]
+		}
+	}
+	b.mu.Unlock()
+	if passed == nil {
+		return false
+	}
+	passed()
+	return true
+}
+
+// reader is what go-socket.io reads a packet from. It has ReadByte and UnreadByte,
+// so that its decoder puts no buffer in front.
+type reader struct{ bytes.Reader }
+
+func newReader(data []byte) *reader {
+	r := new(reader)
+	r.Reset(data)
+	return r
+}
+
+func (*reader) Close() error { return nil }
+
+// writer collects a packet that go-socket.io writes.
+type writer struct {
+	bytes.Buffer
+	b      *bridge
+	typ    enginepacket.Type
+	binary bool
+}
+
+func (w *writer) Close() error { return w.b.put(w.typ, w.binary, w.Bytes()) }

@@ -1,0 +1,415 @@
+// Package upstream is go-socket.io's view of all this. What is registered on the plain server,
+// and the hooks one by one, are served by go-socket.io: to that a connection of ours is a
+// session over a transport, a [bridge]. Every trick that this needs stands here.
+//
+// A connection whose client stays in namespaces of ours never enters go-socket.io. It enters
+// when the root is on the plain server, which then opens the session, or when the client asks
+// for a namespace that is.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/engineio"
+	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
+	"github.com/googollee/go-socket.io/engineio/transport/polling"
+	eiowebsocket "github.com/googollee/go-socket.io/engineio/transport/websocket"
+	"github.com/gorilla/websocket"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// Server is what stands beside one go-socket.io server: the hub that speaks to its clients,
+// and Socket.IO for the namespaces that are not go-socket.io's.
+type Server struct {
+	hub        *transport.Hub
+	sio        *sio.Server
+	check      engineio.CheckerFunc
+	init       engineio.ConnInitorFunc
+	transports []eiotransport.Transport
+	ids        chan string   // of the session that go-socket.io is about to make
+	leaving    chan struct{} // one slot, see bridge.NextReader
+
+	mu       sync.Mutex
+	plain    *socketio.Server // nil as long as nobody told
+	handing  int              // sessions on their way into go-socket.io's Serve
+	rooted   bool             // plain's root is our own
+	draining bool
+	idle     chan struct{} // closed when draining and none is left
+}
+
+// New makes a Server of go-socket.io's options. A transport of an unknown type is an error.
+func New(opts engineio.Options, limits transport.Limits, maxAttachments int) (*Server, error) {
+	u := &Server{
+		check:   opts.RequestChecker,
+		init:    opts.ConnInitor,
+		ids:     make(chan string, 1),
+		leaving: make(chan struct{}, 1),
+		idle:    make(chan struct{}),
+	}
+	config := transport.Config{
+		PingInterval: opts.PingInterval,
+		PingTimeout:  opts.PingTimeout,
+		Limits:       limits,
+	}
+	if config.PingInterval == 0 {
+		config.PingInterval = 20 * time.Second // go-socket.io's defaults
+	}
+	if config.PingTimeout == 0 {
+		config.PingTimeout = time.Minute
+	}
+	configured := opts.Transports
+	if len(configured) == 0 {
+		configured = []eiotransport.Transport{polling.Default, eiowebsocket.Default}
+	}
+	for _, t := range configured {
+		if ours, ok := t.(ourTransport); ok {
+			t = ours.Transport // of an earlier Harden
+		}
+		switch t := t.(type) {
+		case noWebSocket:
+			continue
+		case *polling.Transport:
+			config.Polling = &transport.PollingConfig{CheckOrigin: t.CheckOrigin}
+		case *eiowebsocket.Transport:
+			config.Upgrade = config.Polling != nil // only what comes later is offered
+			config.WebSocket = &websocket.Upgrader{
+				HandshakeTimeout: t.HandshakeTimeout,
+				ReadBufferSize:   t.ReadBufferSize,
+				WriteBufferSize:  t.WriteBufferSize,
+				Subprotocols:     t.Subprotocols,
+				CheckOrigin:      t.CheckOrigin,
+			}
+		default:
+			return nil, errors.New("only go-socket.io's polling and websocket transports can be hardened")
+		}
+		u.transports = append(u.transports, ourTransport{t, u})
+	}
+	if config.WebSocket == nil {
+		// First, so that polling does not offer an upgrade to it.
+		u.transports = append([]eiotransport.Transport{ourTransport{noWebSocket{}, u}}, u.transports...)
+	}
+	u.hub = transport.NewHub(config)
+	u.sio = sio.NewServer(u.hub, u, maxAttachments)
+	return u, nil
+}
+
+// Options returns opts with what belongs to u in it.
+func (u *Server) Options(opts engineio.Options) *engineio.Options {
+	opts.Transports = u.transports
+	opts.SessionIDGenerator = ids{u}
+	if u.check != nil {
+		opts.RequestChecker = func(r *http.Request) (http.Header, error) {
+			if isProbe(r) || entering(r) != nil {
+				return nil, nil
+			}
+			return u.check(r)
+		}
+	}
+	if u.init != nil {
+		opts.ConnInitor = func(r *http.Request, c engineio.Conn) {
+			if entering(r) == nil {
+				u.init(r, c)
+			}
+		}
+	}
+	return &opts
+}
+
+// Hub returns the transport.
+func (u *Server) Hub() *transport.Hub { return u.hub }
+
+// Sio returns the namespaces that are ours.
+func (u *Server) Sio() *sio.Server { return u.sio }
+
+// SetPlain tells which server the namespaces are on that are not ours.
+func (u *Server) SetPlain(plain *socketio.Server) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.plain = plain
+}
+
+func (u *Server) plainServer() *socketio.Server {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.plain
+}
+
+// Serve serves requests that Hub.Answer let through. Handshakes are left to next, which is
+// go-socket.io, where the root is on the plain server.
+func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if sid := transport.QueryOf(r).Get("sid"); sid != "" {
+		client, ok := u.hub.Lookup(sid)
+		switch {
+		case !ok:
+			transport.Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
+		case u.checks(w, r):
+			client.Serve(w, r)
+		}
+		return
+	}
+	if u.sio.Namespace(sio.Root) == nil {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if !u.checks(w, r) {
+		return
+	}
+	u.hub.Open(w, r, func(client *transport.Client) transport.Above {
+		c := u.sio.Arrive(client, func(c *sio.Conn) sio.Guest {
+			if u.init != nil {
+				u.init(r, &initConn{conn: c})
+			}
+			return nil
+		})
+		client.Ready()
+		return c
+	})
+}
+
+// checks asks the user's RequestChecker, as go-socket.io does for each request.
+func (u *Server) checks(w http.ResponseWriter, r *http.Request) bool {
+	if u.check == nil {
+		return true
+	}
+	header, err := u.check(r)
+	if err != nil {
+		transport.Refuse(w, http.StatusBadGateway, 3, "Bad request")
+		return false
+	}
+	for name, values := range header {
+		w.Header()[name] = values
+	}
+	return true
+}
+
+// Serves reports whether a namespace is on the plain server. One that is not known has them all.
+func (u *Server) Serves(namespace string) bool {
+	plain := u.plainServer()
+	return plain == nil || plain.ForEach(namespace, "", func(socketio.Conn) {})
+}
+
+// HasPlain reports whether somebody registered a namespace on the plain server.
+func (u *Server) HasPlain(namespace string) bool {
+	u.mu.Lock()
+	ours := namespace == sio.Root && u.rooted
+	u.mu.Unlock()
+	return !ours && u.Serves(namespace)
+}
+
+type enteringKey struct{}
+
+// entering returns the bridge that a request of Enter is for, nil for any other request.
+func entering(r *http.Request) *bridge {
+	b, _ := r.Context().Value(enteringKey{}).(*bridge)
+	return b
+}
+
+// Enter brings a connection to go-socket.io, by a handshake request that only go-socket.io sees.
+func (u *Server) Enter(c *sio.Conn) sio.Guest {
+	b := newBridge(u, c)
+	if !u.hand() {
+		b.Gone()
+		return b
+	}
+	plain := u.rootedPlain()
+	name := transport.Polling
+	if u.hub.Has(transport.WebSocket) {
+		name = transport.WebSocket
+	}
+	hs := c.Client().Handshake()
+	r := &http.Request{
+		Method: http.MethodGet, URL: &url.URL{Path: "/socket.io/", RawQuery: "EIO=3&transport=" + name},
+		Header: hs.Header, Host: hs.Host, RemoteAddr: hs.RemoteAddr,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
+	}
+	plain.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(hs.Context, enteringKey{}, b)))
+	return b
+}
+
+// rootedPlain returns the plain server with a root: without one go-socket.io keeps sessions for
+// ever (hazard 4).
+func (u *Server) rootedPlain() *socketio.Server {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.rooted && !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
+		u.plain.OnConnect(sio.Root, func(socketio.Conn) error { return nil })
+		u.rooted = true
+	}
+	return u.plain
+}
+
+// hand counts a session that go-socket.io is about to take; handed has to follow. It reports
+// false when no new one may be.
+func (u *Server) hand() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.draining {
+		return false
+	}
+	u.handing++
+	return true
+}
+
+func (u *Server) handed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.handing--
+	u.checkIdle()
+}
+
+func (u *Server) checkIdle() {
+	if u.draining && u.handing == 0 {
+		select {
+		case <-u.idle:
+		default:
+			close(u.idle)
+		}
+	}
+}
+
+// Drain closes all connections as Hub.Drain does. After it returned nil no session is on its
+// way to go-socket.io's Serve, which is what makes closing that server safe (hazard 23).
+func (u *Server) Drain(ctx context.Context) error {
+	if err := u.hub.Drain(ctx); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.draining = true
+	u.checkIdle()
+	u.mu.Unlock()
+	select {
+	case <-u.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type probeKey struct{}
+
+// Probe finds the Server beside the go-socket.io server that a handler serves, or nil. The
+// request is one that go-socket.io's own transports refuse without making a session: a WebSocket
+// request without the headers of an upgrade.
+func Probe(handler http.Handler) *Server {
+	var found *Server
+	r := &http.Request{
+		Method:     http.MethodGet,
+		URL:        &url.URL{Path: "/socket.io/", RawQuery: "EIO=3&transport=" + transport.WebSocket},
+		Header:     http.Header{},
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Host:       "localhost",
+		RemoteAddr: "127.0.0.1:0",
+		Body:       http.NoBody,
+	}
+	handler.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(context.Background(), probeKey{}, &found)))
+	return found
+}
+
+// noWebSocket answers probes where there is no WebSocket transport.
+type noWebSocket struct{}
+
+func (noWebSocket) Name() string { return transport.WebSocket }
+
+func (noWebSocket) Accept(http.ResponseWriter, *http.Request) (eiotransport.Conn, error) {
+	return nil, errNotAHandshake
+}
+
+func (noWebSocket) Dial(*url.URL, http.Header) (eiotransport.Conn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// IsProbe reports whether r comes from Probe, which must reach go-socket.io.
+func IsProbe(r *http.Request) bool { return isProbe(r) }
+
+func isProbe(r *http.Request) bool { return r.Context().Value(probeKey{}) != nil }
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+
+// ids gives go-socket.io the session id that the client has. NewID follows Accept in the same
+// goroutine, and the channel has room for one: nobody else's comes between.
+type ids struct{ u *Server }
+
+func (i ids) NewID() string { return <-i.u.ids }
+
+// ourTransport takes the place of one of go-socket.io's. Dial stays that one's.
+type ourTransport struct {
+	eiotransport.Transport
+	u *Server
+}
+
+var (
+	errProbe         = errors.New("probe")
+	errNotAHandshake = errors.New("not a handshake request")
+)
+
+// Accept makes a session for go-socket.io: of a new connection, or of one that enters.
+// go-socket.io calls it for any method (hazard 18), and for a WebSocket that a polling client
+// upgrades to, which is none of its business.
+func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
+	if found, ok := r.Context().Value(probeKey{}).(**Server); ok {
+		*found = t.u
+		return nil, errProbe
+	}
+	if b := entering(r); b != nil {
+		t.u.ids <- b.client.ID()
+		return b, nil
+	}
+	if !t.u.hub.Has(t.Name()) {
+		return nil, errNotAHandshake
+	}
+	if sid := transport.QueryOf(r).Get("sid"); sid != "" {
+		if t.Name() != transport.WebSocket {
+			return nil, errNotAHandshake
+		}
+		client, ok := t.u.hub.Lookup(sid)
+		if !ok {
+			transport.Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
+		} else {
+			client.Serve(w, r)
+		}
+		return nil, websocket.HandshakeError{} // it was answered
+	}
+	if r.Method != http.MethodGet {
+		return nil, errNotAHandshake
+	}
+	if !t.u.hand() {
+		return nil, transport.ErrDraining
+	}
+	accepted := false
+	defer func() {
+		if !accepted { // also when CheckOrigin panics
+			t.u.handed()
+		}
+	}()
+	var b *bridge
+	client, err := t.u.hub.Accept(w, r, func(client *transport.Client) transport.Above {
+		client.KeepBack() // until go-socket.io knows the session, see bridge.hand
+		return t.u.sio.Arrive(client, func(c *sio.Conn) sio.Guest {
+			b = newBridge(t.u, c)
+			return b
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	accepted = true
+	if b.rootIsOurs() {
+		client.Ready()
+	}
+	t.u.ids <- client.ID()
+	return b, nil
+}

@@ -1,0 +1,71 @@
+package socketiojwt
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+)
+
+// passage is what a gate leaves in the context of a handshake request that it lets through.
+type passage struct {
+	auth    *Authorizer // nil: the gate had nothing to decide
+	verdict *verdict    // nil: the hook is to decide
+	outer   *passage    // of a gate in front of this one
+
+	// The gate reserves one of MaxPending places where the client has yet to authenticate:
+	// the hook, which counts it, may run later.
+	place   atomic.Bool
+	arrived bool // there is a connection, which gives up the place
+}
+
+// verdict is what the gate decided: the verified token, or nil for a guest, and when.
+type verdict struct {
+	verified *verified
+	at       time.Time
+}
+
+func passageOf(ctx context.Context) *passage {
+	p, _ := ctx.Value(sio.ArrivalKey{}).(*passage)
+	return p
+}
+
+// of returns what an Authorizer's gate left, or nil.
+func (p *passage) of(a *Authorizer) *passage {
+	for ; p != nil; p = p.outer {
+		if p.auth == a {
+			return p
+		}
+	}
+	return nil
+}
+
+// reserve takes one of the places of MaxPending.
+func (p *passage) reserve() *UnauthorizedError {
+	if p.auth.pending.Add(1) > int64(p.auth.opts.MaxPending) {
+		p.auth.pending.Add(-1)
+		return errServerBusy()
+	}
+	p.place.Store(true)
+	return nil
+}
+
+// take hands the place over. It reports false when there is none.
+func (p *passage) take() bool { return p != nil && p.place.CompareAndSwap(true, false) }
+
+func (p *passage) release() {
+	if p.take() {
+		p.auth.pending.Add(-1)
+	}
+}
+
+// Arrived is called when the request has become a connection.
+func (p *passage) Arrived(c *sio.Conn) {
+	for ; p != nil; p = p.outer {
+		p.arrived = true
+		if p.place.Load() {
+			c.OnGone(p.release)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package socketiojwt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// Server is a go-socket.io server whose namespaces are authenticated. It is used where
+// the server was used: to register handlers, to broadcast, and as the http.Handler.
+// Protect makes one.
+//
+// What is registered through it for a protected namespace sees authenticated sockets
+// only (and guests, with Optional); for other namespaces it is registered as well. The sockets and
+// rooms of these namespaces are this package's: handlers and hooks may Emit, Join, Broadcast and
+// Close, from any goroutine. Handlers that are registered on the go-socket.io server directly are
+// not protected, and stay that server's.
+//
+// Its methods are safe for concurrent use.
+type Server struct {
+	plain      *socketio.Server
+	auth       *Authorizer
+	upstream   *upstream.Server
+	site       *site
+	protected  []string // nil: every namespace
+	gate       *gate
+	mu         sync.Mutex
+	namespaces map[string]*namespace
+}
+
+// Protect returns server with its namespaces authenticated: the named ones (the root is
+// "/"), or without names all, of which then only those exist that are registered through
+// the result. Several Authorizers may protect different namespaces of one server; any of the results
+// serves HTTP for all, and registers handlers for all.
+//
+// Use the result wherever server was used, from before the first handler is registered:
+// where the hooks of a protected namespace are replaced on server itself, its events are
+// dropped. Namespaces that are registered on server and not protected stay as they are.
+//
+// Protect panics when server was not made with Harden's options, when a name does not start
+// with a slash, when another Authorizer protects one of the namespaces, and when one was
+// registered through an earlier result: these are mistakes in the program, as a wrong
+// pattern is for http.Handle.
+func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Server {
+	found := upstream.Probe(server)
+	if found == nil {
+		panic("socketiojwt: Protect needs the transports of Harden; make the server with " + hardenedServer)
+	}
+	found.SetPlain(server)
+	s := &Server{
+		plain:      server,
+		auth:       a,
+		upstream:   found,
+		site:       makeSite(found),
+		namespaces: make(map[string]*namespace),
+	}
+	for _, name := range namespaces {
+		name = normalise(name)
+		if !strings.HasPrefix(name, root) {
+			panic(fmt.Sprintf("socketiojwt: Protect: namespace %q can never be joined; write %q", name, root+name))
+		}
+		s.protected = append(s.protected, name)
+	}
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { found.Serve(w, r, server) })
+	s.gate = &gate{next, found.Hub(), a, s.site.rootGuard}
+	s.site.add(s)
+	a.observe(found.Hub())
+	return s
+}
+
+const hardenedServer = "socketio.NewServer(socketiojwt.Harden(nil))"
+
+// namespace returns the namespace, and makes it the first time.
+func (s *Server) namespace(name string) *namespace {
+	name = normalise(name)
+	if name == root {
+		s.site.standIn.Store(false)
+	}
+	return s.find(name)
+}
+
+func (s *Server) find(name string) *namespace {
+	guard := s.site.guard(name)
+	if guard != nil && guard != s {
+		return guard.find(name)
+	}
+	keeper := s
+	if guard == nil {
+		keeper = s.site.first() // one keeper for public namespaces, whoever asks
+	}
+	return keeper.keep(name, guard != nil)
+}
+
+func (s *Server) keep(name string, protected bool) *namespace {
+	s.mu.Lock()
+	ns := s.namespaces[name]
+	known := ns != nil
+	if !known {
+		ns = &namespace{protected: protected, server: s, sio: s.upstream.Sio().Add(name)}
+		s.namespaces[name] = ns
+	}
+	s.mu.Unlock()
+	if !known && !protected {
+		s.auth.log.Info("socketiojwt: a namespace is public", "namespace", name)
+	}
+	return ns
+}
+
+// OnConnect sets the function that runs once a socket of the namespace is authenticated.
+// It runs in a goroutine of its own and may block, Emit and Join; events of the socket
+// wait until it returns. An error refuses the socket in this namespace: behind what was emitted
+// the client is told `unauthorized`, or what an *UnauthorizedError says, and the other namespaces
+// of the connection live on, except when it is the root. A panic is an error.
+func (s *Server) OnConnect(nsp string, f func(socketio.Conn) error) {
+	s.namespace(nsp).set(func(ns *namespace) { ns.onConnect = f })
+}
+
+// OnDisconnect sets the function that runs once after a socket whose OnConnect succeeded
+// is gone, in a goroutine of its own.
+func (s *Server) OnDisconnect(nsp string, f func(socketio.Conn, string)) {
+	s.namespace(nsp).set(func(ns *namespace) { ns.onDisconnect = f })
+}
+
+// OnError sets the function that is told of errors of sockets whose OnConnect succeeded:
+// arguments of an event that do not fit its handler, and values that cannot be encoded. The event
+// is dropped. It runs where handlers do. Without one, such errors are logged.
+func (s *Server) OnError(nsp string, f func(socketio.Conn, error)) {
+	s.namespace(nsp).set(func(ns *namespace) { ns.onError = f })
+}
+
+// OnEvent sets the handler of an event, for admitted sockets only. f is what go-socket.io
+// takes: func(socketio.Conn, arguments...) with or without results, which acknowledge the
+// event. The event `authenticate` of a protected namespace belongs to the Authorizer:
+// OnEvent panics.
+func (s *Server) OnEvent(nsp, event string, f any) {
+	ns := s.namespace(nsp)
+	if ns.protected && event == eventAuthenticate {
+		panic("socketiojwt: OnEvent: `authenticate` is handled by the Authorizer; use Options.OnAuthenticated or OnConnect")
+	}
+	ns.sio.OnEvent(event, f)
+}
+
+// Serve runs the server until Close. It returns an error then, as go-socket.io's does.
+func (s *Server) Serve() error {
+	s.site.prepare()
+	return s.plain.Serve()
+}
+
+// ServeHTTP serves Engine.IO requests, behind the gate that Authorizer.Handler describes.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if upstream.IsProbe(r) {
+		s.plain.ServeHTTP(w, r)
+		return
+	}
+	s.site.prepare()
+	s.site.giveWay()
+	s.gate.ServeHTTP(w, r)
+}
+
+// Adapter always returns an error: go-socket.io's Redis adapter does not know the rooms of this
+// Server. examples/cluster has messages between nodes.
+func (s *Server) Adapter(*socketio.RedisAdapterOptions) (bool, error) {
+	return false, errors.New("socketiojwt: Adapter: go-socket.io's Redis adapter does not reach the rooms of this Server; see examples/cluster for messages between nodes")
+}
+
+// closeTimeout bounds Close.
+const closeTimeout = 15 * time.Second
+
+// Close shuts the server down: new clients get HTTP status 503, the connections are closed
+// (clients will try to come back, as after a restart), and when all are gone and their
+// OnDisconnect has run, go-socket.io's server is closed. It blocks while this goes on, at
+// most 15 seconds, and returns an error if something was still open then; go-socket.io's
+// server is left running in that case, because closing it would crash the process. Called
+// in OnConnect or OnDisconnect it would wait for its own caller: use a goroutine there.
+// Callbacks of acknowledgements are not waited for.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.upstream.Drain(ctx); err != nil {
+		return fmt.Errorf("socketiojwt: Close: connections are still open: %w", err)
+	}
+	var err error
+	s.site.each(func(s *Server) {
+		if waitErr := s.auth.sockets.wait(ctx); waitErr != nil {
+			err = fmt.Errorf("socketiojwt: Close: OnDisconnect still runs: %w", waitErr)
+		}
+	})
+	if closeErr := s.plain.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,250 @@
+package socketiojwt
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
+)
+
+// site is what the Servers of one go-socket.io server know of each other, and the doorkeeper of
+// its namespaces. It hangs on the hub.
+type site struct {
+	upstream *upstream.Server
+
+	mu      sync.Mutex
+	servers []*Server
+
+	preparing sync.Mutex
+	prepared  atomic.Bool
+	standIn   atomic.Bool // nobody registered the root
+	warned    atomic.Bool // of what is registered on the plain server, and of no use there
+}
+
+type siteKey struct{}
+
+func makeSite(u *upstream.Server) *site {
+	return u.Hub().Attach(siteKey{}, func() any {
+		st := &site{upstream: u}
+		u.Sio().SetDoorkeeper(st)
+		return st
+	}).(*site)
+}
+
+// siteOf returns nil where nothing is protected.
+func siteOf(hub *transport.Hub) *site {
+	if hub == nil {
+		return nil
+	}
+	s, _ := hub.Attach(siteKey{}, nil).(*site)
+	return s
+}
+
+func (st *site) add(s *Server) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, other := range st.servers {
+		if s.protected == nil && other.protected == nil {
+			panic("socketiojwt: Protect: every namespace of this server is protected already; name those that this Authorizer should protect")
+		}
+		for _, name := range s.protected {
+			if slices.Contains(other.protected, name) {
+				panic(fmt.Sprintf("socketiojwt: Protect: namespace %q of this server is protected already", name))
+			}
+		}
+		for name, ns := range other.registered() {
+			if slices.Contains(s.protected, name) || (s.protected == nil && !ns.protected) {
+				panic(fmt.Sprintf("socketiojwt: Protect: namespace %q was registered before; call Protect for it first", name))
+			}
+		}
+	}
+	st.servers = append(st.servers, s)
+	st.prepared.Store(false)
+}
+
+func (s *Server) registered() map[string]*namespace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.namespaces)
+}
+
+// guard returns the Server that protects a namespace, by name or with all others, or nil.
+func (st *site) guard(name string) *Server {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var all *Server
+	for _, s := range st.servers {
+		if slices.Contains(s.protected, name) {
+			return s
+		}
+		if s.protected == nil {
+			all = s
+		}
+	}
+	return all
+}
+
+func (st *site) rootGuard() *Authorizer {
+	if s := st.guard(root); s != nil {
+		return s.auth
+	}
+	return nil
+}
+
+// rootIsNotOf reports whether a protects something here, and it is not the root.
+func (st *site) rootIsNotOf(a *Authorizer) bool {
+	if s := st.guard(root); s != nil {
+		return s.auth != a
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return slices.ContainsFunc(st.servers, func(s *Server) bool { return s.auth == a })
+}
+
+// names returns the registered namespaces besides the root.
+func (st *site) names() []string {
+	if st == nil {
+		return nil
+	}
+	var names []string
+	st.each(func(s *Server) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		names = slices.AppendSeq(names, maps.Keys(s.namespaces))
+	})
+	names = slices.DeleteFunc(names, func(name string) bool { return name == root })
+	slices.Sort(names)
+	return names
+}
+
+func (st *site) first() *Server {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.servers[0]
+}
+
+// each calls f for all Servers of the site.
+func (st *site) each(f func(*Server)) {
+	st.mu.Lock()
+	servers := slices.Clone(st.servers)
+	st.mu.Unlock()
+	for _, s := range servers {
+		f(s)
+	}
+}
+
+// prepare makes the namespaces that are protected by name, and the root where all are or where
+// there is none, so that forgetting to register a handler leaves nothing open.
+func (st *site) prepare() {
+	if st.prepared.Load() {
+		return
+	}
+	st.preparing.Lock()
+	defer st.preparing.Unlock()
+	st.each(func(s *Server) {
+		for _, name := range s.protected {
+			s.find(name)
+		}
+		if s.protected == nil {
+			s.find(root)
+		}
+	})
+	if st.upstream.Sio().Namespace(root) == nil && !st.upstream.HasPlain(root) {
+		st.standIn.Store(true)
+		st.first().find(root)
+	}
+	st.prepared.Store(true)
+}
+
+// giveWay takes away a root that prepare made because there was none, when there is one on the
+// plain server now.
+func (st *site) giveWay() {
+	if !st.standIn.Load() || !st.upstream.HasPlain(root) || !st.standIn.CompareAndSwap(true, false) {
+		return
+	}
+	st.upstream.Sio().Remove(root)
+	keeper := st.first()
+	keeper.mu.Lock()
+	defer keeper.mu.Unlock()
+	delete(keeper.namespaces, root)
+}
+
+// Arrive makes the doorkeeper's half of a connection.
+func (st *site) Arrive(c *sio.Conn) sio.Visitor {
+	st.prepare()
+	return visitor{st, c}
+}
+
+// Foreign keeps clients out of protected namespaces that nobody registered here.
+func (st *site) Foreign(name string) bool {
+	guard := st.guard(name)
+	if guard != nil && st.upstream.Serves(name) {
+		guard.auth.warnUnregistered(name)
+	}
+	return guard == nil
+}
+
+// visitor is the doorkeeper's half of a connection: it finds the Authorizer of each socket.
+type visitor struct {
+	site *site
+	conn *sio.Conn
+}
+
+// Knock decides about a socket, in a goroutine of its own where the user's code is asked.
+func (v visitor) Knock(s *sio.Socket) {
+	ns := v.site.find(s.Namespace())
+	auth := ns.server.auth
+	if ns.protected && !v.site.warned.Load() && v.site.upstream.HasPlain(s.Namespace()) {
+		v.site.warned.Store(true)
+		auth.warnUnregistered(s.Namespace())
+	}
+	sock := auth.connectionFor(v.conn).join(s, ns)
+	if ns.protected && auth.opts.Handshake && auth.waits {
+		go sock.decide()
+		return
+	}
+	sock.decide()
+}
+
+// Intercept takes the `authenticate` of protected namespaces.
+func (v visitor) Intercept(s *sio.Socket, event string, args json.RawMessage) bool {
+	sock := socketBehind(s)
+	if event != eventAuthenticate || !sock.ns.protected {
+		return false
+	}
+	sock.intercept(args)
+	return true
+}
+
+func (v visitor) Dropped(s *sio.Socket) { socketBehind(s).dropped() }
+func (v visitor) Left(s *sio.Socket)    { sock := socketBehind(s); sock.conn.left(sock) }
+func (v visitor) Gone()                 {}
+
+func (v visitor) Enter(s *sio.Socket)               { socketBehind(s).enter() }
+func (v visitor) Exit(s *sio.Socket, reason string) { socketBehind(s).exit(reason) }
+func (v visitor) Failed(s *sio.Socket, err error)   { socketBehind(s).failed(err) }
+
+func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
+	socketBehind(s).panicked(callback, recovered)
+}
+
+// socketBehind returns what join made of s.
+func socketBehind(s *sio.Socket) *socket { return s.Visit.(*socket) }
+
+// find returns a namespace that is ours.
+func (st *site) find(name string) (found *namespace) {
+	st.each(func(s *Server) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if ns := s.namespaces[name]; ns != nil {
+			found = ns
+		}
+	})
+	return found
+}
