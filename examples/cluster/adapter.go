@@ -6,126 +6,253 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/gomodule/redigo/redis"
-	socketio "github.com/googollee/go-socket.io"
 )
 
-// adapter is go-socket.io's Redis adapter, used so that it works.
+// adapter tells the other nodes what is broadcast here, and asks them who is there, by Redis's
+// PUBLISH and SUBSCRIBE. go-socket.io's own adapter would not do: it reaches go-socket.io's
+// rooms, and a socketiojwt.Server has rooms of its own.
 //
-// On its own it does not (v1.7.0, redis_broadcast.go): whoever broadcasts or asks for RoomLen or
-// Rooms sends commands over one connection, the adapter's goroutine answers other nodes over the
-// same, and nothing keeps them apart. A RoomLen is answered by the node that asks, too, so each
-// may be the one that mixes up two replies; then the adapter hangs for good. Two at once may
-// end the process, as they write to a map without a lock, and so may a RoomLen that another
-// node asks for while a socket joins a room here.
-//
-// So nobody here calls these: what is to be sent goes over connections of our own, in the
-// adapter's format, and the adapters of all nodes, this one among them, receive it. What they are
-// asked for is Rooms, the one request that they answer under their lock.
-//
-// What stays: the adapter does not connect again. After Redis was restarted, restart the nodes,
-// or they do not hear of one another's messages. (Revocations do: they have connections of
-// their own.) And who can write to Redis can end the nodes by a message that the adapter does
-// not expect.
+// A broadcast reaches the sockets of this node at once, whether Redis is there or not. Another
+// node hears of it only if it is connected to Redis at that moment: nothing is kept for later.
+// Whoever can write to Redis can broadcast.
 type adapter struct {
-	uid  string // tells our messages from those that the adapter of this node sends
-	pool *redis.Pool
+	sio    *socketiojwt.Server
+	log    *slog.Logger
+	node   string // names this node, and the channel that answers to it go to
+	pool   *redis.Pool
+	stop   context.CancelFunc
+	listen sync.WaitGroup
+
+	mu        sync.Mutex
+	questions map[string]question
+}
+
+// signal is what nodes send each other.
+type signal struct {
+	Kind      kind              `json:"kind"`
+	Node      string            `json:"node"` // the sender
+	Question  string            `json:"question,omitempty"`
+	Here      bool              `json:"here,omitempty"`
+	Namespace string            `json:"nsp,omitempty"`
+	Room      string            `json:"room,omitempty"` // of a broadcast: "" is everybody
+	Event     string            `json:"event,omitempty"`
+	Args      []json.RawMessage `json:"args,omitempty"`
+}
+
+type kind string
+
+const (
+	broadcast kind = "broadcast" // Event and Args, for Room
+	ask       kind = "ask"       // Question: is somebody in Room?
+	answer    kind = "answer"    // to Question: Here
+)
+
+// question waits for answers until done is closed.
+type question struct {
+	answers chan bool
+	done    <-chan struct{}
 }
 
 const (
-	adapterPrefix = "cluster-example"
-	adapterLimit  = 2 * time.Second
+	channel      = "cluster-example"
+	adapterLimit = 2 * time.Second // for whatever Redis or the nodes are asked
+	pingInterval = 10 * time.Second
+	minPause     = 50 * time.Millisecond // before it connects again
+	maxPause     = 2 * time.Second
 )
 
-// newAdapter sets the adapter of server, before its first handler is registered: namespaces
-// that exist already would stay on this node.
-func newAdapter(server *socketio.Server, redisAddr string) (*adapter, error) {
-	if _, err := server.Adapter(&socketio.RedisAdapterOptions{Addr: redisAddr, Prefix: adapterPrefix}); err != nil {
-		return nil, fmt.Errorf("go-socket.io's adapter needs Redis at start: %w", err)
-	}
-	return &adapter{
-		uid: rand.Text(),
+// newAdapter starts to listen. It does not wait for Redis, which need not be there yet.
+func newAdapter(sio *socketiojwt.Server, redisAddr string, log *slog.Logger) *adapter {
+	ctx, stop := context.WithCancel(context.Background())
+	a := &adapter{
+		sio:  sio,
+		log:  log,
+		node: rand.Text(),
 		pool: &redis.Pool{
-			MaxIdle: 4,
+			MaxIdle:     4,
+			IdleTimeout: time.Minute,
 			DialContext: func(ctx context.Context) (redis.Conn, error) {
 				return redis.DialContext(ctx, "tcp", redisAddr, redis.DialConnectTimeout(adapterLimit),
 					redis.DialReadTimeout(adapterLimit), redis.DialWriteTimeout(adapterLimit))
 			},
 		},
-	}, nil
-}
-
-// inside is what go-socket.io calls a namespace inside.
-func inside(nsp string) string {
-	if nsp == "/" {
-		return ""
+		stop:      stop,
+		questions: make(map[string]question),
 	}
-	return nsp
+	a.listen.Go(func() { a.keepListening(ctx) })
+	return a
 }
 
-func (a *adapter) Close() error { return a.pool.Close() }
+// Close returns when nobody listens any more.
+func (a *adapter) Close() error {
+	a.stop()
+	a.listen.Wait()
+	return a.pool.Close()
+}
 
-// broadcast sends an event to the room's sockets on all nodes. It blocks while Redis is told.
+// broadcast sends an event to the sockets of the room on all nodes, or of the namespace where
+// room is "". An error says that the other nodes were not told. It blocks while Redis is.
 func (a *adapter) broadcast(nsp, room, event string, args ...any) error {
-	data, err := json.Marshal(map[string][]any{"opts": {room, event}, "args": args})
-	if err != nil {
-		return err
+	s := signal{Kind: broadcast, Namespace: nsp, Room: room, Event: event}
+	for _, arg := range args {
+		text, err := json.Marshal(arg)
+		if err != nil {
+			return err
+		}
+		s.Args = append(s.Args, text)
 	}
-	conn := a.pool.Get()
-	defer conn.Close()
-	_, err = conn.Do("PUBLISH", adapterPrefix+"#"+inside(nsp)+"#"+a.uid, data)
+	a.deliver(s)
+	_, err := a.publish(channel, s)
 	return err
 }
 
-// nodesWith returns how many nodes have a socket in the room. Each answers with all its rooms,
-// so this is nothing to ask often where there are many.
-func (a *adapter) nodesWith(nsp, room string) (int, error) {
-	type message struct {
-		RequestType, RequestID string
-		Rooms                  []string `json:",omitempty"`
+func (a *adapter) deliver(s signal) {
+	args := make([]any, len(s.Args))
+	for i, text := range s.Args {
+		args[i] = text
 	}
-	request := message{RequestType: "2", RequestID: rand.Text()}
-	data, err := json.Marshal(request)
+	if s.Room == "" {
+		a.sio.BroadcastToNamespace(s.Namespace, s.Event, args...)
+	} else {
+		a.sio.BroadcastToRoom(s.Namespace, s.Room, s.Event, args...)
+	}
+}
+
+// nodesWith returns how many nodes have a socket in the room. All of them are asked, this one
+// too; if one does not answer in time, that is an error.
+func (a *adapter) nodesWith(ctx context.Context, nsp, room string) (nodes int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adapterLimit)
+	defer cancel()
+	id, q := rand.Text(), question{make(chan bool), ctx.Done()}
+	a.mu.Lock()
+	a.questions[id] = q
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.questions, id)
+	}()
+
+	missing, err := a.publish(channel, signal{Kind: ask, Question: id, Namespace: nsp, Room: room})
 	if err != nil {
 		return 0, err
 	}
-
-	listening := redis.PubSubConn{Conn: a.pool.Get()}
-	defer listening.Close()
-	if err := listening.Subscribe(adapterPrefix + "-response#" + inside(nsp)); err != nil {
-		return 0, err
+	if missing == 0 {
+		return 0, errors.New("no node is connected to Redis")
 	}
-	if err, failed := listening.Receive().(error); failed { // it is the confirmation
+	for ; missing > 0; missing-- {
+		select {
+		case here := <-q.answers:
+			if here {
+				nodes++
+			}
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%d nodes do not answer: %w", missing, ctx.Err())
+		}
+	}
+	return nodes, nil
+}
+
+// publish returns how many nodes it was delivered to.
+func (a *adapter) publish(to string, s signal) (int, error) {
+	s.Node = a.node
+	data, err := json.Marshal(s)
+	if err != nil {
 		return 0, err
 	}
 	conn := a.pool.Get()
 	defer conn.Close()
-	missing, err := redis.Int(conn.Do("PUBLISH", adapterPrefix+"-request#"+inside(nsp), data)) // how many got it
-	if err != nil {
-		return 0, err
-	}
+	return redis.Int(conn.Do("PUBLISH", to, data))
+}
 
-	nodes := 0
-	for end := time.Now().Add(adapterLimit); missing > 0; {
-		switch got := listening.ReceiveWithTimeout(time.Until(end)).(type) {
-		case error:
-			return 0, fmt.Errorf("%d nodes do not answer: %w", missing, got)
-		case redis.Message:
-			var answer message
-			if json.Unmarshal(got.Data, &answer) != nil || answer.RequestID != request.RequestID {
-				continue // somebody else's
-			}
-			missing--
-			if slices.Contains(answer.Rooms, room) {
-				nodes++
-			}
+func (a *adapter) receive(data []byte) {
+	var s signal
+	if err := json.Unmarshal(data, &s); err != nil {
+		a.log.Warn("cluster: not a message of a node", "error", err)
+		return
+	}
+	switch s.Kind {
+	case broadcast:
+		if s.Node != a.node { // else it was delivered when it was sent
+			a.deliver(s)
 		}
-		if time.Now().After(end) {
-			return 0, errors.New("the nodes do not answer in time")
+	case ask:
+		here := a.sio.RoomLen(s.Namespace, s.Room) > 0
+		if _, err := a.publish(channel+":"+s.Node, signal{Kind: answer, Question: s.Question, Here: here}); err != nil {
+			a.log.Warn("cluster: a node waits for an answer", "error", err)
+		}
+	case answer:
+		a.mu.Lock()
+		q, ok := a.questions[s.Question]
+		a.mu.Unlock()
+		if ok {
+			select {
+			case q.answers <- s.Here:
+			case <-q.done:
+			}
 		}
 	}
-	return nodes, nil
+}
+
+// keepListening subscribes again whenever the connection is lost, after a pause that grows as
+// long as Redis is away.
+func (a *adapter) keepListening(ctx context.Context) {
+	pause := minPause
+	for {
+		subscribed, err := a.listenOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if subscribed {
+			pause = minPause
+		}
+		a.log.Warn("cluster: the other nodes are out of reach", "error", err, "again in", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// listenOnce receives what nodes send until the connection is lost, or silent: each PING is
+// answered by a PONG.
+func (a *adapter) listenOnce(ctx context.Context) (subscribed bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := a.pool.DialContext(ctx)
+	if err != nil {
+		return false, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	nodes := redis.PubSubConn{Conn: conn}
+	if err := nodes.Subscribe(channel, channel+":"+a.node); err != nil {
+		return false, err
+	}
+	go func() {
+		for nodes.Ping("") == nil {
+			select {
+			case <-time.After(pingInterval):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		switch got := nodes.ReceiveWithTimeout(pingInterval + adapterLimit).(type) {
+		case error:
+			return subscribed, got
+		case redis.Subscription:
+			subscribed = true
+		case redis.Message:
+			a.receive(got.Data)
+		}
+	}
 }

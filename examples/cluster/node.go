@@ -46,10 +46,6 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// everybody is the room of all who are in. BroadcastToNamespace would use go-socket.io's
-// adapter in the way that breaks it.
-const everybody = "everybody"
-
 func userRoom(user string) string { return "user:" + user }
 
 func newNode(secret []byte, redisAddr, clientDir string, log *slog.Logger) (*node, error) {
@@ -83,15 +79,9 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 		return err
 	}
 
-	server := socketio.NewServer(socketiojwt.Harden(nil))
-	if n.adapter, err = newAdapter(server, redisAddr); err != nil {
-		return err
-	}
-	n.sio = auth.Protect(server)
-
+	n.sio = auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	n.sio.OnConnect("/", func(s socketio.Conn) error {
 		session, _ := auth.Session(s)
-		s.Join(everybody)
 		s.Emit("welcome", session.Subject())
 		return nil
 	})
@@ -102,8 +92,8 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 		}
 		session, _ := auth.Session(s)
 		said := message{From: session.Subject(), Text: text}
-		if err := n.adapter.broadcast("/", everybody, "chat", said); err != nil {
-			log.Error("cluster: chat", "error", err)
+		if err := n.adapter.broadcast("/", "", "chat", said); err != nil {
+			log.Error("cluster: only this node heard it", "error", err)
 		}
 	})
 
@@ -121,6 +111,7 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 	mux.Handle("POST /logout-everywhere", auth.Middleware(http.HandlerFunc(n.logOutEverywhere)))
 	mux.Handle("/socket.io/", n.sio)
 	n.Handler = mux
+	n.adapter = newAdapter(n.sio, redisAddr, log)
 	return nil
 }
 
@@ -151,7 +142,7 @@ func (n *node) login(w http.ResponseWriter, r *http.Request) {
 
 // online answers on how many nodes the user of ?user= is online.
 func (n *node) online(w http.ResponseWriter, r *http.Request) {
-	nodes, err := n.adapter.nodesWith("/", userRoom(r.FormValue("user")))
+	nodes, err := n.adapter.nodesWith(r.Context(), "/", userRoom(r.FormValue("user")))
 	if err != nil {
 		http.Error(w, "the nodes cannot be asked", http.StatusServiceUnavailable)
 		return

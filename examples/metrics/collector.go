@@ -15,6 +15,7 @@ var (
 	refreshed      = describe("refreshed_total", "Sessions that were replaced by one of a newer token.")
 	ended          = describe("sessions_ended_total", "Sessions that the server ended, by reason.", "reason")
 	refused        = describe("refused_total", "Clients that were refused, by the code of the reason.", "code")
+	early          = describe("early_events_total", "Events that were dropped because their socket was not authenticated yet.")
 	packetsRefused = describe("packets_refused_total", "Clients that were disconnected for what they sent, by reason.", "reason")
 )
 
@@ -23,7 +24,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func (c collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{active, pending, authenticated, refreshed, ended, refused, packetsRefused} {
+	for _, desc := range []*prometheus.Desc{active, pending, authenticated, refreshed, ended, refused, early, packetsRefused} {
 		descs <- desc
 	}
 }
@@ -46,6 +47,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	for code, n := range stats.Refused {
 		count(refused, n, code)
 	}
+	count(early, stats.EarlyEvents)
 	for reason, n := range stats.PacketsRefused {
 		count(packetsRefused, n, reason)
 	}

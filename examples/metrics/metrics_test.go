@@ -126,14 +126,15 @@ func TestMetrics(t *testing.T) {
 	_, must := w.dial("")
 	authenticate(must, "canary")
 	must.Rest()
-	_, must = w.dial("")
+	early, must := w.dial("")
 	must.Emit("/", "canary", "canary")
-	must.Rest()
+	w.eventually("socketiojwt_early_events_total 1")
+	early.Close()
 
 	page := w.eventually(
 		"socketiojwt_sessions 1", "socketiojwt_pending_sockets 0", "socketiojwt_authenticated_total 4", "socketiojwt_refreshed_total 1",
 		`socketiojwt_sessions_ended_total{reason="revoked"} 1`, `socketiojwt_sessions_ended_total{reason="expired"} 1`,
-		`socketiojwt_refused_total{code="invalid_token"} 1`, `socketiojwt_refused_total{code="credentials_required"} 1`,
+		`socketiojwt_refused_total{code="invalid_token"} 1`, "socketiojwt_early_events_total 1",
 		`socketiojwt_packets_refused_total{reason="malformed JSON"} 1`,
 	)
 	for what, text := range map[string]string{"the page": page, "the log": log.String()} {
