@@ -1,4 +1,4 @@
-// Two nodes of examples/cluster on one Redis, with go-socket.io's Redis adapter and redisrevoke.
+// Two nodes of examples/cluster on one Redis: its own adapter, and redisrevoke.
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, execFileSync } from 'node:child_process';
@@ -40,13 +40,13 @@ async function freePort() {
   }
 }
 
-async function startRedis() {
+async function startRedis(port) {
   try {
     execFileSync('redis-server', ['--version']);
   } catch {
     throw new Error('redis-server is missing; `apt-get install redis-server` installs it');
   }
-  const port = await freePort();
+  port ??= await freePort();
   const child = spawn('redis-server', ['--bind', '127.0.0.1', '--port', port, '--dir', folder, '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
   const exited = once(child, 'exit');
   await eventually(async () => {
@@ -140,6 +140,35 @@ for (const variant of matrix) {
     await eventually(async () => assert.equal(await nodesWith(one, 'blue', blue), 0));
   });
 }
+
+test('cluster: without Redis a node is on its own, and then it is not', limit, async () => {
+  const variant = matrix.find(({ kind }) => kind === 'websocket');
+  const clients = await Promise.all([[0, 'red'], [0, 'blue'], [1, 'blue']].map(async ([i, user]) => {
+    const node = nodes[i];
+    let client;
+    await eventually(async () => { // a token of the second of red's logout is refused
+      client = connect(variant, node.url, { query: { token: await login(node, user) } });
+      client.said = [];
+      client.socket.on('chat', ({ text }) => client.said.push(text));
+      assert.deepEqual(await Promise.race([client.until('welcome'), client.until('disconnect')]), [user]);
+    });
+    return client;
+  }));
+  const [red, near, far] = clients;
+  const token = await login(nodes[0], 'blue');
+
+  await redis.stop();
+  red.socket.emit('chat', 'while Redis is away');
+  await eventually(() => assert.deepEqual(near.said, ['while Redis is away']));
+  redis = await startRedis(redis.port);
+  await eventually(async () => assert.equal(await nodesWith(nodes[0], 'blue', token), 2));
+  red.socket.emit('chat', 'when it is back');
+  await eventually(() => assert.deepEqual(far.said, ['when it is back']));
+  for (const client of clients) {
+    assert.deepEqual(client.all('disconnect'), []);
+    client.close();
+  }
+});
 
 test('the page and its files are there', limit, async () => {
   const page = await (await fetch(nodes[0].url)).text();

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +38,8 @@ type config struct {
 	Pages  []string // other origins that CheckOrigin lets in, "*" for any; default: CheckOrigin is nil
 	Hooks  bool     // no Protect, but the hooks of the first Authorizer on the root
 	Gate   bool     // with Hooks: its Handler in front
+	Echoes []string // more events, see echoes
+	Auth0  bool     // the events of socketio-jwt's own tests
 }
 
 // authConfig has the fields of socketiojwt.Options, durations in milliseconds.
@@ -87,12 +90,18 @@ type stats struct {
 	Authenticated []string `json:"authenticated"`
 	Unauthorized  []string `json:"unauthorized"`
 	Accepted      []string `json:"accepted"` // what Session.User() held in OnAuthenticated
+	Errors        []string `json:"errors"`   // what OnError was told
+	Early         uint64   `json:"early"`    // events that were dropped before authentication
+
+	// How many words of `last words` were emitted before the token expired, by subject.
+	Words map[string]int `json:"words"`
 }
 
 type server struct {
 	mu    sync.Mutex
 	stats stats
 
+	config      config
 	auths       []*socketiojwt.Authorizer
 	revocations *socketiojwt.MemoryRevocations
 }
@@ -123,7 +132,11 @@ func run(c config) error {
 	defer stop()
 
 	s := &server{
-		stats:       stats{Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{}},
+		config: c,
+		stats: stats{
+			Connected: []string{}, Disconnected: []string{}, Authenticated: []string{}, Unauthorized: []string{}, Accepted: []string{},
+			Errors: []string{}, Words: map[string]int{},
+		},
 		revocations: socketiojwt.NewMemoryRevocations(),
 	}
 	server := socketio.NewServer(socketiojwt.Harden(engineOptions(c.Pages)))
@@ -152,6 +165,10 @@ func run(c config) error {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		s.note(func(st *stats) {
 			st.Sockets = server.Count()
+			st.Early = 0
+			for _, auth := range s.auths {
+				st.Early += auth.Stats().EarlyEvents
+			}
 			json.NewEncoder(w).Encode(st)
 		})
 	})
@@ -190,6 +207,19 @@ func run(c config) error {
 		if err := s.revocations.Add(r.Context(), revocation); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
+	})
+
+	// POST /stop?words=200 sends that many numbers to each client of the root, then stops.
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, r *http.Request) {
+		words, err := strconv.Atoi(r.URL.Query().Get("words"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for i := range words {
+			sio.BroadcastToNamespace("/", "number", i)
+		}
+		stop()
 	})
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -266,6 +296,7 @@ func (s *server) hook(server *socketio.Server, auth *socketiojwt.Authorizer, gat
 	server.OnDisconnect("/", auth.OnDisconnect)
 	server.OnError("/", func(socketio.Conn, error) {})
 	server.OnEvent("/", "whoami", auth.Guard(func(conn socketio.Conn) map[string]any { return identity(auth, conn) }))
+	server.OnEvent("/", "last words", auth.Guard(func(conn socketio.Conn, end string, n int) { s.lastWords(auth, conn, end, n) }))
 	if gate {
 		return auth.Handler(server)
 	}
@@ -349,6 +380,9 @@ func (s *server) secretFunc(secret string, failures int) socketiojwt.SecretFunc 
 		if lookup <= failures {
 			return nil, errors.New("internal: no connection to the store of secrets")
 		}
+		if claims, ok := token.Claims.(jwt.MapClaims); ok && claims["id"] == 555.0 { // socketio-jwt's tests
+			return []byte("other"), nil
+		}
 		switch token.Header["kid"] {
 		case "unknown":
 			return nil, nil
@@ -387,16 +421,26 @@ func (s *server) register(sio socketServer, auth *socketiojwt.Authorizer, namesp
 	sio.OnConnect(namespace, func(conn socketio.Conn) error {
 		s.note(func(st *stats) { st.Connected = append(st.Connected, namespace) })
 		if claims, ok := socketiojwt.ClaimsAs[jwt.MapClaims](auth, conn); ok && claims["refuse"] == namespace {
+			words, _ := claims["words"].(float64)
+			for i := range int(words) {
+				conn.Emit("number", i)
+			}
 			return errors.New("internal: not in this namespace")
 		}
 		conn.Join("lobby")
 		conn.Emit("welcome", identity(auth, conn))
+		if s.config.Auth0 {
+			conn.Emit("hi")
+			conn.Emit("hi admin")
+		}
 		return nil
 	})
 	sio.OnDisconnect(namespace, func(socketio.Conn, string) {
 		s.note(func(st *stats) { st.Disconnected = append(st.Disconnected, namespace) })
 	})
-	sio.OnError(namespace, func(socketio.Conn, error) {})
+	sio.OnError(namespace, func(_ socketio.Conn, err error) {
+		s.note(func(st *stats) { st.Errors = append(st.Errors, err.Error()) })
+	})
 	sio.OnEvent(namespace, "whoami", func(conn socketio.Conn) map[string]any { return identity(auth, conn) })
 	sio.OnEvent(namespace, "echo", func(_ socketio.Conn, v any) any { return v })
 	sio.OnEvent(namespace, "number", func(conn socketio.Conn, n int) { conn.Emit("number", n) })
@@ -407,6 +451,70 @@ func (s *server) register(sio socketServer, auth *socketiojwt.Authorizer, namesp
 		conn.Emit("question", question, func(answer string) { conn.Emit("answered", answer) })
 	})
 	sio.OnEvent(namespace, "close me", func(conn socketio.Conn) { conn.Close() })
+	sio.OnEvent(namespace, "last words", func(conn socketio.Conn, end string, n int) { s.lastWords(auth, conn, end, n) })
+	sio.OnEvent(namespace, "panic", func(socketio.Conn) { panic("internal: a bug in a handler") })
+	sio.OnEvent(namespace, "nothing", func(socketio.Conn, string) {})
+	sio.OnEvent(namespace, "several", func(_ socketio.Conn, text string, n int) (int, []string, *parser.Buffer) {
+		return n + 1, []string{text, text}, &parser.Buffer{Data: []byte(text)}
+	})
+	sio.OnEvent(namespace, "ask for bytes", func(conn socketio.Conn, n int, b *parser.Buffer) {
+		conn.Emit("question", n, &parser.Buffer{Data: b.Data}, func(n int, b *parser.Buffer) {
+			conn.Emit("answered", n, &parser.Buffer{Data: b.Data})
+		})
+	})
+	s.echoes(sio, namespace)
+	if s.config.Auth0 {
+		sio.OnEvent(namespace, "echo", func(conn socketio.Conn, v any) { conn.Emit("echo-response", v) })
+	}
+}
+
+// echoes registers the events of config.Echoes, which acknowledge what they get, and emit it
+// under their own name.
+func (s *server) echoes(sio socketServer, namespace string) {
+	for _, event := range s.config.Echoes {
+		sio.OnEvent(namespace, event, func(conn socketio.Conn, v any) any {
+			conn.Emit(event, v)
+			return v
+		})
+	}
+}
+
+// lastWords emits n numbers and bytes, and then brings the end about; for expiry numbers only, around the time of it.
+func (s *server) lastWords(auth *socketiojwt.Authorizer, conn socketio.Conn, end string, n int) {
+	session, _ := auth.Session(conn)
+	expires := session.ExpiresAt()
+	if end == "expiry" {
+		time.Sleep(time.Until(expires) - 10*time.Millisecond)
+	}
+	inTime := 0
+	for i := range n {
+		conn.Emit("number", i)
+		if time.Now().Before(expires) {
+			inTime++
+		}
+	}
+	if end != "expiry" {
+		conn.Emit("binary", n, &parser.Buffer{Data: []byte("last")})
+	}
+	switch end {
+	case "Close":
+		conn.Close()
+	case "go Close":
+		go conn.Close()
+	case "Disconnect":
+		auth.Disconnect(func(other *socketiojwt.Session) bool { return other == session })
+	case "DisconnectSubject":
+		auth.DisconnectSubject(session.Subject())
+	case "revocation":
+		revocation := socketiojwt.Revocation{Subject: session.Subject(), Until: time.Now().Add(time.Hour)}
+		if err := s.revocations.Add(context.Background(), revocation); err != nil {
+			log.Print("revocation: ", err)
+		}
+	case "expiry":
+		s.note(func(st *stats) { st.Words[session.Subject()] = inTime })
+	default:
+		log.Print("last words: no such end: ", end)
+	}
 }
 
 func identity(auth *socketiojwt.Authorizer, conn socketio.Conn) map[string]any {
