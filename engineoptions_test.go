@@ -232,3 +232,23 @@ func TestPlainNamespaceRegisteredLate(t *testing.T) {
 		left.eventually(t, "left, left")
 	})
 }
+
+// A ConnInitor that panics takes no place of MaxPending with it.
+func TestConnInitorThatPanics(t *testing.T) {
+	auth := mustAuthorize(t, socketiojwt.Options{MaxPending: 2})
+	s := auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{ConnInitor: func(r *http.Request, _ engineio.Conn) {
+		if r.URL.Query().Has("bad") {
+			panic(http.ErrAbortHandler) // which net/http does not log
+		}
+	}})))
+	at := loopback(t)
+	serve(t, s, at, s)
+	for range 4 {
+		if response, err := http.Get(at.url + "/socket.io/?EIO=3&transport=polling&bad=1"); err == nil {
+			response.Body.Close()
+			t.Errorf("it was answered with %s", response.Status)
+		}
+	}
+	_, must := dial(t, at, siotest.Options{})
+	must.NextRaw("40")
+}
