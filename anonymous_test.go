@@ -252,11 +252,25 @@ var pranks = map[string]func(stranger){
 		a.status(400, "POST", "EIO=3&transport=polling")
 		a.status(400, "POST", "EIO=3&transport=websocket")
 	},
-	"EIO=4": func(a stranger) {
+	"EIO=4, and no namespace": func(a stranger) {
 		for range 10 {
-			a.status(400, "GET", "EIO=4&transport=polling")
+			a.dial(siotest.Options{Version: 4})
 			a.status(400, "GET", "EIO=4&transport=websocket")
 			a.status(400, "POST", "EIO=4&transport=polling")
+			a.status(400, "GET", "EIO=4&transport=polling&j=0")
+		}
+	},
+	"EIO=4, and no token": func(a stranger) {
+		for range 10 {
+			c := a.dial(siotest.Options{Version: 4})
+			c.Must(a.t).Join("/")
+		}
+	},
+	"EIO=5": func(a stranger) {
+		for range 10 {
+			a.status(400, "GET", "EIO=5&transport=polling")
+			a.status(400, "GET", "EIO=5&transport=websocket")
+			a.status(400, "POST", "EIO=5&transport=polling")
 		}
 	},
 }

@@ -41,7 +41,7 @@ type Authorizer struct {
 	unhardened sync.Once    // warnNotHardened
 	ungated    sync.Once    // warnNoGate
 	strangers  sync.Once    // warnUnregistered
-	versions   sync.Once    // warnVersion
+	notices    notices
 }
 
 // Request is what is known of a client, the same in both modes: how it opened its
@@ -59,6 +59,19 @@ type Request struct {
 	URL *url.URL
 	// Header is that of the request that opened the connection. It may hold a token.
 	Header http.Header
+	// Auth is what the `auth` option of a client 3.x or 4.x holds for this namespace, as JSON. It
+	// is valid, and may hold a token. nil: nothing, as with older clients.
+	Auth json.RawMessage
+}
+
+// String says who asks for what. It shows neither tokens nor headers.
+func (r *Request) String() string {
+	return fmt.Sprintf("request from %s for namespace %q", r.RemoteAddr, r.Namespace)
+}
+
+// LogValue is String for log/slog.
+func (r *Request) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("remote", r.RemoteAddr), slog.String("namespace", r.Namespace))
 }
 
 // Authorize checks opts and returns an [Authorizer] that works by them. Its errors name

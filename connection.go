@@ -24,6 +24,8 @@ type connection struct {
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
+	deciding sync.Mutex // see socket.decide; comes before mu
+
 	mu       sync.Mutex // comes before the locks of internal/sio
 	sockets  []*socket  // one for each namespace, by name
 	attempts int        // tokens that were refused since the last good one
@@ -112,14 +114,16 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	name := s.Namespace()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := &socket{
-		conn: c, s: s, ns: ns, name: name,
-		due: time.Now().Add(c.auth.opts.Timeout),
+	sock := &socket{conn: c, s: s, ns: ns, name: name}
+	began, waits := c.conn.Waits()
+	if !waits {
+		began = time.Now()
 	}
+	sock.due = began.Add(c.auth.opts.Timeout)
 	s.Visit = sock
 	c.put(sock)
 	c.auth.sockets.add(1)
-	if ns.protected && c.session.Load() == nil && c.verdict() == nil {
+	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
 		if name != root || !passageOf(c.client.Handshake().Context).of(c.auth).take() {
 			c.auth.pending.Add(1)
@@ -138,7 +142,7 @@ func (c *connection) left(sock *socket) {
 	if sock.state == socketClosed {
 		return
 	}
-	if sock.name == root && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.gone {
+	if sock.name == root && !c.conn.IsProtocol5() && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.gone {
 		// A client that leaves a protected root without having authenticated has
 		// nothing to stay for. The root cannot be joined again, so no deadline
 		// would run for it (hazard 24), nor the end of a session.
@@ -197,6 +201,9 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 	}
 	if asker != nil {
 		asker.busy = false
+		if asker.state == socketJoining {
+			asker.open()
+		}
 		asker.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}
 	session := c.session.Load()
@@ -209,7 +216,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 // adopt replaces the session, only by one of the same subject. It is called with the mutex.
 func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
-	session := newSession(c.client.ID(), v, now, c.auth.lifetimeOf(v, now))
+	session := newSession(c.conn.ID(), v, now, c.auth.lifetimeOf(v, now))
 	old := c.session.Load()
 	switch {
 	case old != nil && old.Subject() != session.Subject():
@@ -276,7 +283,7 @@ func (c *connection) request(namespace string) *Request {
 	handshake := c.client.Handshake()
 	return &Request{
 		Namespace:  namespace,
-		SessionID:  c.client.ID(),
+		SessionID:  c.conn.ID(),
 		RemoteAddr: handshake.RemoteAddr,
 		URL:        handshake.URL,
 		Header:     handshake.Header,

@@ -1,6 +1,6 @@
 // Package socketiojwt authenticates the clients of go-socket.io servers with JSON Web Tokens.
 // It does on the wire what auth0's socketio-jwt does for Node, so clients written for that
-// (socket.io-client 1.x and 2.x) work unchanged.
+// (socket.io-client 1.x and 2.x) work unchanged, and so do clients 3.x and 4.x.
 //
 // # In two minutes
 //

@@ -102,6 +102,11 @@ func (e *UnauthorizedError) retryable() bool {
 	return e.Code == CodeInvalidSecret || e.Code == CodeServerBusy
 }
 
+// wantsToken tells that the client sent no token.
+func (e *UnauthorizedError) wantsToken() bool {
+	return e.Code == CodeCredentialsRequired || e.Code == CodeMissingAuthorizationHeader
+}
+
 // One constructor per row of the wire contract. Each call makes a new error, so
 // that nobody can change the text of somebody else's.
 

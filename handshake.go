@@ -1,7 +1,9 @@
 package socketiojwt
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -43,12 +45,41 @@ func (a *Authorizer) hook(s socketio.Conn) {
 		go refuseForeign(s)
 		return
 	}
-	guarded := c.conn.Guard(normalise(s.Namespace()), s)
-	if guarded == nil {
-		return // CONNECT again (hazard 34), or the client has left
+	c.conn.Guard(normalise(s.Namespace()), s, func(guarded *sio.Socket) {
+		sock := c.join(guarded, &namespace{protected: true})
+		go sock.decide()
+	})
+}
+
+// ownToken returns the token that the client brought for this namespace alone: in the auth of
+// its CONNECT, or in the query there. ok is false if there is none.
+func (sock *socket) ownToken() (raw string, ok bool, err *UnauthorizedError) {
+	data, err := authData(sock.s.Auth())
+	if err != nil || sock.conn.auth.opts.HeaderRequired {
+		return "", false, err
 	}
-	sock := c.join(guarded, &namespace{protected: true})
-	go sock.decide()
+	raw, present, isString := data.token()
+	switch {
+	case present && !isString:
+		return "", false, errTokenDatatype()
+	case present:
+		return raw, true, nil
+	case sock.conn.auth.opts.Handshake:
+		return sock.conn.auth.namespaceToken(sock.s.Query())
+	}
+	return "", false, nil
+}
+
+// authData reads the auth of a CONNECT, which has to be an object.
+func authData(auth json.RawMessage) (data AuthenticateData, err *UnauthorizedError) {
+	if auth == nil {
+		return data, nil
+	}
+	if text := bytes.TrimLeft(auth, " \t\r\n"); text[0] != '{' {
+		return data, errTokenDatatype()
+	}
+	_ = data.UnmarshalJSON(auth) // never fails
+	return data, nil
 }
 
 // authenticateHandshake finds the session of a socket that joins in handshake mode.
@@ -56,12 +87,9 @@ func (a *Authorizer) hook(s socketio.Conn) {
 func (sock *socket) authenticateHandshake() *UnauthorizedError {
 	c := sock.conn
 	auth := c.auth
-	r := c.request(sock.name)
+	r := sock.request()
 
-	raw, own, err := "", false, (*UnauthorizedError)(nil)
-	if !auth.opts.HeaderRequired {
-		raw, own, err = auth.namespaceToken(sock.s.Query())
-	}
+	raw, own, err := sock.ownToken()
 	session := c.session.Load()
 	switch {
 	case err != nil:
@@ -93,8 +121,7 @@ func (sock *socket) authenticateHandshake() *UnauthorizedError {
 // isGuest reports whether err only says that there is no token, and a client may stay
 // without one.
 func (a *Authorizer) isGuest(err *UnauthorizedError) bool {
-	return a.opts.Optional && err != nil &&
-		(err.Code == CodeCredentialsRequired || err.Code == CodeMissingAuthorizationHeader)
+	return a.opts.Optional && err != nil && err.wantsToken()
 }
 
 // verdict returns that of the gate while it is news. Later the token may have been revoked without
@@ -122,24 +149,43 @@ type gate struct {
 // Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
 // Protect has it built in.
 //
-// The gate keeps away what is no Engine.IO 3 request (clients 3.x and 4.x are logged once). In handshake mode it verifies
-// the token before there is a connection, and answers a client it refuses itself; the
-// hook finds the result and does not verify again. Where the root namespace is public
+// The gate keeps away what is no Engine.IO request. In handshake mode it verifies the token of a client
+// 1.x or 2.x before there is a connection, and answers one it refuses itself; the
+// hook finds the result and does not verify again. Clients 3.x and 4.x are let in, up to
+// MaxPending, because the `auth` that may hold their token comes later; the gate serves them, so
+// they need it, and what stands between it and next does not see them. Where the root namespace is public
 // (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
 // It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	var hub *transport.Hub
-	if found := upstream.Probe(next); found != nil {
+	found := upstream.Probe(next)
+	if found != nil {
 		hub = found.Hub()
 	} else {
 		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
 	}
-	return &gate{next, hub, a, func() *Authorizer {
+	return &gate{sending(found, next), hub, a, func() *Authorizer {
 		if s := siteOf(hub); s != nil && s.rootIsNotOf(a) {
 			return nil
 		}
 		return a
 	}}
+}
+
+// sending sends the requests of clients that ask for the root past go-socket.io, which does not
+// know their sessions.
+func sending(found *upstream.Server, next http.Handler) http.Handler {
+	if found == nil {
+		return next
+	}
+	found.SetVia(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asksForRoot(r) {
+			found.Serve(w, r, next)
+		} else {
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -148,9 +194,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g.hub.Answer(w, r) {
-		if transport.QueryOf(r).Get("EIO") == "4" {
-			g.auth.warnVersion(r)
-		}
+		g.note(r)
 		return
 	}
 	if transport.QueryOf(r).Get("sid") == "" {
@@ -158,7 +202,14 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p := &passage{outer: passageOf(r.Context())}
-		if auth := g.guard(); auth != nil && p.of(auth) == nil { // else a gate in front of this one did it
+		auth := g.guard()
+		if asksForRoot(r) {
+			auth = g.auth
+		}
+		if auth != nil {
+			auth.noteQueryToken(r)
+		}
+		if auth != nil && p.of(auth) == nil { // else a gate in front of this one did it
 			p.auth = auth
 			if err := p.judge(r); err != nil {
 				g.refuse(w, r, err)
@@ -176,9 +227,14 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// judge decides about a handshake request on a protected root, or leaves that to the hook.
+// asksForRoot reports whether the client is one of those who are in no namespace before they
+// asked for it: socket.io-client 3.x and 4.x.
+func asksForRoot(r *http.Request) bool { return transport.VersionOf(transport.QueryOf(r)) == 4 }
+
+// judge decides about a handshake request on a protected root, or leaves that to the namespaces:
+// what a client says when it asks for one may be better than what its handshake has.
 func (p *passage) judge(r *http.Request) (err *UnauthorizedError) {
-	if !p.auth.opts.Handshake {
+	if !p.auth.opts.Handshake || asksForRoot(r) {
 		return p.reserve()
 	}
 	p.verdict, err = p.auth.judge(r)
@@ -240,7 +296,16 @@ func tooLarge(w http.ResponseWriter, r *http.Request) bool {
 // namespace only, which is what io("/admin") makes, would come back for ever, and 1.7.4
 // does not even see the error of the root: so terminal refusals name those namespaces too.
 // (2.5.0 hands the root's error to every namespace and sees it twice there.)
+// Clients that ask for the root are refused there. Until then there is only what they may retry.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedError) {
+	if asksForRoot(r) {
+		body, encodeErr := json.Marshal(err)
+		if encodeErr != nil {
+			panic(encodeErr) // an UnauthorizedError can always be encoded
+		}
+		transport.RefuseForNow(w, r, g.hub, body)
+		return
+	}
 	frames := []transport.Frame{sio.ErrorFrame(root, err)}
 	if !err.retryable() {
 		frames = append(frames, sio.DisconnectFrame(root))

@@ -146,7 +146,7 @@ func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
 			status        int
 			body          string
 		}{
-			{"GET", "EIO=4&transport=polling", 400, `{"code":5,"message":"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do"}`},
+			{"GET", "EIO=5&transport=polling", 400, `{"code":5,"message":"Unsupported protocol version"}`},
 			{"GET", "EIO=3&transport=carrier-pigeon", 400, `{"code":0,"message":"Transport unknown"}`},
 			{"GET", "EIO=3", 400, `{"code":0,"message":"Transport unknown"}`},
 			{"GET", "EIO=3&transport=polling&sid=1", 400, `{"code":1,"message":"Session ID unknown"}`},

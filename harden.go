@@ -53,7 +53,7 @@ type Limits struct {
 //
 //	server := socketio.NewServer(socketiojwt.Harden(nil))
 //
-// They speak Engine.IO 3 as go-socket.io's own do and replace them, because
+// They speak Engine.IO 3, as go-socket.io's own do, and 4, and replace them, because
 // anybody on the network can crash, stall or overhear a server through those.
 // Session ids become unguessable, whatever SessionIDGenerator says.
 //

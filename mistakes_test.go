@@ -115,17 +115,43 @@ func TestNamespaceRegisteredOnTheServerItself(t *testing.T) {
 	}
 }
 
-func TestNewerClients(t *testing.T) {
+func TestUnknownVersion(t *testing.T) {
 	var log record
 	s := start(t, socketiojwt.Options{Logger: logTo(&log)}, nil)
 	for _, transport := range []string{"polling", "websocket"} {
-		_, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{Transport: transport, Query: url.Values{"EIO": {"4"}}})
+		_, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{Transport: transport, Query: url.Values{"EIO": {"5"}}})
 		var status *siotest.StatusError
-		if !errors.As(err, &status) || status.Status != 400 || !strings.Contains(status.Body, "socket.io-client 1.x and 2.x") {
+		if !errors.As(err, &status) || status.Status != 400 || !strings.Contains(status.Body, "Unsupported protocol version") {
 			t.Errorf("%s: %v", transport, err)
 		}
 	}
-	saidOnce(t, &log, "EIO=4", "level=WARN", "use socket.io-client 2.x", "remote=127.0.0.1:")
+	saidOnce(t, &log, "unknown protocol version", "level=WARN", "socket.io-client 1.x to 4.x", "remote=127.0.0.1:")
+}
+
+// What goes wrong before there is a connection is told to nobody else, so the log has it, once.
+func TestNotices(t *testing.T) {
+	var log record
+	s := start(t, socketiojwt.Options{Logger: logTo(&log)}, nil)
+	for range 3 {
+		for _, query := range []string{"EIO=4&transport=polling&sid=somebody", "EIO=3&transport=polling&token=a.b.c"} {
+			response, err := http.Get(s.at.url + "/socket.io/?" + query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+		}
+		for _, version := range []int{3, 4} {
+			_, err := siotest.Dial(t.Context(), s.at.url, siotest.Options{
+				Version: version, Transport: "websocket", Header: http.Header{"Origin": {"https://evil.example"}},
+			})
+			if err == nil {
+				t.Error("a WebSocket of another origin was let in")
+			}
+		}
+	}
+	saidOnce(t, &log, "sticky sessions", "level=WARN", "remote=127.0.0.1:")
+	saidOnce(t, &log, "a token in its query", "level=WARN", "Options.Handshake", "remote=127.0.0.1:")
+	saidOnce(t, &log, "page is of another origin", "level=WARN", "origin=https://evil.example", "host=127.0.0.1:")
 }
 
 // Auth0 shows the secret of older applications in base64, and signs with what it stands for.

@@ -30,14 +30,15 @@ type Options struct {
 	// [Keyfunc], or an implementation of your own. Required, there is no default.
 	Secret Secret
 
-	// Handshake is true to take the token from the request that opens the connection
-	// (its Authorization header, query or cookie), before there is one. With false, the
-	// round trip, anybody may connect and then has Timeout to send an `authenticate`
-	// event with the token. Default: false, as in socketio-jwt.
+	// Handshake is true to take the token from the `auth` option of clients 3.x and 4.x, or from
+	// the request that opens the connection (its Authorization header, query or cookie). With
+	// false, the round trip, anybody may connect and then has Timeout to send an `authenticate`
+	// event with the token; `auth` is taken for the first. Default: false, as in socketio-jwt.
 	Handshake bool
 
-	// Timeout is how long a socket may stay unauthenticated in the round trip, and how
-	// long Secret, Revocations and Accept may take together in either mode. Negative values are an error.
+	// Timeout is how long a socket may stay unauthenticated in the round trip, how long a
+	// connection of a client 3.x or 4.x may be without an admitted socket, and how long Secret,
+	// Revocations and Accept may take together in either mode. Negative values are an error.
 	// Default: 0, which means 5 seconds.
 	Timeout time.Duration
 
@@ -45,7 +46,7 @@ type Options struct {
 	// `authenticate`. A bad token is refused all the same. Default: false, a token is required.
 	Optional bool
 
-	// HeaderRequired accepts a handshake's token from `Authorization: Bearer` only,
+	// HeaderRequired accepts a handshake's token from `Authorization: Bearer` only, not from `auth` either,
 	// because queries end up in logs. Browsers cannot set that header on a WebSocket.
 	// Not to be combined with QueryParam or Cookie. Default: false.
 	HeaderRequired bool
@@ -130,7 +131,8 @@ type Options struct {
 	MaxAttempts int
 
 	// MaxPending is how many unauthenticated sockets are held at once; more are refused
-	// as `server_busy`. Negative values are an error. Default: 0, which means 10,000.
+	// as `server_busy`. Of clients 3.x and 4.x it counts the connections without an admitted
+	// socket. Negative values are an error. Default: 0, which means 10,000.
 	MaxPending int
 
 	// OnAuthenticated is called when a socket has become authenticated, before OnConnect. It

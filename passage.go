@@ -15,7 +15,8 @@ type passage struct {
 	outer   *passage    // of a gate in front of this one
 
 	// The gate reserves one of MaxPending places where the client has yet to authenticate:
-	// the hook, which counts it, may run later.
+	// the hook, which counts it, may run later. A client that asks for the root keeps it until
+	// a socket of it is admitted.
 	place   atomic.Bool
 	arrived bool // there is a connection, which gives up the place
 }
@@ -40,6 +41,10 @@ func (p *passage) of(a *Authorizer) *passage {
 	}
 	return nil
 }
+
+// graceTime is how much longer a connection is kept than its sockets, which have something to
+// say when their time is up.
+const graceTime = 100 * time.Millisecond
 
 // reserve takes one of the places of MaxPending.
 func (p *passage) reserve() *UnauthorizedError {
@@ -66,6 +71,11 @@ func (p *passage) Arrived(c *sio.Conn) {
 		p.arrived = true
 		if p.place.Load() {
 			c.OnGone(p.release)
+		}
+		if c.IsProtocol5() && p.auth != nil {
+			c.OnAdmitted(p.release)
+			c.Wait(p.auth.opts.Timeout + graceTime)
+			c.Client().Restrict(true)
 		}
 	}
 }

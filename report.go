@@ -3,8 +3,6 @@ package socketiojwt
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"net/http"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/googollee/go-socket.io/engineio/session"
@@ -86,21 +84,10 @@ func (a *Authorizer) warnUnregistered(namespace string) {
 	})
 }
 
-// warnVersion says once why clients of a newer version cannot connect.
-func (a *Authorizer) warnVersion(r *http.Request) {
-	a.versions.Do(func() {
-		a.log.Warn("socketiojwt: a socket.io-client 3.x or 4.x (EIO=4) was refused; go-socket.io speaks EIO=3, use socket.io-client 2.x", "remote", r.RemoteAddr)
-	})
-}
-
 // alarm logs a mistake in the program that makes it useless or less safe, even without a
 // Logger.
 func (a *Authorizer) alarm(message string, attrs ...any) {
-	log := a.opts.Logger
-	if log == nil {
-		log = slog.Default()
-	}
-	log.Error(message, attrs...)
+	a.logger().Error(message, attrs...)
 }
 
 // refuseForeign turns away a client that came over go-socket.io's own transports, as well

@@ -65,7 +65,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 		}
 		v, err := sock.verify(data, due)
 		if err == nil {
-			err = c.install(c.request(sock.name), v, due, sock)
+			err = c.install(sock.request(), v, due, sock)
 		}
 		if err != nil {
 			c.mu.Lock()
@@ -99,8 +99,17 @@ func (sock *socket) intercept(args json.RawMessage) {
 	}
 }
 
-func (sock *socket) startRoundTrip() {
+// startRoundTrip lets the socket wait for `authenticate`, or takes the token that came with its
+// CONNECT for the first. Without the mutex.
+func (sock *socket) startRoundTrip() *UnauthorizedError {
 	c := sock.conn
+	raw, own, err := sock.ownToken()
+	if err != nil {
+		return err
+	}
+	if own {
+		return sock.authenticateAtOnce(raw)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -108,10 +117,37 @@ func (sock *socket) startRoundTrip() {
 	case c.session.Load() != nil || c.auth.opts.Optional:
 		sock.admit()
 	default:
-		sock.setState(socketWaiting)
-		sock.s.Open()
+		sock.open()
 		sock.deadline = time.AfterFunc(time.Until(sock.due), sock.timeout)
 	}
+	return nil
+}
+
+// open answers CONNECT. Only `authenticate` counts. It is called with the mutex.
+func (sock *socket) open() {
+	sock.setState(socketWaiting)
+	sock.s.Open()
+}
+
+// authenticateAtOnce answers CONNECT and `authenticate` together, or is refused.
+func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
+	c := sock.conn
+	if session := c.session.Load(); session != nil && session.RawToken() == raw {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if sock.state == socketJoining && c.session.Load() != nil {
+			sock.open()
+			sock.s.Tell(eventAuthenticated, nil, nil)
+			sock.admit()
+			return nil
+		}
+	}
+	r := sock.request()
+	v, err := c.verify(r, raw, sock.due)
+	if err != nil {
+		return err
+	}
+	return c.install(r, v, sock.due, sock)
 }
 
 func (sock *socket) timeout() {
@@ -125,7 +161,7 @@ func (sock *socket) timeout() {
 
 func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *UnauthorizedError) {
 	c := sock.conn
-	r := c.request(sock.name)
+	r := sock.request()
 	raw, present, isString := data.token()
 	if !present && c.auth.opts.Cookie != "" {
 		token, err := c.auth.cookieToken(r, c.client.Handshake().Host)

@@ -289,7 +289,8 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	})
 
 	rootSocket := c.socket(root)
-	closes := rootSocket != nil && rootSocket.ns.protected // also when the client has left it (hazard 24)
+	// Also when the client has left it (hazard 24).
+	closes := rootSocket != nil && rootSocket.isFoundation() && rootSocket.ns.protected
 	namespace := root
 	var words []lastWord
 	for _, sock := range c.sockets {
@@ -304,7 +305,8 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		if authenticated {
 			word = unauthorizedWord(told)
 		} else if sock.ns.protected && sock.state == socketJoining {
-			word.Error = told
+			word = refusedWord(told)
+			word.Silent = false
 		}
 		words = append(words, sock.lastWord(word))
 	}

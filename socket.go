@@ -23,6 +23,7 @@ type socket struct {
 	busy      bool     // a token is being verified
 	exiting   bool     // exitForeign was called
 	dismissed bool     // the server ended it
+	hung      bool     // refused for now, which its client learns from the end of the connection
 	due       time.Time
 	deadline  *time.Timer // while waiting
 	grace     *time.Timer // CloseGrace, while waiting
@@ -42,16 +43,19 @@ const (
 )
 
 // decide decides about a socket that has joined. Without the mutex; it blocks while the user's
-// code says.
+// code says. One socket of a connection is decided about at a time: the session of the first may
+// let in the others.
 func (sock *socket) decide() {
-	auth := sock.conn.auth
-	if sock.ns.server != nil && passageOf(sock.conn.client.Handshake().Context) == nil {
+	c, auth := sock.conn, sock.conn.auth
+	if sock.ns.server != nil && passageOf(c.client.Handshake().Context) == nil {
 		auth.warnNoGate()
 	}
-	sock.conn.mu.Lock()
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	c.mu.Lock()
 	closed, pending := sock.state == socketClosed, sock.pending
-	exhausted := pending && sock.conn.attempts >= auth.opts.MaxAttempts
-	sock.conn.mu.Unlock()
+	exhausted := (pending || c.conn.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
+	c.mu.Unlock()
 	switch {
 	case closed:
 	case !sock.ns.protected:
@@ -67,7 +71,9 @@ func (sock *socket) decide() {
 		}
 		sock.welcome()
 	default:
-		sock.startRoundTrip()
+		if err := sock.startRoundTrip(); err != nil {
+			sock.refuse(err)
+		}
 	}
 }
 
@@ -102,7 +108,7 @@ func (sock *socket) admit() {
 		sock.session = sock.conn.session.Load()
 		sock.guest = sock.session == nil
 	}
-	if sock.name == root {
+	if sock.name == root && !sock.conn.conn.IsProtocol5() {
 		sock.conn.client.Restrict(false)
 	}
 	if sock.s.IsForeign() {
@@ -134,7 +140,7 @@ func (sock *socket) enter() {
 	}()
 	if err := sock.callOnConnect(); err != nil {
 		c := sock.conn
-		refusal = c.auth.callbackRefusal(c.client.Handshake().Context, c.request(sock.name), "OnConnect", err, errUnauthorized(err))
+		refusal = c.auth.callbackRefusal(c.client.Handshake().Context, sock.request(), "OnConnect", err, errUnauthorized(err))
 		return
 	}
 	refusal = nil
@@ -161,7 +167,7 @@ func (sock *socket) joinRoom(room string) {
 func (sock *socket) authenticated(session *Session) {
 	switch {
 	case !sock.ns.protected:
-	case sock.state == socketWaiting:
+	case sock.state == socketWaiting, sock.hung && sock.state == socketJoining:
 		sock.admit()
 	case sock.guest && sock.state != socketClosed:
 		sock.guest = false
@@ -170,27 +176,55 @@ func (sock *socket) authenticated(session *Session) {
 	}
 }
 
-// refuse turns away a socket that was not let in, or that OnConnect did not want:
-// ERROR, then DISCONNECT. A refusal that is worth retrying leaves DISCONNECT out, so
-// that the client comes back. Without the mutex.
+// refuse turns away a socket that was not let in, or that OnConnect did not want. A refusal that
+// is worth retrying does not tell the client to go. Without the mutex.
 func (sock *socket) refuse(err *UnauthorizedError) {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.session.Load() == nil { // else it was not for want of a good token
+	defer sock.report(err)
+	if c.session.Load() == nil && !err.wantsToken() { // else it was not for want of a good token
 		c.attempts++
+	}
+	if sock.state == socketJoining && err.retryable() && c.conn.IsProtocol5() {
+		sock.hang()
+		return
 	}
 	var words []lastWord
 	if !err.retryable() {
-		sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{Error: err})) })
+		sock.others(func(other *socket) { words = append(words, other.lastWord(refusedWord(err))) })
 	}
-	sock.end(append(words, sock.lastWord(sio.Word{Error: err, Silent: err.retryable()}))...)
-	sock.report(err)
+	sock.end(append(words, sock.lastWord(refusedWord(err)))...)
+}
+
+func refusedWord(err *UnauthorizedError) sio.Word {
+	return sio.Word{Event: eventUnauthorized, Arg: newUnauthorized(err), Error: err, Silent: err.retryable()}
+}
+
+// hang leaves the client without an answer until its time is up, and ends the connection then:
+// whatever clients 4.x are told they take for final, and at the end of a connection they come
+// back. At once they would come back every second.
+func (sock *socket) hang() {
+	sock.hung = true
+	sock.deadline = time.AfterFunc(time.Until(sock.due), func() {
+		sock.conn.mu.Lock()
+		defer sock.conn.mu.Unlock()
+		if sock.state == socketJoining {
+			sock.conn.conn.End(true)
+		}
+	})
+}
+
+// request describes the client to callbacks.
+func (sock *socket) request() *Request {
+	r := sock.conn.request(sock.name)
+	r.Auth = sock.s.Auth()
+	return r
 }
 
 // report tells the user's code of a refusal, in the lane: that may take its time.
 func (sock *socket) report(err *UnauthorizedError) {
-	r := sock.conn.request(sock.name)
+	r := sock.request()
 	sock.conn.conn.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
 }
 
@@ -206,12 +240,15 @@ func (sock *socket) lastWord(w sio.Word) lastWord {
 }
 
 // end ends the socket, and others with it, with their last words. With the root ends the
-// connection.
+// connection of a client that did not ask for it.
 func (sock *socket) end(words ...lastWord) {
 	if sock.state != socketClosed {
-		sock.conn.endAll(sock.name == root, words)
+		sock.conn.endAll(sock.isFoundation(), words)
 	}
 }
+
+// isFoundation reports whether the connection stands and falls with the socket.
+func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.conn.IsProtocol5() }
 
 // endAll is called with the mutex.
 func (c *connection) endAll(closes bool, words []lastWord) {
@@ -231,7 +268,7 @@ func (c *connection) endAll(closes bool, words []lastWord) {
 // that is there for them only would come back for ever.
 func (sock *socket) others(f func(*socket)) {
 	for _, other := range sock.conn.sockets {
-		if sock.name == root && other != sock && other.state != socketClosed {
+		if sock.isFoundation() && other != sock && other.state != socketClosed {
 			f(other)
 		}
 	}

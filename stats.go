@@ -11,7 +11,8 @@ import (
 type Stats struct {
 	// Active is how many connections have a session.
 	Active int
-	// Pending is how many sockets of protected namespaces are not authenticated yet.
+	// Pending is how many sockets of protected namespaces are not authenticated yet, and, of
+	// clients 3.x and 4.x, how many connections are without an admitted socket.
 	Pending int
 	// Authenticated is how many connections were given a session.
 	Authenticated uint64

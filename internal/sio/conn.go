@@ -11,11 +11,13 @@ import (
 // Conn is one connection: the sockets of one client. Its methods are safe for concurrent use
 // and do not block.
 type Conn struct {
-	server  *Server
-	client  *transport.Client
-	visitor Visitor // nil: everything is foreign
-	lane    lane    // OnConnect, events, OnDisconnect
-	acks    lane    // acknowledgements: the handler that runs may wait for one
+	server   *Server
+	client   *transport.Client
+	protocol protocol
+	id       string
+	visitor  Visitor // nil: everything is foreign
+	lane     lane    // OnConnect, events, OnDisconnect
+	acks     lane    // acknowledgements: the handler that runs may wait for one
 
 	// receiving is held while a packet is dealt with. It comes before mu, and is the only lock
 	// under which the visitor is called.
@@ -26,6 +28,9 @@ type Conn struct {
 
 	mu      sync.Mutex
 	sockets []*Socket // the last of each namespace, by name
+	unknown []string  // namespaces that were asked for, and are not there
+	wait    waiting
+	root    *idleRoot // see Guard
 	ids     uint64    // of the next acknowledgement; none comes twice, whatever lives there are
 	guest   Guest     // nil: it has not entered Foreign
 	closing bool      // the server ends the connection: nothing counts any more
@@ -36,6 +41,13 @@ type Conn struct {
 // Client returns the transport's half.
 func (c *Conn) Client() *transport.Client { return c.client }
 
+// ID returns what handlers get for an id. It is one for all sockets of the connection. In protocol 4
+// clients take the session id for it, and knowing that is enough to take the connection over.
+func (c *Conn) ID() string { return c.id }
+
+// IsProtocol5 reports whether the client is one of those who ask for the root.
+func (c *Conn) IsProtocol5() bool { return !c.protocol.joinsRoot() }
+
 // Attach returns the value kept under key, made by make when there is none yet and make is
 // not nil.
 func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key, make) }
@@ -43,8 +55,11 @@ func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key
 // Visitor returns what the doorkeeper's Arrive did, or nil.
 func (c *Conn) Visitor() Visitor { return c.visitor }
 
-// SetInitialContext sets what the root's socket has for a Context.
+// SetInitialContext sets what the root's socket has for a Context. It is for who makes the Conn.
 func (c *Conn) SetInitialContext(v any) { c.initial = v }
+
+// InitialContext returns what SetInitialContext was given.
+func (c *Conn) InitialContext() any { return c.initial }
 
 // Do runs f in the lane of the connection, after the handlers that are due.
 func (c *Conn) Do(f func()) { c.lane.run(f) }
@@ -148,7 +163,7 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 	if c.partial != nil {
 		return nil, BadAttachment
 	}
-	header, body, err := parseHeader(m.Data, c.server.maxAttachments)
+	header, body, err := parseHeader(m.Data, c.server.maxAttachments, c.protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +181,7 @@ func (c *Conn) handle(p *Packet) error {
 		return nil
 	}
 	if p.Type == Connect {
-		c.knock(p.Namespace, p.Query, p.cost)
+		c.knock(p)
 		return nil
 	}
 	s := c.Socket(p.Namespace)
@@ -226,7 +241,7 @@ func (c *Conn) take(s *Socket, p *Packet) {
 func (c *Conn) waitsForExit(p *Packet) bool {
 	if len(c.waiting) == 0 {
 		s := c.Socket(p.Namespace)
-		if p.Type != Connect || s == nil || s.foreign || s.name == Root || !s.isExiting() {
+		if p.Type != Connect || s == nil || s.foreign || s.name == Root && c.protocol.joinsRoot() || !s.isExiting() {
 			return false
 		}
 	} else if p.Type == Ack {
@@ -267,17 +282,21 @@ func (c *Conn) replay(s *Socket) {
 }
 
 // knock is the client's CONNECT.
-func (c *Conn) knock(name, query string, cost int) {
+func (c *Conn) knock(p *Packet) {
+	name, cost := p.Namespace, p.cost
 	ns := c.server.Namespace(name)
 	foreign := ns == nil
 	if foreign && !c.server.serves(name) {
 		c.client.Consumed(cost)
-		c.client.Send(ErrorFrame(name, "Invalid namespace")) // as Node's socket.io 2
+		c.mu.Lock()
+		c.noteUnknown(name)
+		c.mu.Unlock()
+		c.client.Send(c.protocol.unknown(name))
 		return
 	}
 	c.mu.Lock()
 	i, found := c.place(name)
-	if c.gone || found && (!c.sockets[i].ended() || name == Root) {
+	if c.gone || c.closing || found && (!c.sockets[i].ended() || name == Root && c.protocol.joinsRoot()) {
 		// CONNECT again (hazard 34), or after leaving the root: opening the connection joins
 		// that, and a second life there would be one of a client that was told to go
 		// (hazard 24).
@@ -285,7 +304,7 @@ func (c *Conn) knock(name, query string, cost int) {
 		c.client.Consumed(cost)
 		return
 	}
-	s := &Socket{conn: c, ns: ns, name: name, query: query, foreign: foreign}
+	s := &Socket{conn: c, ns: ns, name: name, query: p.Query, auth: p.Body, foreign: foreign}
 	if foreign {
 		s.state, s.member = stateAdmitted, true
 		s.foreignPart = new(foreignPart)
@@ -295,10 +314,13 @@ func (c *Conn) knock(name, query string, cost int) {
 		c.sockets = slices.Insert(c.sockets, i, nil)
 	}
 	c.sockets[i] = s
+	s.debt = cost
 	if name == Root {
 		s.context = c.initial
-	} else {
-		s.debt = cost
+	}
+	entered, idle := c.guest != nil, c.root
+	if name == Root {
+		c.root = nil
 	}
 	c.mu.Unlock()
 	if !foreign {
@@ -307,8 +329,12 @@ func (c *Conn) knock(name, query string, cost int) {
 	}
 	s.settle()
 	guest := c.enter()
-	if name != Root {
-		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: query}, Text: head(Connect, 0, name, "")})
+	switch {
+	case name == Root && !entered: // it connects there
+	case name == Root && idle != nil:
+		c.joinIdleRoot(s, idle)
+	default:
+		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 	}
 }
 
@@ -317,6 +343,11 @@ func (c *Conn) enter() Guest {
 	if guest := c.guested(); guest != nil {
 		return guest
 	}
+	c.mu.Lock()
+	if c.find(Root) == nil {
+		c.root = new(idleRoot)
+	}
+	c.mu.Unlock()
 	guest := c.server.foreign.Enter(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -342,8 +373,10 @@ func (c *Conn) left(s *Socket) {
 func (c *Conn) Closed() {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
+	c.server.forget(c)
 	c.mu.Lock()
 	c.gone = true
+	c.stopWaiting()
 	sockets := slices.Clone(c.sockets)
 	onGone := c.onGone
 	c.onGone = nil
@@ -367,8 +400,8 @@ func (c *Conn) Closed() {
 }
 
 // End tells sockets that they end, in one write, and closes the connection behind that if it
-// is to be closed. Those that have ended are passed over. What was sent to them before arrives
-// before. Visitor.Left is not called.
+// is to be closed. In protocol 5 it is closed too when none is left. Those that have ended are
+// passed over. What was sent to them before arrives before. Visitor.Left is not called.
 func (c *Conn) End(closes bool, words ...Word) {
 	c.afterEmits(words, func() { c.end(closes, words) })
 }
@@ -390,14 +423,24 @@ func (c *Conn) end(closes bool, words []Word) []*Socket {
 	var ended []*Socket
 	c.mu.Lock()
 	var frames []transport.Frame
+	last := len(words) == 0
 	for _, w := range words {
 		s := w.Socket
 		if s.ended() {
 			continue
 		}
-		frames = s.lastWords(frames, w)
+		last = last || s.answered
+		frames = c.protocol.lastWords(frames, s, w)
 		s.setState(stateEnded)
 		ended = append(ended, s)
+	}
+	if !c.protocol.joinsRoot() {
+		// Who was told to go, and is nowhere else, has nothing to stay for. Who was refused may
+		// ask again.
+		closes = closes || last && !slices.ContainsFunc(c.sockets, func(s *Socket) bool { return !s.ended() })
+		if closes && !c.closing {
+			frames = c.goodbyes(frames)
+		}
 	}
 	if closes {
 		c.closing = true

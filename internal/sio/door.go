@@ -1,5 +1,5 @@
-// Package sio speaks Socket.IO protocol 4 (socket.io-client 1.x and 2.x): packets, namespaces,
-// sockets, rooms, events, acknowledgements and broadcasts.
+// Package sio speaks Socket.IO protocols 4 (socket.io-client 1.x and 2.x) and 5 (3.x and 4.x):
+// packets, namespaces, sockets, rooms, events, acknowledgements and broadcasts.
 //
 // A [Server] has a [Conn] for each connection of a transport.Hub, and a Conn a [Socket] for each
 // namespace that its client joined. Who may come in, and when, a [Doorkeeper] decides: this
@@ -67,15 +67,16 @@ const (
 type Word struct {
 	Socket *Socket
 
-	// Event is sent with Arg, unless it is "". OnAck is called when the client acknowledges
-	// it.
+	// Event is sent with Arg, unless it is "".
 	Event string
 	Arg   any
 
-	// Error is the payload of an ERROR packet, nil for none.
+	// Error says that the socket is refused. Protocol 4 sends it in an ERROR packet in the
+	// place of the event. Protocol 5 sends Arg in CONNECT_ERROR, where CONNECT was not answered;
+	// where it was, the event.
 	Error any
 
-	// Silent leaves DISCONNECT out: the client is not told to go.
+	// Silent leaves DISCONNECT out in protocol 4: the client is not told to go.
 	Silent bool
 }
 
@@ -94,6 +95,9 @@ type Guest interface {
 	// Life returns the socket that it is now serving in a namespace, or nil. The client may have
 	// left that meanwhile, and joined again: the connection knows the last one.
 	Life(namespace string) *Socket
+	// JoinRoot says that the client has asked for the root, which the guest is in since it
+	// entered.
+	JoinRoot(s *Socket)
 	// AfterEmits calls f once what handlers have emitted so far has been sent.
 	AfterEmits(s *Socket, f func())
 	// Gone ends it.

@@ -18,6 +18,9 @@ func (s *Socket) Emit(event string, args ...any) {
 	}
 	values := append(append(make([]any, 0, len(args)+1), event), args...)
 	encoded, err := encode(values)
+	if err == nil {
+		err = s.conn.protocol.fits(event, len(encoded.attachments))
+	}
 	if err != nil {
 		s.failed(err)
 		return

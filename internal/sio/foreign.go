@@ -28,22 +28,54 @@ const maxEarly = 1 << 20
 // go-socket.io counts from 1, and JavaScript is exact up to 2^53.
 const firstForeignAck = 1 << 40
 
-// Guard makes a foreign socket wait for a verdict. A hook calls it while go-socket.io is
-// connecting conn. It returns nil when there is nothing to guard: the socket is ours, has ended
-// or is guarded already.
-func (c *Conn) Guard(namespace string, conn socketio.Conn) *Socket {
+// Guard makes a foreign socket wait for a verdict, and has it taken. A hook calls it while
+// go-socket.io is connecting conn. When there is nothing to guard it does nothing: the socket is
+// ours, has ended or is guarded already. A root that the client has not asked for is taken when it
+// does.
+func (c *Conn) Guard(namespace string, conn socketio.Conn, take func(*Socket)) {
+	var s *Socket
 	guest := c.guested()
-	if guest == nil {
-		return nil
+	if guest != nil {
+		s = guest.Life(namespace)
 	}
-	s := guest.Life(namespace)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s == nil || !s.foreign || s.guarded || s.ended() {
-		return nil
+	if s == nil && namespace == Root && c.root != nil {
+		c.root.user, c.root.take = conn, take
+		c.mu.Unlock()
+		return
 	}
-	s.guarded, s.user, s.state, s.early = true, conn, stateKnocking, nil
-	return s
+	guarded := s != nil && s.guard(conn)
+	c.mu.Unlock()
+	if guarded {
+		take(s)
+	}
+}
+
+// guard is called with conn.mu.
+func (s *Socket) guard(user socketio.Conn) bool {
+	if !s.foreign || s.guarded || s.ended() {
+		return false
+	}
+	s.guarded, s.user, s.state, s.early = true, user, stateKnocking, nil
+	return true
+}
+
+// idleRoot is go-socket.io's root of a connection of protocol 5 whose client has not asked for it:
+// go-socket.io connects it all the same. What is written there is dropped.
+type idleRoot struct {
+	user socketio.Conn
+	take func(*Socket) // what Guard was called with, nil if it was not
+}
+
+// joinIdleRoot is the client's CONNECT for it.
+func (c *Conn) joinIdleRoot(s *Socket, idle *idleRoot) {
+	c.mu.Lock()
+	guarded := idle.take != nil && s.guard(idle.user)
+	c.mu.Unlock()
+	if guarded {
+		idle.take(s)
+	}
+	c.guested().JoinRoot(s)
 }
 
 // IsGuarded reports whether a hook has taken the socket.
@@ -92,6 +124,10 @@ func (s *Socket) Connected() {
 		return
 	}
 	s.heard = true
+	if !s.guarded && s.state == stateAdmitted && s.conn.IsProtocol5() {
+		s.answer() // a client of protocol 5 drops what comes before
+		s.conn.arrived()
+	}
 	for _, frames := range s.early {
 		s.conn.client.Send(frames...)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// Socket.IO packet types (socket.io-protocol 4, which socket.io 1.x and 2.x speak).
+// Socket.IO packet types, the same in protocols 4 and 5 (socket.io-protocol). Error is named
+// CONNECT_ERROR in 5.
 const (
 	Connect     = '0'
 	Disconnect  = '1'
@@ -52,8 +53,8 @@ const (
 
 // parseHeader checks a whole text packet against the grammar of socket.io-parser,
 // as strictly as its JavaScript encoders write it. What follows the header, the JSON array of
-// an event or acknowledgement, is returned as it is.
-func parseHeader(data []byte, maxAttachments int) (h Header, body []byte, err error) {
+// an event or acknowledgement, or the auth of CONNECT, is returned as it is.
+func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []byte, err error) {
 	h.Namespace = Root
 	if len(data) == 0 {
 		return h, nil, BadPacketType
@@ -83,17 +84,20 @@ func parseHeader(data []byte, maxAttachments int) (h Header, body []byte, err er
 		if end > maxNamespaceBytes {
 			return h, nil, BadNamespace
 		}
-		h.Namespace, h.Query, _ = strings.Cut(string(rest[:end]), "?")
-		if strings.ContainsAny(h.Namespace, "\"[]{}\\") || (h.Type != Connect && h.Query != "") {
+		h.Namespace, h.Query = p.namespace(string(rest[:end]))
+		if strings.ContainsFunc(h.Namespace, isStrange) || (h.Type != Connect && h.Query != "") {
 			return h, nil, BadNamespace
 		}
 		rest = rest[min(end+1, len(rest)):]
 	}
 
-	if h.Type == Connect || h.Type == Disconnect {
-		if len(rest) > 0 {
-			return h, nil, BadPayload
-		}
+	switch {
+	case h.Type == Connect:
+		auth, err := p.auth(rest)
+		return h, auth, err
+	case h.Type == Disconnect && len(rest) > 0:
+		return h, nil, BadPayload
+	case h.Type == Disconnect:
 		return h, nil, nil
 	}
 
@@ -123,6 +127,10 @@ func parseHeader(data []byte, maxAttachments int) (h Header, body []byte, err er
 	}
 	return h, rest, nil
 }
+
+// isStrange reports whether a character has no place in the name of a namespace, which is sent
+// back: a control character would split a payload.
+func isStrange(c rune) bool { return c < ' ' || c == 0x7f || strings.ContainsRune("\"[]{}\\", c) }
 
 // leadingNumber reads at most max+1 digits and says how many there were.
 func leadingNumber(b []byte, max int) (n uint64, digits int) {

@@ -105,7 +105,7 @@ func TestParseHeader(t *testing.T) {
 		{`61-/admin,3[{"_placeholder":true,"num":0}]`, ack.with(attached(1)).with(in("/admin")).with(id(3))},
 	}
 	for _, test := range tests {
-		got, body, err := parseHeader([]byte(test.packet), maxTestAttachments)
+		got, body, err := parseHeader([]byte(test.packet), maxTestAttachments, protocol4{})
 		if err != nil || got != test.want {
 			t.Errorf("%s: %+v, %v; want %+v", test.packet, got, err, test.want)
 		}
@@ -179,7 +179,7 @@ func TestParseHeaderRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, packet := range test.packets {
-			if h, _, err := parseHeader([]byte(packet), maxTestAttachments); !errors.Is(err, test.want) {
+			if h, _, err := parseHeader([]byte(packet), maxTestAttachments, protocol4{}); !errors.Is(err, test.want) {
 				t.Errorf("%.80s: %+v, %v; want %v", packet, h, err, test.want)
 			}
 		}
@@ -192,7 +192,7 @@ func TestNestingIsReadOnce(t *testing.T) {
 	data := []byte(`2["x",` + strings.Repeat(`{"_placeholder":0,"num":`, levels) + `"` + strings.Repeat("x", text) + `"` + strings.Repeat("}", levels) + "]")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, _, err := parseHeader(data, 1); err != BadPlaceholder {
+	if _, _, err := parseHeader(data, 1, protocol4{}); err != BadPlaceholder {
 		t.Error(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -202,7 +202,7 @@ func TestNestingIsReadOnce(t *testing.T) {
 }
 
 // newParser makes a Conn that reads packets and nothing else.
-func newParser() *Conn { return &Conn{server: &Server{maxAttachments: maxTestAttachments}} }
+func newParser() *Conn { return &Conn{protocol: protocol4{}, server: &Server{maxAttachments: maxTestAttachments}} }
 
 func textMessage(s string) transport.Message { return transport.Message{Data: []byte(s)} }
 func blobMessage(s string) transport.Message { return transport.Message{Binary: true, Data: []byte(s)} }

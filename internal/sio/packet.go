@@ -14,7 +14,7 @@ const Root = "/"
 type Packet struct {
 	Header
 	Text        []byte // the whole packet
-	Body        []byte // the JSON array in it
+	Body        []byte // the JSON in it: an array, for CONNECT the client's auth
 	Attachments [][]byte
 	cost        int // for transport.Client.Consumed
 }
@@ -36,14 +36,6 @@ func head(typ byte, attachments int, namespace string, end string) []byte {
 	return b
 }
 
-func connectFrame(namespace string) transport.Frame {
-	return transport.Text(head(Connect, 0, namespace, ""))
-}
-
-func disconnectFrame(namespace string) transport.Frame {
-	return transport.Text(head(Disconnect, 0, namespace, ""))
-}
-
 // ErrorFrame is what Node's socket.io 2 answers to a CONNECT that it refuses.
 func ErrorFrame(namespace string, payload any) transport.Frame {
 	b, err := json.Marshal(payload)
@@ -54,7 +46,9 @@ func ErrorFrame(namespace string, payload any) transport.Frame {
 }
 
 // DisconnectFrame ends a namespace.
-func DisconnectFrame(namespace string) transport.Frame { return disconnectFrame(namespace) }
+func DisconnectFrame(namespace string) transport.Frame {
+	return transport.Text(head(Disconnect, 0, namespace, ""))
+}
 
 // payload is the encoded values of an event or an acknowledgement.
 type payload struct {

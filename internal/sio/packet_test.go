@@ -29,10 +29,9 @@ func TestFrames(t *testing.T) {
 		Message string `json:"message"`
 	}
 	tests := []struct{ got, want string }{
-		{texts(connectFrame("/")), `0`},
-		{texts(connectFrame("/admin")), `0/admin`},
-		{texts(disconnectFrame("/")), `1`},
-		{texts(disconnectFrame("/admin")), `1/admin`},
+		{texts(protocol4{}.connected(&Socket{name: "/"})), `0`},
+		{texts(protocol4{}.connected(&Socket{name: "/admin"})), `0/admin`},
+		{texts(DisconnectFrame("/")), `1`},
 		{texts(DisconnectFrame("/admin")), `1/admin`},
 		{texts(ErrorFrame("/", "no")), `4"no"`},
 		{texts(ErrorFrame("/admin", err{"no"})), `4/admin,{"message":"no"}`},

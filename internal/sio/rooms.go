@@ -192,11 +192,7 @@ func (a Audience) candidates() []*Socket {
 
 // own returns the socket whose ID is a room's name, or nil.
 func (ns *Namespace) own(name string) *Socket {
-	client, ok := ns.server.hub.Lookup(name)
-	if !ok {
-		return nil
-	}
-	c := connOf(client)
+	c := ns.server.find(name)
 	if c == nil {
 		return nil
 	}
@@ -206,18 +202,24 @@ func (ns *Namespace) own(name string) *Socket {
 	return nil
 }
 
-// Emit sends an event to the audience. It is encoded once. An error says that it cannot be.
+// Emit sends an event to the audience. It is encoded once. An error says that it cannot be, or
+// that some clients would not take it; the others got it.
 func (a Audience) Emit(event string, args []any) error {
 	sockets := a.candidates()
 	if len(sockets) == 0 {
 		return nil
 	}
-	frames, err := eventFrames(Event, a.Namespace.name, 0, false, append([]any{event}, args...))
+	encoded, err := encode(append([]any{event}, args...))
 	if err != nil {
 		return err
 	}
+	frames := encoded.frames(Event, a.Namespace.name, 0, false)
 	for _, s := range sockets {
+		if unfit := s.conn.protocol.fits(event, len(encoded.attachments)); unfit != nil {
+			err = unfit
+			continue
+		}
 		s.deliver(frames, a.Members)
 	}
-	return nil
+	return err
 }

@@ -1,9 +1,11 @@
 package sio
 
 import (
+	"crypto/rand"
 	"math"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
@@ -17,11 +19,15 @@ type Server struct {
 	mu         sync.RWMutex
 	door       Doorkeeper
 	namespaces map[string]*Namespace
+
+	idsMu sync.RWMutex
+	ids   map[string]*Conn // see Conn.ID
 }
 
 // NewServer makes a Server without namespaces. Those it does not have are foreign's.
 func NewServer(hub *transport.Hub, foreign Foreign, maxAttachments int) *Server {
-	return &Server{hub: hub, foreign: foreign, maxAttachments: maxAttachments, namespaces: make(map[string]*Namespace)}
+	return &Server{hub: hub, foreign: foreign, maxAttachments: maxAttachments,
+		namespaces: make(map[string]*Namespace), ids: make(map[string]*Conn)}
 }
 
 // Hub returns the server's transport.
@@ -84,7 +90,11 @@ func (s *Server) burst() int {
 // Arrive is what the hub is given for a new connection. enter brings it to Foreign at once,
 // which has made it.
 func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn {
-	c := &Conn{server: s, client: client}
+	c := &Conn{server: s, client: client, protocol: protocolOf(client), id: client.ID()}
+	c.wait.since = time.Now()
+	if c.IsProtocol5() {
+		c.id = rand.Text()
+	}
 	if enter != nil {
 		c.guest = enter(c)
 	}
@@ -97,8 +107,29 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn
 	if door != nil {
 		c.visitor = door.Arrive(c)
 	}
-	c.knock(Root, "", 0) // protocol 4: who connects is in the root
+	s.idsMu.Lock()
+	s.ids[c.id] = c // behind all that may panic
+	s.idsMu.Unlock()
+	switch {
+	case c.protocol.joinsRoot():
+		c.knock(&Packet{Header: Header{Namespace: Root}})
+	case c.wait.most == 0: // nobody said
+		c.Wait(defaultWait)
+	}
 	return c
+}
+
+func (s *Server) forget(c *Conn) {
+	s.idsMu.Lock()
+	defer s.idsMu.Unlock()
+	delete(s.ids, c.id)
+}
+
+// find returns the connection with an id, or nil.
+func (s *Server) find(id string) *Conn {
+	s.idsMu.RLock()
+	defer s.idsMu.RUnlock()
+	return s.ids[id]
 }
 
 // ArrivalKey is where the context of a handshake request may have an Arrival.
@@ -106,12 +137,6 @@ type ArrivalKey struct{}
 
 // Arrival is told when its request has become a connection.
 type Arrival interface{ Arrived(*Conn) }
-
-// connOf finds the Conn of a transport's client.
-func connOf(client *transport.Client) *Conn {
-	c, _ := client.Above().(*Conn)
-	return c
-}
 
 // Addr is the remote address of a connection, and the way from a socketio.Conn to its Conn,
 // also from one of go-socket.io's and through what wraps it.

@@ -1,6 +1,10 @@
 package sio
 
-import "github.com/go-socketiojwt/socketiojwt/internal/transport"
+import (
+	"encoding/json"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
 
 // Socket is one namespace of a connection. In a namespace of ours it is the socketio.Conn that
 // handlers get; its methods may be called from anywhere, at once and after its end.
@@ -9,6 +13,7 @@ type Socket struct {
 	ns      *Namespace // nil: it is foreign
 	name    string
 	query   string
+	auth    json.RawMessage
 	foreign bool // and foreignPart is there
 
 	// Visit is the doorkeeper's. It is set in Knock.
@@ -17,6 +22,7 @@ type Socket struct {
 	// conn.mu guards these.
 	state     state
 	answered  bool // the client knows that it is connected
+	refused   bool // the client knows that it is not, and may ask again
 	member    bool // not a guest
 	holds     bool // what comes is kept: a verdict is due
 	kept      []*Packet
@@ -56,6 +62,9 @@ func (s *Socket) Conn() *Conn { return s.conn }
 
 // Query returns what the client said behind the namespace's name when it asked for it.
 func (s *Socket) Query() string { return s.query }
+
+// Auth returns the JSON that the client's CONNECT brought, nil for none. It may be any value.
+func (s *Socket) Auth() json.RawMessage { return s.auth }
 
 // IsForeign reports whether the namespace is go-socket.io's.
 func (s *Socket) IsForeign() bool { return s.foreign }
@@ -119,6 +128,7 @@ func (s *Socket) Admit(member bool) {
 	s.member = member
 	s.setState(stateAdmitted)
 	s.answer()
+	c.arrived()
 	if s.foreign {
 		return
 	}
@@ -189,24 +199,11 @@ func (s *Socket) told(event string, arg any, onAck func()) []transport.Frame {
 	return frames
 }
 
-func (s *Socket) lastWords(frames []transport.Frame, w Word) []transport.Frame {
-	if w.Event != "" {
-		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
-	}
-	if w.Error != nil {
-		frames = append(frames, ErrorFrame(s.name, w.Error))
-	}
-	if !w.Silent {
-		frames = append(frames, disconnectFrame(s.name))
-	}
-	return frames
-}
-
-// answer sends CONNECT, once. go-socket.io sends that of the root itself.
+// answer sends CONNECT, once. In protocol 4 go-socket.io sends that of its root itself.
 func (s *Socket) answer() {
-	if !s.answered && (s.name != Root || !s.foreign) {
+	if !s.answered && (s.name != Root || !s.foreign || !s.conn.protocol.joinsRoot()) {
 		s.answered = true
-		s.conn.client.Send(connectFrame(s.name))
+		s.conn.client.Send(s.conn.protocol.connected(s))
 	}
 }
 

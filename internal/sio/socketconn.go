@@ -13,9 +13,9 @@ import (
 
 var _ socketio.Conn = (*Socket)(nil)
 
-// ID returns the session id, which socket.io-client 2 calls the socket's id, too. Knowing it is
-// enough to take the connection over.
-func (s *Socket) ID() string { return s.conn.client.ID() }
+// ID returns the id of the connection, which the client knows as socket.id. For clients 1.x and 2.x
+// it is the session id, and knowing it is enough to take the connection over.
+func (s *Socket) ID() string { return s.conn.id }
 
 // URL returns that of the request that opened the connection.
 func (s *Socket) URL() url.URL { return *s.conn.client.Handshake().URL }

@@ -49,6 +49,11 @@ func (e *StatusError) Error() string {
 
 // Options say what kind of client to be. The zero value polls.
 type Options struct {
+	// Version is 3 (Engine.IO 3, Socket.IO protocol 4) or 4 (Engine.IO 4, Socket.IO protocol 5).
+	// In version 4 the server connects no namespace by itself: see Join and JoinWith.
+	// Default: 3.
+	Version int
+
 	// Transport is "polling", "websocket", or "upgrade": polling first, then websocket.
 	// Default: "polling".
 	Transport string
@@ -61,14 +66,18 @@ type Options struct {
 	// request of an upgrade carries only its Cookie and Origin, as in browsers.
 	Header http.Header
 
-	// JSONP polls by scripts and posts by forms, as callback 0.
+	// JSONP polls by scripts and posts by forms, as callback 0. Clients of version 4 do not.
 	JSONP bool
 
 	// B64 says that the client does not take binary data: it is base64 in both directions.
 	B64 bool
 
-	// NoPing keeps the client from sending PING every pingInterval of the server.
+	// NoPing keeps the client from sending PING every pingInterval of the server. In version 4
+	// clients send none anyway.
 	NoPing bool
+
+	// NoPong keeps the client from answering the server's PINGs, which come in version 4.
+	NoPong bool
 
 	// HTTP makes the requests. Default: one with connections of its own, which end with the client.
 	HTTP *http.Client
@@ -87,15 +96,17 @@ type OpenPayload struct {
 	Upgrades     []string `json:"upgrades"`
 	PingInterval int      `json:"pingInterval"`
 	PingTimeout  int      `json:"pingTimeout"`
+	MaxPayload   int      `json:"maxPayload"` // in bytes; only in version 4
 }
 
 // Client is one connection to a server. It is safe for concurrent use.
 type Client struct {
-	o    Options
-	base *url.URL
-	http *http.Client
-	open OpenPayload // not written after the handshake
-	tick atomic.Int64
+	o       Options
+	version version
+	base    *url.URL
+	http    *http.Client
+	open    OpenPayload // not written after the handshake
+	tick    atomic.Int64
 
 	ctx    context.Context // ends with Close and Abort, and with it every request
 	cancel context.CancelFunc
@@ -132,13 +143,19 @@ func Dial(ctx context.Context, baseURL string, o Options) (*Client, error) {
 	if strings.Trim(base.Path, "/") == "" {
 		base.Path = "/socket.io/"
 	}
+	v, err := versionOf(o.Version)
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
-		o:      o,
-		base:   base,
-		http:   o.HTTP,
-		done:   make(chan struct{}),
-		slot:   make(chan struct{}, 1),
-		nextID: make(map[string]int64),
+		o:       o,
+		version: v,
+		base:    base,
+		http:    o.HTTP,
+		done:    make(chan struct{}),
+		in:      inbox{asm: assembler{version: v}},
+		slot:    make(chan struct{}, 1),
+		nextID:  make(map[string]int64),
 	}
 	if c.http == nil {
 		c.http = &http.Client{Transport: &http.Transport{}}
@@ -164,7 +181,7 @@ func (c *Client) dial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.o.NoPing && c.open.PingInterval > 0 {
+	if c.version.clientPings() && !c.o.NoPing && c.open.PingInterval > 0 {
 		c.spawn(c.pingLoop)
 	}
 	if c.o.Transport == "upgrade" {
@@ -186,7 +203,7 @@ func (c *Client) URL() string { return c.url("polling") }
 
 // url is the URL of the next request of a transport.
 func (c *Client) url(transport string) string {
-	q := url.Values{"EIO": {"3"}, "transport": {transport}}
+	q := url.Values{"EIO": {c.version.eio()}, "transport": {transport}}
 	q.Set("t", strconv.FormatInt(c.tick.Add(1), 36))
 	if c.open.SID != "" {
 		q.Set("sid", c.open.SID)
@@ -274,14 +291,32 @@ func (c *Client) WaitAck(ctx context.Context, nsp string, id int64) (Packet, err
 	return p, nil
 }
 
-// WaitType gives the next packet of a type, such as Connect, Disconnect or Error, and drops the
-// packets before it.
+// WaitType gives the next packet of a type, such as Connect, Disconnect or ConnectError, and drops
+// the packets before it.
 func (c *Client) WaitType(ctx context.Context, nsp string, typ int) (Packet, error) {
 	p, err := c.Wait(ctx, func(p Packet) bool { return p.Type == typ && p.in(nsp) })
 	if err != nil {
 		return p, fmt.Errorf("siotest: waiting for packet type %d in %q: %w", typ, nsp, err)
 	}
 	return p, nil
+}
+
+// WaitConnect gives the CONNECT of a namespace, and drops the packets before it. It fails when
+// the namespace is refused, and in version 4 when the CONNECT has no sid: clients take such a
+// server for one of Socket.IO 2.
+func (c *Client) WaitConnect(ctx context.Context, nsp string) (Packet, error) {
+	p, err := c.Wait(ctx, func(p Packet) bool {
+		return (p.Type == Connect || p.Type == ConnectError) && p.in(nsp)
+	})
+	switch {
+	case err != nil:
+		err = fmt.Errorf("siotest: waiting for CONNECT in %q: %w", nsp, err)
+	case p.Type == ConnectError:
+		err = fmt.Errorf("siotest: CONNECT in %q is refused: %s", nsp, p.Raw)
+	case c.version.connectNeedsSID() && p.SID() == "":
+		err = fmt.Errorf("siotest: CONNECT in %q without sid: %s", nsp, p.Raw)
+	}
+	return p, err
 }
 
 // Rest reads until the client is closed, and gives all that came.
@@ -331,8 +366,21 @@ func (c *Client) send(typ int, nsp string, id int64, args []any) error {
 	return c.SendFrames(frames...)
 }
 
-// Join connects to a namespace, such as "/admin" or "/admin?token=x".
+// Join connects to a namespace, such as "/admin" or, in version 3, "/admin?token=x".
 func (c *Client) Join(nsp string) error { return c.SendPacket("40" + namespacePrefix(nsp)) }
+
+// JoinWith connects to a namespace with a payload, as clients of version 4 do with their `auth`.
+// It takes what encodes as JSON, also what no client sends, such as an array; nil is no payload.
+func (c *Client) JoinWith(nsp string, auth any) error {
+	if auth == nil {
+		return c.Join(nsp)
+	}
+	data, err := marshal(auth)
+	if err != nil {
+		return err
+	}
+	return c.SendPacket("40" + namespacePrefix(nsp) + string(data))
+}
 
 // Leave disconnects from a namespace; from the root it sends 41 and no more.
 func (c *Client) Leave(nsp string) error { return c.SendPacket("41" + namespacePrefix(nsp)) }
@@ -506,6 +554,15 @@ func (c *Client) spawn(f func()) {
 		defer c.wg.Done()
 		f()
 	}()
+}
+
+// deliver queues a packet for the test and, in version 4, answers a PING.
+func (c *Client) deliver(p EnginePacket) {
+	c.in.push(p)
+	if p.Type == EnginePing && !c.version.clientPings() && !c.o.NoPong {
+		// The answer waits while an upgrade waits for the poll that brought the PING.
+		c.spawn(func() { _ = c.SendPacket("3") })
+	}
 }
 
 func (c *Client) pingLoop() {

@@ -2,6 +2,7 @@ package siotest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,25 +48,54 @@ func leaked() (left string) {
 	return left
 }
 
-const opening = `{"sid":"s1","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":5000}`
+const opening = `{"sid":"s1","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":5000,"maxPayload":1000000}`
 
 // fake is the least of an Engine.IO server with one session: it echoes messages, and its
 // polls wait until there is something.
 type fake struct {
-	t     *testing.T
-	after []Frame // follow OPEN
+	t       *testing.T
+	version int
+	after   []Frame // follow OPEN
+	release []Frame // answer polls after a probe
 
 	mu       sync.Mutex
 	requests []*http.Request
 	out      chan Frame
 	probed   chan struct{} // closed by a probe: from then on no poll waits
+	binary   int           // binary WebSocket frames that came
 }
 
 func newFake(t *testing.T, after ...Frame) (*fake, string) {
-	f := &fake{t: t, after: after, out: make(chan Frame, 100), probed: make(chan struct{})}
+	return newFakeOf(t, 3, after...)
+}
+
+func newFakeOf(t *testing.T, version int, after ...Frame) (*fake, string) {
+	f := &fake{
+		t: t, version: version, after: after, release: []Frame{Text("6")},
+		out: make(chan Frame, 100), probed: make(chan struct{}),
+	}
 	ts := httptest.NewServer(f)
 	t.Cleanup(ts.Close)
 	return f, ts.URL
+}
+
+func (f *fake) encode(frames ...Frame) string {
+	if f.version == 4 {
+		return EncodeText4(frames...)
+	}
+	return EncodeText(frames...)
+}
+
+func (f *fake) decode(contentType string, body []byte) ([]EnginePacket, error) {
+	switch {
+	case f.version == 4 && contentType == "text/plain;charset=UTF-8":
+		return DecodeText4(string(body))
+	case f.version == 3 && contentType == "application/octet-stream":
+		return DecodeBinary(body)
+	case f.version == 3:
+		return DecodeText(string(body))
+	}
+	return nil, errors.New("content type " + contentType)
 }
 
 func (f *fake) seen() []*http.Request {
@@ -81,14 +111,14 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	open := append([]Frame{Text("0" + opening)}, f.after...)
 	answer := func(frames ...Frame) {
-		if payload := EncodeText(frames...); q.Has("j") {
+		if payload := f.encode(frames...); q.Has("j") {
 			fmt.Fprintf(w, "___eio[%s](%q);", q.Get("j"), payload)
 		} else {
 			io.WriteString(w, payload)
 		}
 	}
 	switch {
-	case q.Get("EIO") != "3":
+	case q.Get("EIO") != fmt.Sprint(f.version):
 		http.Error(w, "wrong version", http.StatusBadRequest)
 	case q.Get("transport") == "websocket":
 		conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
@@ -106,16 +136,22 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(open...)
 	case r.Method == http.MethodPost:
 		body, _ := io.ReadAll(r.Body)
-		packets, err := DecodeText(string(body))
-		if r.Header.Get("Content-Type") == "application/octet-stream" {
-			packets, err = DecodeBinary(body)
+		contentType := r.Header.Get("Content-Type")
+		if contentType == "application/x-www-form-urlencoded" {
+			form, _ := url.ParseQuery(string(body))
+			contentType, body = "text/plain;charset=UTF-8", []byte(form.Get("d"))
 		}
+		packets, err := f.decode(contentType, body)
 		if err != nil {
 			http.Error(w, "bad payload", http.StatusBadRequest)
 			return
 		}
 		for _, p := range packets {
-			f.out <- Text(p.String())
+			frame := Text(p.String())
+			if p.Binary {
+				frame = Binary(p.Data)
+			}
+			f.out <- frame
 		}
 		io.WriteString(w, "ok")
 	default:
@@ -123,7 +159,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case frame := <-f.out:
 			answer(frame)
 		case <-f.probed:
-			answer(Text("6"))
+			answer(f.release...)
 		case <-r.Context().Done():
 		}
 	}
@@ -134,6 +170,11 @@ func (f *fake) serveWebSocket(conn *websocket.Conn) {
 		kind, data, err := conn.ReadMessage()
 		if err != nil {
 			return
+		}
+		if kind == websocket.BinaryMessage {
+			f.mu.Lock()
+			f.binary++
+			f.mu.Unlock()
 		}
 		switch string(data) {
 		case "2probe":
@@ -149,8 +190,8 @@ func (f *fake) serveWebSocket(conn *websocket.Conn) {
 }
 
 func TestRefusedHandshake(t *testing.T) {
-	_, base := newFake(t, Text(`44{"code":"x"}`), Text("41"), Text("1"), Text("40"))
-	for _, o := range []Options{{}, {JSONP: true}, {Transport: "upgrade"}} {
+	for _, o := range bothVersions(Options{}, Options{JSONP: true}, Options{Transport: "upgrade"}) {
+		_, base := newFakeOf(t, o.Version, Text(`44{"code":"x"}`), Text("41"), Text("1"), Text("40"))
 		c := MustDial(t, base, o)
 		m := c.Must(t)
 		m.NextRaw(`44{"code":"x"}`)
@@ -192,10 +233,34 @@ func TestDialEndsWithContext(t *testing.T) {
 	}
 }
 
+func TestNoSuchVersion(t *testing.T) {
+	_, base := newFake(t)
+	for _, version := range []int{-1, 1, 2, 5} {
+		if c, err := Dial(t.Context(), base, Options{Version: version}); err == nil {
+			c.Close()
+			t.Errorf("%d: no error", version)
+		}
+	}
+}
+
+// bothVersions gives options for each version.
+func bothVersions(options ...Options) (out []Options) {
+	for _, version := range []int{3, 4} {
+		for _, o := range options {
+			o.Version = version
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 func TestEcho(t *testing.T) {
-	for _, o := range []Options{{}, {B64: true}, {Transport: "websocket"}, {Transport: "websocket", B64: true}, {Transport: "upgrade"}} {
-		t.Run(fmt.Sprintf("%s,%t", o.Transport, o.B64), func(t *testing.T) {
-			_, base := newFake(t, Text("40"))
+	for _, o := range bothVersions(
+		Options{}, Options{B64: true}, Options{JSONP: true}, Options{Transport: "websocket"},
+		Options{Transport: "websocket", B64: true}, Options{Transport: "upgrade"},
+	) {
+		t.Run(fmt.Sprintf("%d,%s,%t,%t", o.Version, o.Transport, o.B64, o.JSONP), func(t *testing.T) {
+			f, base := newFakeOf(t, o.Version, Text(`40{"sid":"x"}`))
 			c := MustDial(t, base, o)
 			m := c.Must(t)
 			m.Connected("/")
@@ -208,6 +273,11 @@ func TestEcho(t *testing.T) {
 			if string(b) != "\x01\x02" {
 				t.Errorf("% x", b)
 			}
+			f.mu.Lock()
+			if raw := o.Transport != "" && !o.B64; (f.binary == 1) != raw {
+				t.Errorf("%d binary frames", f.binary)
+			}
+			f.mu.Unlock()
 			for i := range 20 {
 				m.Emit("/", "n", i)
 			}
@@ -223,8 +293,14 @@ func TestEcho(t *testing.T) {
 }
 
 func TestUpgradeByHand(t *testing.T) {
-	f, base := newFake(t)
-	c := MustDial(t, base, Options{Header: http.Header{
+	for _, version := range []int{3, 4} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { upgradeByHand(t, version) })
+	}
+}
+
+func upgradeByHand(t *testing.T, version int) {
+	f, base := newFakeOf(t, version)
+	c := MustDial(t, base, Options{Version: version, Header: http.Header{
 		"Authorization": {"Bearer x"}, "Cookie": {"a=b"}, "Origin": {base},
 	}})
 	m := c.Must(t)
@@ -242,6 +318,9 @@ func TestUpgradeByHand(t *testing.T) {
 		authorization := "Bearer x"
 		if r.URL.Query().Get("transport") == "websocket" {
 			authorization = ""
+		}
+		if r.URL.Query().Get("EIO") != fmt.Sprint(version) {
+			t.Error(r.URL)
 		}
 		if r.Header.Get("Authorization") != authorization || r.Header.Get("Cookie") != "a=b" || r.Header.Get("Origin") != base {
 			t.Errorf("%s %s: %v", r.Method, r.URL, r.Header)
@@ -335,5 +414,161 @@ func TestSendTextWantsMessage(t *testing.T) {
 	c := MustDial(t, base, Options{})
 	if err := c.SendText(`2["x"]`); err == nil {
 		t.Error("a PING was sent as text")
+	}
+}
+
+// TestHeartbeat4: the server's PING follows OPEN, and the fake echoes what the client answers.
+func TestHeartbeat4(t *testing.T) {
+	for _, o := range []Options{{}, {B64: true}, {Transport: "websocket"}} {
+		for _, silent := range []bool{false, true} {
+			_, base := newFakeOf(t, 4, Text("2"))
+			o.Version, o.NoPong = 4, silent
+			c := MustDial(t, base, o)
+			want := []string{"2", "3"}
+			if silent {
+				want = []string{"2", `42["x"]`}
+				c.Must(t).Emit("/", "x")
+			}
+			for _, w := range want {
+				if p, err := c.NextEngine(t.Context()); err != nil || p.String() != w {
+					t.Errorf("%s, NoPong %t: %v, %v, want %s", o.Transport, silent, p, err, w)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if p, err := c.NextEngine(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s, NoPong %t: %v, %v", o.Transport, silent, p, err)
+			}
+			cancel()
+		}
+	}
+}
+
+// TestHeartbeatOfTheOther: in version 4 the client sends no PING, in version 3 no PONG.
+func TestHeartbeatOfTheOther(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		other := map[int]string{3: "3", 4: "2"}[version]
+		ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			conn.WriteMessage(websocket.TextMessage, []byte(`0{"sid":"s1","pingInterval":1}`))
+			for range 5 {
+				conn.WriteMessage(websocket.TextMessage, []byte("2"))
+				time.Sleep(5 * time.Millisecond) // several pingIntervals
+				_, data, err := conn.ReadMessage()
+				if err != nil || string(data) == other {
+					t.Errorf("version %d: %q, %v", version, data, err)
+				}
+			}
+		}))
+		c := MustDial(t, ts.URL, Options{Version: version, Transport: "websocket"})
+		c.Must(t).Closed()
+		ts.Close()
+	}
+}
+
+// TestPingWhileUpgrading: the answer to a PING must not keep the poll that brought it from ending,
+// because the upgrade waits for that poll and holds back what is sent.
+func TestPingWhileUpgrading(t *testing.T) {
+	f, base := newFakeOf(t, 4)
+	f.release = []Frame{Text("2"), Text("6")}
+	m := MustDial(t, base, Options{Version: 4, Transport: "upgrade"}).Must(t)
+	m.NextRaw(`42["upgraded"]`)
+}
+
+func TestJoinWith(t *testing.T) {
+	for _, o := range bothVersions(Options{}, Options{Transport: "websocket"}) {
+		_, base := newFakeOf(t, o.Version)
+		c := MustDial(t, base, o)
+		m := c.Must(t)
+		if got := c.Open().MaxPayload; got != 1000000 {
+			t.Error(got)
+		}
+		for _, tt := range []struct {
+			nsp  string
+			auth any
+			want string
+		}{
+			{"/", nil, "40"},
+			{"", map[string]any{"token": "<x>"}, `40{"token":"<x>"}`},
+			{"/admin", nil, "40/admin,"},
+			{"/admin", json.RawMessage(`{}`), "40/admin,{}"},
+		} {
+			m.JoinWith(tt.nsp, tt.auth)
+			m.NextRaw(tt.want)
+		}
+		m.JoinWith("/", []any{1}) // no client of either version does
+		if p, err := c.NextEngine(t.Context()); err != nil || p.String() != `40[1]` {
+			t.Error(p, err)
+		}
+		if err := c.JoinWith("/", make(chan int)); err == nil {
+			t.Error("no error for a payload that is not JSON")
+		}
+	}
+}
+
+func TestConnectedAndRefused(t *testing.T) {
+	for _, o := range bothVersions(Options{}) {
+		_, base := newFakeOf(t, o.Version)
+		c := MustDial(t, base, o)
+		m := c.Must(t)
+		m.Send(`40/a,{"sid":"x"}`, `40{"sid":"y"}`)
+		if sid := m.Connected("/").SID(); sid != "y" {
+			t.Error(sid)
+		}
+		m.Send(`40/a,{"sid":"x"}`, `44/b,{"message":"other"}`, `44/a,{"message":"no","data":{"code":1}}`)
+		if sid := m.Connected("/a").SID(); sid != "x" {
+			t.Error(sid)
+		}
+		if message, data := m.Refused("/a"); message != "no" || string(data) != `{"code":1}` {
+			t.Error(message, string(data))
+		}
+		m.Send(`44/a,{"message":"no"}`)
+		_, err := c.WaitConnect(t.Context(), "/a")
+		if err == nil || err.Error() != `siotest: CONNECT in "/a" is refused: 44/a,{"message":"no"}` {
+			t.Error(err)
+		}
+		m.Send("40")
+		if _, err := c.WaitConnect(t.Context(), "/"); (err != nil) != (o.Version == 4) {
+			t.Errorf("version %d: CONNECT without sid: %v", o.Version, err)
+		}
+	}
+}
+
+func TestServerClose4(t *testing.T) {
+	_, base := newFakeOf(t, 4)
+	c := MustDial(t, base, Options{Version: 4})
+	m := c.Must(t)
+	m.Send("41", "6", "1", "6") // one in each answer of the fake
+	m.NextRaw("41")
+	if got := m.Closed(); got != ReasonServerClose || c.Err() != nil {
+		t.Error(got, c.Err())
+	}
+
+	c = MustDial(t, base, Options{Version: 4, Transport: "websocket"})
+	m = c.Must(t)
+	m.Send("1", `42["x"]`, "41") // at 41 the fake closes
+	m.NextRaw(`42["x"]`)         // a CLOSE closes nothing here
+	if got := m.Closed(); got != ReasonTransportClose || c.Err() == nil {
+		t.Error(got, c.Err())
+	}
+}
+
+func TestParseError4(t *testing.T) {
+	f, base := newFakeOf(t, 4)
+	polling := MustDial(t, base, Options{Version: 4})
+	resp, err := polling.PostRaw("text/plain;charset=UTF-8", strings.NewReader("4a\x1e\x1e"))
+	if err != nil || resp.StatusCode != 400 {
+		t.Error(resp, err)
+	}
+	f.out <- Text("6\x1e9")
+	ws := MustDial(t, base, Options{Version: 4, Transport: "websocket"})
+	ws.Must(t).Send("9") // comes back
+	for _, c := range []*Client{polling, ws} {
+		if got := c.Must(t).Closed(); got != ReasonParseError {
+			t.Error(got)
+		}
 	}
 }

@@ -16,14 +16,15 @@ var payloads = []struct {
 	frames []Frame
 	text   string
 	binary string
+	text4  string
 }{
-	{"two packets", []Frame{Text("2probe"), Text("6")}, "6:2probe1:6", "\x00\x06\xff2probe\x00\x01\xff6"},
-	{"accent", []Frame{Text(`42["é"]`)}, `7:42["é"]`, "\x00\x08\xff42[\"é\"]"},
-	{"emoji counts twice", []Frame{Text("4😀"), Text("1")}, "3:4😀1:1", "\x00\x05\xff4😀\x00\x01\xff1"},
-	{"binary", []Frame{Text("4x"), Binary([]byte{0, 255})}, "2:4x6:b4AP8=", "\x00\x02\xff4x\x01\x03\xff\x04\x00\xff"},
-	{"binary without data", []Frame{Binary(nil)}, "2:b4", "\x01\x01\xff\x04"},
-	{"length of two digits", []Frame{Text("4" + strings.Repeat("x", 11))}, "12:4xxxxxxxxxxx", "\x00\x01\x02\xff4xxxxxxxxxxx"},
-	{"colon inside", []Frame{Text("43:4x")}, "5:43:4x", "\x00\x05\xff43:4x"},
+	{"two packets", []Frame{Text("2probe"), Text("6")}, "6:2probe1:6", "\x00\x06\xff2probe\x00\x01\xff6", "2probe\x1e6"},
+	{"accent", []Frame{Text(`42["é"]`)}, `7:42["é"]`, "\x00\x08\xff42[\"é\"]", `42["é"]`},
+	{"emoji counts twice", []Frame{Text("4😀"), Text("1")}, "3:4😀1:1", "\x00\x05\xff4😀\x00\x01\xff1", "4😀\x1e1"},
+	{"binary", []Frame{Text("4x"), Binary([]byte{0, 255})}, "2:4x6:b4AP8=", "\x00\x02\xff4x\x01\x03\xff\x04\x00\xff", "4x\x1ebAP8="},
+	{"binary without data", []Frame{Binary(nil)}, "2:b4", "\x01\x01\xff\x04", "b"},
+	{"length of two digits", []Frame{Text("4" + strings.Repeat("x", 11))}, "12:4xxxxxxxxxxx", "\x00\x01\x02\xff4xxxxxxxxxxx", "4xxxxxxxxxxx"},
+	{"colon inside", []Frame{Text("43:4x")}, "5:43:4x", "\x00\x05\xff43:4x", "43:4x"},
 }
 
 func TestPayload(t *testing.T) {
@@ -39,6 +40,11 @@ func TestPayload(t *testing.T) {
 			checkPackets(t, "DecodeText", packets, err, tt.frames)
 			packets, err = DecodeBinary([]byte(tt.binary))
 			checkPackets(t, "DecodeBinary", packets, err, tt.frames)
+			if got := EncodeText4(tt.frames...); got != tt.text4 {
+				t.Errorf("EncodeText4: %q, want %q", got, tt.text4)
+			}
+			packets, err = DecodeText4(tt.text4)
+			checkPackets(t, "DecodeText4", packets, err, tt.frames)
 		})
 	}
 }
@@ -87,6 +93,35 @@ func TestDecodeBinaryErrors(t *testing.T) {
 	} {
 		if packets, err := DecodeBinary([]byte(payload)); err == nil {
 			t.Errorf("%q: no error, %v", payload, packets)
+		}
+	}
+}
+
+func TestDecodeText4Errors(t *testing.T) {
+	for _, payload := range []string{
+		"", "\x1e", "6\x1e", "\x1e6", "6\x1e\x1e6", "7", "x", "2:7\x1e", "b4A!", "bAP8", "4\xff",
+	} {
+		if packets, err := DecodeText4(payload); err == nil {
+			t.Errorf("%q: no error, %v", payload, packets)
+		}
+	}
+}
+
+// TestEncodeText4Anything: version 4 has no type in binary packets, so that the byte in the frame
+// goes nowhere. As text everything is sent as it is.
+func TestEncodeText4Anything(t *testing.T) {
+	for _, tt := range []struct {
+		frame Frame
+		want  string
+	}{
+		{Frame{Binary: true, Data: []byte{EngineClose, 0, 255}}, "bAP8="},
+		{Frame{Binary: true}, "b"},
+		{Text("b4A!"), "b4A!"},
+		{Text("6\x1e\x1e7\xff"), "6\x1e\x1e7\xff"},
+		{Text(""), ""},
+	} {
+		if got := EncodeText4(tt.frame); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.frame.Data, got, tt.want)
 		}
 	}
 }
@@ -160,7 +195,7 @@ func TestDecodePacket(t *testing.T) {
 		{`50-["a"]`, Packet{Type: BinaryEvent, Namespace: "/", ID: -1, Data: json.RawMessage(`["a"]`)}},
 		{"2[\"a\"]\n", Packet{Type: Event, Namespace: "/", ID: -1, Data: json.RawMessage(`["a"]`)}},
 	} {
-		var a Assembler
+		a := NewAssembler(3)
 		got, err := a.Add(EnginePacket{Type: EngineMessage, Data: []byte(tt.text)})
 		if err != nil || got == nil {
 			t.Errorf("%s: %v, %v", tt.text, got, err)
@@ -175,15 +210,75 @@ func TestDecodePacket(t *testing.T) {
 		}
 	}
 	for _, text := range []string{``, `7`, `x`, `5["a"]`, `5x-["a"]`, `5-1-["a"]`, `2["a"`, `2["a"]x`, `299999999999999999999["a"]`} {
-		var a Assembler
+		a := NewAssembler(3)
 		if got, err := a.Add(EnginePacket{Type: EngineMessage, Data: []byte(text)}); err == nil {
 			t.Errorf("%q: no error, %+v", text, got)
 		}
 	}
 }
 
+func TestDecodePacket4(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want Packet
+	}{
+		{`0`, Packet{Type: Connect, Namespace: "/", ID: -1}},
+		{`0{"sid":"x"}`, Packet{Type: Connect, Namespace: "/", ID: -1, Data: json.RawMessage(`{"sid":"x"}`)}},
+		{`0/admin,{"sid":"x"}`, Packet{Type: Connect, Namespace: "/admin", ID: -1, Data: json.RawMessage(`{"sid":"x"}`)}},
+		{`0/admin?a=b,{}`, Packet{Type: Connect, Namespace: "/admin?a=b", ID: -1, Data: json.RawMessage(`{}`)}},
+		{`1/admin,`, Packet{Type: Disconnect, Namespace: "/admin", ID: -1}},
+		{`4{"message":"no"}`, Packet{Type: ConnectError, Namespace: "/", ID: -1, Data: json.RawMessage(`{"message":"no"}`)}},
+		{`4/admin,"no"`, Packet{Type: ConnectError, Namespace: "/admin", ID: -1, Data: json.RawMessage(`"no"`)}},
+		{`2/admin,12["a"]`, Packet{Type: Event, Namespace: "/admin", ID: 12, Data: json.RawMessage(`["a"]`)}},
+		{`2[7]`, Packet{Type: Event, Namespace: "/", ID: -1, Data: json.RawMessage(`[7]`)}},
+		{`30[]`, Packet{Type: Ack, Namespace: "/", ID: 0, Data: json.RawMessage(`[]`)}},
+	} {
+		got, err := NewAssembler(4).Add(EnginePacket{Type: EngineMessage, Data: []byte(tt.text)})
+		if err != nil || got == nil {
+			t.Errorf("%s: %v, %v", tt.text, got, err)
+			continue
+		}
+		if got.Type != tt.want.Type || got.Namespace != tt.want.Namespace || got.Query != tt.want.Query ||
+			got.ID != tt.want.ID || string(got.Data) != string(tt.want.Data) || got.Raw != "4"+tt.text {
+			t.Errorf("%s: %+v", tt.text, got)
+		}
+	}
+	// socket.io-parser 4 throws at each of these but the first and "0\n", which it takes for CONNECT.
+	for _, text := range []string{
+		``, `7`, "0\n", `0[]`, `0"x"`, `0null`, `1{}`, `4[]`, `4null`, `4 no`, `2{}`, `2[]`, `2[null]`, `2[["a"]]`,
+		`2["connect"]`, `2["connect_error"]`, `2["disconnect"]`, `2["disconnecting"]`,
+		`2["newListener"]`, `2["removeListener"]`, `30{}`, `50-["a"]`, `511-["a"]`, `5["a"]`, `2["a"`,
+	} {
+		if got, err := NewAssembler(4).Add(EnginePacket{Type: EngineMessage, Data: []byte(text)}); err == nil {
+			t.Errorf("%q: no error, %+v", text, got)
+		}
+	}
+}
+
+func TestRefusalAndSID(t *testing.T) {
+	for _, tt := range []struct{ text, message, data, sid string }{
+		{text: `0`},
+		{text: `0{"sid":"x"}`, sid: "x"},
+		{text: `0/admin,{"sid":"x","pid":"y"}`, sid: "x"},
+		{text: `4{"message":"no"}`, message: "no"},
+		{text: `4/admin,{"message":"no","data":{"sid":1}}`, message: "no", data: `{"sid":1}`},
+		{text: `4"no"`},
+		{text: `2["a",{"message":"no","data":1,"sid":"x"}]`},
+	} {
+		for _, version := range []int{3, 4} {
+			p, err := NewAssembler(version).Add(EnginePacket{Type: EngineMessage, Data: []byte(tt.text)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if message, data := p.Refusal(); message != tt.message || string(data) != tt.data || p.SID() != tt.sid {
+				t.Errorf("%s: %q, %s, %q", tt.text, message, data, p.SID())
+			}
+		}
+	}
+}
+
 func TestAttachments(t *testing.T) {
-	var a Assembler
+	a := NewAssembler(3)
 	add := func(f Frame) (*Packet, error) {
 		p := EnginePacket{Type: EngineMessage, Binary: f.Binary, Data: f.Data[1:]}
 		return a.Add(p)

@@ -2,6 +2,7 @@ package siotest
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 )
 
@@ -62,10 +63,17 @@ func (m Must) Type(nsp string, typ int) Packet {
 	return must(m, func(ctx context.Context) (Packet, error) { return m.c.WaitType(ctx, nsp, typ) })
 }
 
-// Connected waits for the CONNECT of a namespace.
+// Connected is WaitConnect.
 func (m Must) Connected(nsp string) Packet {
 	m.tb.Helper()
-	return m.Type(nsp, Connect)
+	return must(m, func(ctx context.Context) (Packet, error) { return m.c.WaitConnect(ctx, nsp) })
+}
+
+// Refused waits for the CONNECT_ERROR of a namespace (in version 3: ERROR) and takes it apart as
+// Packet.Refusal does.
+func (m Must) Refused(nsp string) (message string, data json.RawMessage) {
+	m.tb.Helper()
+	return m.Type(nsp, ConnectError).Refusal()
 }
 
 // Rest reads until the server has closed the client.
@@ -92,6 +100,12 @@ func (m Must) Call(nsp, event string, args ...any) Packet {
 func (m Must) Join(nsp string) {
 	m.tb.Helper()
 	m.OK(m.c.Join(nsp))
+}
+
+// JoinWith joins a namespace with a payload; see Connected and Refused.
+func (m Must) JoinWith(nsp string, auth any) {
+	m.tb.Helper()
+	m.OK(m.c.JoinWith(nsp, auth))
 }
 
 // Send sends packets in wire notation together.

@@ -32,9 +32,13 @@ const (
 	BinaryAck
 )
 
+// ConnectError is what version 4 made of Error: the answer to a CONNECT that is refused.
+const ConnectError = Error
+
 // Frame is one Engine.IO packet as it is put on the wire, unchecked: a hostile client
 // may send anything. Data begins with the packet type: a digit in text, the byte 0 to 6
-// in a binary frame.
+// in a binary frame. Version 4 has no type in binary frames, and the client leaves that byte out
+// there, whatever it is.
 type Frame struct {
 	Binary bool
 	Data   []byte
@@ -63,7 +67,7 @@ type EnginePacket struct {
 	Data   []byte // without the type
 }
 
-// String is the packet in wire notation; a binary one in its base64 form.
+// String is the packet in wire notation; a binary one in its base64 form of version 3, with a type.
 func (p EnginePacket) String() string {
 	if p.Binary {
 		return Frame{Binary: true, Data: append([]byte{byte(p.Type)}, p.Data...)}.base64()
@@ -71,7 +75,7 @@ func (p EnginePacket) String() string {
 	return strconv.Itoa(p.Type) + string(p.Data)
 }
 
-// decodeFrame parses what came in one WebSocket frame or as one packet of a payload.
+// decodeFrame parses what came in one WebSocket frame or as one packet of a payload of version 3.
 func decodeFrame(binary bool, data []byte) (EnginePacket, error) {
 	if len(data) == 0 {
 		return EnginePacket{}, errors.New("siotest: empty Engine.IO packet")
@@ -100,7 +104,7 @@ func decodeFrame(binary bool, data []byte) (EnginePacket, error) {
 type Packet struct {
 	Type        int
 	Namespace   string // "/" for the root
-	Query       string // of the namespace, without "?"
+	Query       string // of the namespace, without "?"; version 4 has none
 	ID          int64  // of the acknowledgement; -1: none
 	Data        json.RawMessage
 	Attachments [][]byte
@@ -171,9 +175,32 @@ func (p Packet) attachment(arg json.RawMessage) ([]byte, error) {
 	return p.Attachments[ph.Num], nil
 }
 
-// decodePacket parses the text of a Socket.IO packet (without the MESSAGE digit).
+// Refusal takes a CONNECT_ERROR apart. The message is "" when the payload is no object with one.
+// Of an ERROR of version 3, which has no fixed form, it gives the same.
+func (p Packet) Refusal() (message string, data json.RawMessage) {
+	var payload struct {
+		Message string          `json:"message"`
+		Data    json.RawMessage `json:"data"`
+	}
+	if p.Type != ConnectError || json.Unmarshal(p.Data, &payload) != nil {
+		return "", nil
+	}
+	return payload.Message, payload.Data
+}
+
+// SID is the id of the socket in a CONNECT of version 4, "" in all other packets.
+func (p Packet) SID() string {
+	var payload struct {
+		SID string `json:"sid"`
+	}
+	if p.Type != Connect || json.Unmarshal(p.Data, &payload) != nil {
+		return ""
+	}
+	return payload.SID
+}
+
+// decodePacket parses what the versions have in common. Each has a decodePacket around it.
 func decodePacket(text string) (Packet, error) {
-	text = strings.TrimSuffix(text, "\n")
 	p := Packet{Namespace: "/", ID: -1, Raw: "4" + text}
 	if text == "" || text[0] < '0'+Connect || text[0] > '0'+BinaryAck {
 		return p, fmt.Errorf("siotest: unknown Socket.IO packet type in %.80q", p.Raw)
@@ -190,7 +217,6 @@ func decodePacket(text string) (Packet, error) {
 	}
 	if strings.HasPrefix(rest, "/") {
 		p.Namespace, rest, _ = strings.Cut(rest, ",")
-		p.Namespace, p.Query, _ = strings.Cut(p.Namespace, "?")
 	}
 	digits := 0
 	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
@@ -280,7 +306,8 @@ func marshal(v any) ([]byte, error) {
 
 // assembler puts Socket.IO packets together from Engine.IO messages: a text and the attachments it announces.
 type assembler struct {
-	open *Packet // waits for attachments
+	version version
+	open    *Packet // waits for attachments
 }
 
 // add takes the next MESSAGE. The packet is nil while attachments are missing.
@@ -296,7 +323,7 @@ func (a *assembler) add(message EnginePacket) (*Packet, error) {
 		a.open = nil
 		return nil, fmt.Errorf("siotest: %.80s in place of an attachment of %s", message, missing.Raw)
 	}
-	p, err := decodePacket(string(message.Data))
+	p, err := a.version.decodePacket(string(message.Data))
 	if err != nil {
 		return nil, err
 	}

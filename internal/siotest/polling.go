@@ -63,7 +63,7 @@ func (c *Client) poll(ctx context.Context) ([]EnginePacket, *http.Response, erro
 // deliverPoll queues packets. Nothing counts after a CLOSE.
 func (c *Client) deliverPoll(packets []EnginePacket) {
 	for _, p := range packets {
-		c.in.push(p)
+		c.deliver(p)
 		if p.Type == EngineClose {
 			c.finish(ReasonServerClose, nil)
 			return
@@ -166,11 +166,8 @@ func (c *Client) get(ctx context.Context, op string) ([]EnginePacket, *http.Resp
 }
 
 func (c *Client) decode(resp *http.Response, body []byte) ([]EnginePacket, error) {
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/octet-stream") {
-		return DecodeBinary(body)
-	}
-	text := string(body)
-	if c.o.JSONP {
+	contentType, text := resp.Header.Get("Content-Type"), string(body)
+	if c.o.JSONP && !strings.HasPrefix(contentType, "application/octet-stream") {
 		j := "0"
 		if v := c.o.Query["j"]; len(v) > 0 {
 			j = v[0]
@@ -180,19 +177,14 @@ func (c *Client) decode(resp *http.Response, body []byte) ([]EnginePacket, error
 			return nil, err
 		}
 	}
-	return DecodeText(text)
+	return c.version.decodePayload(contentType, text)
 }
 
 // post sends packets as one payload.
 func (c *Client) post(ctx context.Context, frames []Frame) error {
-	contentType, body := "text/plain;charset=UTF-8", ""
-	switch {
-	case c.o.JSONP:
-		contentType, body = "application/x-www-form-urlencoded", EncodeJSONPForm(EncodeText(frames...))
-	case anyBinary(frames) && !c.o.B64:
-		contentType, body = "application/octet-stream", string(EncodeBinary(frames...))
-	default:
-		body = EncodeText(frames...)
+	contentType, body := c.version.encodePayload(frames, c.textOnly("polling"))
+	if c.o.JSONP {
+		contentType, body = "application/x-www-form-urlencoded", EncodeJSONPForm(body)
 	}
 	resp, answer, err := c.request(ctx, http.MethodPost, contentType, strings.NewReader(body))
 	if err != nil {

@@ -118,7 +118,7 @@ func (c *Client) receive(ctx context.Context, conn *websocket.Conn) (EnginePacke
 	case err != nil:
 		c.finish(ReasonTransportClose, err)
 	default:
-		c.in.push(p)
+		c.deliver(p)
 	}
 	return p, err
 }
@@ -132,7 +132,7 @@ func (c *Client) readFrame(ctx context.Context, conn *websocket.Conn) (EnginePac
 		}
 		return EnginePacket{}, err
 	}
-	p, err := decodeFrame(kind == websocket.BinaryMessage, data)
+	p, err := c.version.decodeFrame(kind == websocket.BinaryMessage, data)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errPayload, err)
 	}
@@ -147,10 +147,9 @@ func (c *Client) writeFrames(ctx context.Context, conn *websocket.Conn, frames [
 	}
 	conn.SetWriteDeadline(deadline)
 	for _, f := range frames {
-		kind, data := websocket.TextMessage, f.Data
-		if f.Binary && c.textOnly("websocket") {
-			data = []byte(f.base64())
-		} else if f.Binary {
+		kind := websocket.TextMessage
+		binary, data := c.version.encodeFrame(f, c.textOnly("websocket"))
+		if binary {
 			kind = websocket.BinaryMessage
 		}
 		if err := conn.WriteMessage(kind, data); err != nil {

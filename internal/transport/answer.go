@@ -41,7 +41,7 @@ const refusedID = "refused"
 // refusedOpen is their OPEN. The client needs one before it takes other packets.
 const refusedOpen = `{"sid":"` + refusedID + `","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
 
-// RefuseHandshake answers a handshake request with a connection that opens, brings
+// RefuseHandshake answers a handshake request of version 3 with a connection that opens, brings
 // Socket.IO packets and closes, and keeps nothing of it. h may be nil.
 func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, frames ...Frame) {
 	packets := []packet{{typ: typeOpen, data: append([]byte{typeOpen}, refusedOpen...)}}
@@ -55,7 +55,21 @@ func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, frames ...F
 	}
 	h.cors(w, r)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(refuseTimeout))
-	_ = writePayload(w, r, packets, false)
+	_ = writePayload(w, r, version3{}, packets, false)
+}
+
+// RefuseForNow answers a handshake request with status 503, after which clients of version 4 come
+// back, and wait longer each time. body is JSON.
+func RefuseForNow(w http.ResponseWriter, r *http.Request, h *Hub, body []byte) {
+	leaveBody(w)
+	h.cors(w, r)
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "application/json")
+	header.Set("Retry-After", "1")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = w.Write(body)
 }
 
 // refuseTimeout bounds what a refused client can hold.
@@ -115,15 +129,14 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusNoContent)
 	case !h.Has(transport):
 		Refuse(w, http.StatusBadRequest, 0, "Transport unknown")
-	case !validJSONP(query):
+	case !validJSONP(query), query.Has("j") && VersionOf(query) == 4:
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 	case sid != "":
 		return h.answerSession(w, r, sid, transport)
 	case r.Method != http.MethodGet:
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
-	case !validVersion(query):
-		Refuse(w, http.StatusBadRequest, 5,
-			"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do")
+	case versionOf(query) == nil:
+		Refuse(w, http.StatusBadRequest, 5, "Unsupported protocol version")
 	case h != nil && h.Draining():
 		refuseDraining(w)
 	default:
@@ -151,6 +164,17 @@ func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
+// RefusesOrigin reports whether a request is for a WebSocket of a page that may not have one.
+func (h *Hub) RefusesOrigin(r *http.Request) bool {
+	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.lets(r)
+}
+
+// Knows reports whether a session id is one of ours, or of a connection that was refused.
+func (h *Hub) Knows(sid string) bool {
+	_, known := h.Lookup(sid)
+	return known || sid == refusedID
+}
+
 // lets reports whether the page that asks may. Without a CheckOrigin that is gorilla's to say:
 // this is what it lets by default, and it looks again.
 func (h *Hub) lets(r *http.Request) bool {
@@ -167,12 +191,6 @@ func (h *Hub) lets(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// validVersion reports whether a request is of Engine.IO 3, or does not say.
-func validVersion(query Query) bool {
-	version, n := query.Lookup("EIO")
-	return n == 0 || version == "3"
-}
-
 func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {
 	if sid == refusedID && r.Method == http.MethodPost && transport == Polling {
 		// What was refused says goodbye. An error would show in the browser's console.
@@ -187,7 +205,7 @@ func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transpo
 	switch {
 	case !ok:
 		Refuse(w, http.StatusBadRequest, 1, "Session ID unknown")
-	case transport == Polling && c.upgraded():
+	case transport == Polling && c.upgraded(), versionOf(QueryOf(r)) != c.version:
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 	case r.Method != http.MethodGet && (r.Method != http.MethodPost || transport != Polling):
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")

@@ -12,6 +12,7 @@ type Client struct {
 	hub       *Hub
 	id        string
 	handshake Handshake
+	version   version
 	binaryOK  bool // the client takes binary packets as such, not as base64
 	attached  attachments
 
@@ -33,6 +34,7 @@ type Client struct {
 	cutBody    func()    // ends the POST that is being read
 	cutAnswer  func()    // ends the answer to a GET that is being written
 	readBy     time.Time // the client has to be heard by then
+	pingBy     time.Time // a PING is due then; zero where the client sends them
 	fetchBy    time.Time // polling: the outbox must be fetched by then; zero when empty
 	timer      *time.Timer
 	lingering  *time.Timer
@@ -48,7 +50,8 @@ type Client struct {
 	out      []packet
 	outBytes int  // of out and of what is being written
 	writing  bool // somebody is writing what was taken from out
-	opened   bool // the layer above has sent something: OPEN may go
+	opened   bool // OPEN may go
+	saidBye  bool // what says that the connection ends is in out, or was
 	keptBack bool // see KeepBack
 }
 
@@ -60,11 +63,12 @@ const (
 	stateClosed
 )
 
-func newClient(h *Hub, r *http.Request, binaryOK bool) *Client {
+func newClient(h *Hub, r *http.Request, v version, binaryOK bool) *Client {
 	c := &Client{
 		hub:       h,
 		id:        newID(),
 		handshake: newHandshake(r),
+		version:   v,
 		binaryOK:  binaryOK,
 		done:      make(chan struct{}),
 	}
@@ -77,6 +81,9 @@ func (c *Client) Hub() *Hub { return c.hub }
 
 // Handshake returns the request that opened the connection. It must not be changed.
 func (c *Client) Handshake() *Handshake { return &c.handshake }
+
+// Version returns which Engine.IO the client speaks: 3 or 4.
+func (c *Client) Version() int { return c.version.number() }
 
 // ID returns the session id. Who knows it can take the connection over.
 func (c *Client) ID() string { return c.id }

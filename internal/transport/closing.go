@@ -19,10 +19,22 @@ func (c *Client) seal() {
 	if c.state >= stateSealed {
 		return
 	}
-	c.out = append(c.out, packet{typ: typeClose, data: []byte{typeClose}})
 	c.state = stateSealed
 	c.cond.Broadcast()
 	c.linger()
+	switch {
+	case !c.version.closesApart(), c.ws == nil && len(c.out) == 0 && !c.writing:
+		c.sayBye()
+	case c.ws != nil && !c.writing && !c.opening:
+		c.writing = true
+		go c.ws.flush() // and the close frame
+	}
+}
+
+// sayBye puts what says that the connection ends behind what waits.
+func (c *Client) sayBye() {
+	c.saidBye = true
+	c.out = append(c.out, c.version.closing()...)
 	c.push()
 }
 
@@ -93,7 +105,7 @@ func (c *Client) cutSlowAnswer() {
 	}
 }
 
-// extend gives the client time until its next PING.
+// extend gives the client time until its next sign of life.
 func (c *Client) extend() {
 	if c.state == stateClosed {
 		return
@@ -115,10 +127,13 @@ func (c *Client) arm() {
 }
 
 func (c *Client) deadline() time.Time {
-	if c.fetchBy.IsZero() || c.readBy.Before(c.fetchBy) {
-		return c.readBy
+	first := c.readBy
+	for _, t := range []time.Time{c.fetchBy, c.pingBy} {
+		if !t.IsZero() && t.Before(first) {
+			first = t
+		}
 	}
-	return c.fetchBy
+	return first
 }
 
 // expire is called by the timer, without c.mu.
@@ -130,6 +145,12 @@ func (c *Client) expire() {
 	}
 	if c.isStalled() {
 		c.readBy = time.Now().Add(c.hub.silence()) // what it says is not read
+	}
+	if !c.pingBy.IsZero() && !time.Now().Before(c.pingBy) {
+		c.pingBy = time.Now().Add(c.hub.config.PingInterval)
+		if c.append(justPing...); c.state == stateClosed {
+			return
+		}
 	}
 	if left := time.Until(c.deadline()); left > 0 {
 		c.timer.Reset(left)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -56,10 +55,11 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, arrive func(*Client
 	if query.Get("transport") == WebSocket {
 		return h.acceptWebSocket(w, r, arrive)
 	}
-	if !validJSONP(query) {
+	v := versionOf(query)
+	if v == nil || !validJSONP(query) {
 		return nil, errNotAHandshake
 	}
-	c := newClient(h, r, !query.Has("b64") && !query.Has("j"))
+	c := newClient(h, r, v, !query.Has("b64") && !query.Has("j"))
 	c.posting = make(chan struct{}, 1)
 	if err := c.open(arrive, h.upgrades()); err != nil {
 		return nil, err
@@ -81,7 +81,11 @@ func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
 		}
 	}()
 	c.mu.Lock()
-	c.append(packet{typ: typeOpen, data: c.hub.openPacket(c.id, upgrades)})
+	c.opened = c.version.opensAtOnce()
+	c.append(packet{typ: typeOpen, data: c.version.open(c.hub, c.id, upgrades)})
+	if c.version.heartbeat() == typePong {
+		c.pingBy = time.Now().Add(c.hub.config.PingInterval)
+	}
 	c.extend()
 	c.mu.Unlock()
 
@@ -89,6 +93,9 @@ func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
 
 	c.mu.Lock()
 	c.above = above
+	if c.opened && c.hub.Draining() {
+		c.seal()
+	}
 	closed := c.state == stateClosed
 	c.mu.Unlock()
 	if closed {
@@ -96,24 +103,6 @@ func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
 	}
 	opened = true
 	return nil
-}
-
-// openPacket is written by hand: encoding/json takes longer than all else that a connection needs
-// here. An id has no character that JSON escapes.
-func (h *Hub) openPacket(id string, upgrades bool) []byte {
-	b := make([]byte, 0, 128)
-	b = append(b, typeOpen)
-	b = append(b, `{"sid":"`...)
-	b = append(b, id...)
-	b = append(b, `","upgrades":[`...)
-	if upgrades {
-		b = append(b, `"`+WebSocket+`"`...)
-	}
-	b = append(b, `],"pingInterval":`...)
-	b = strconv.AppendInt(b, h.config.PingInterval.Milliseconds(), 10)
-	b = append(b, `,"pingTimeout":`...)
-	b = strconv.AppendInt(b, h.config.PingTimeout.Milliseconds(), 10)
-	return append(b, '}')
 }
 
 // silence is how long a client may say nothing: a PING is due every interval, and may take

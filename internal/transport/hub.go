@@ -1,4 +1,4 @@
-// Package transport speaks Engine.IO 3 over polling and WebSocket.
+// Package transport speaks Engine.IO 3 and 4 over polling and WebSocket.
 //
 // A [Hub] serves one server's requests. It holds a [Client] for each connection; the polling
 // and the WebSocket side of a connection share it: its handshake, its outbox, its deadlines.

@@ -152,7 +152,7 @@ func TestAnswer(t *testing.T) {
 		unknownSession   = `{"code":1,"message":"Session ID unknown"}`
 		badMethod        = `{"code":2,"message":"Bad handshake method"}`
 		badRequest       = `{"code":3,"message":"Bad request"}`
-		badVersion       = `{"code":5,"message":"Unsupported protocol version: this server speaks EIO=3, which socket.io-client 1.x and 2.x do"}`
+		badVersion       = `{"code":5,"message":"Unsupported protocol version"}`
 	)
 	tests := []struct {
 		method, query, want string
@@ -160,10 +160,13 @@ func TestAnswer(t *testing.T) {
 		{"GET", "EIO=3", unknownTransport},
 		{"GET", "EIO=3&transport=", unknownTransport},
 		{"GET", "EIO=3&transport=flash", unknownTransport},
-		{"GET", "EIO=4&transport=polling", badVersion},
-		{"GET", "EIO=2&transport=polling", badVersion},
+		{"GET", "EIO=5&transport=polling", badVersion},
+		{"GET", "EIO=1&transport=polling", badVersion},
+		{"GET", "EIO=4&transport=polling&j=0", badRequest},
+		{"GET", "EIO=4&transport=websocket", badRequest},
+		{"GET", "EIO=4&transport=polling&sid=" + c.SID(), badRequest},
 		{"GET", "EIO=&transport=polling", badVersion},
-		{"GET", "EIO=4&transport=websocket", badVersion},
+		{"GET", "EIO=44&transport=websocket", badVersion},
 		{"POST", "EIO=3&transport=polling", badMethod},
 		{"PUT", "EIO=3&transport=polling", badMethod},
 		{"DELETE", "EIO=3&transport=websocket", badMethod},

@@ -33,7 +33,7 @@ func (c *Client) receive(packets []packet) error {
 func (c *Client) sort(packets []packet) (messages []Message, closes bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	size := 0
+	size, alive := 0, false
 	var pongs []packet
 	for _, p := range packets {
 		size += p.size()
@@ -44,7 +44,12 @@ func (c *Client) sort(packets []packet) (messages []Message, closes bool, err er
 				messages = make([]Message, 0, len(packets))
 			}
 			messages = append(messages, Message{p.binary, p.payload()})
+		case p.typ != c.version.heartbeat() && (p.typ == typePing || p.typ == typePong):
+			return nil, false, BadPacketType
+		case p.typ == typePong:
+			alive = true
 		case p.typ == typePing:
+			alive = true
 			if len(p.payload()) > c.hub.limits.Ping {
 				return nil, false, TooLarge
 			}
@@ -65,7 +70,7 @@ func (c *Client) sort(packets []packet) (messages []Message, closes bool, err er
 	if c.state != stateOpen {
 		return nil, closes, nil
 	}
-	if len(pongs) > 0 {
+	if alive {
 		c.extend()
 		c.append(pongs...)
 	}

@@ -99,8 +99,7 @@ func (c *Client) waits() {
 	}
 }
 
-// push gets the outbox on its way. OPEN waits for what the layer above sends behind it: one
-// write and, with polling, one request less for each connection.
+// push gets the outbox on its way, if OPEN may go.
 func (c *Client) push() {
 	if c.ws != nil {
 		if !c.writing && !c.opening && len(c.out) > 0 && c.mayWrite() {

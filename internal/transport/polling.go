@@ -103,11 +103,11 @@ func (p *Client) poll(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = controller.SetWriteDeadline(time.Now().Add(p.hub.config.PingTimeout))
 	if !taken {
-		_ = writePayload(w, r, packets, p.binaryOK)
+		_ = p.writePayload(w, r, packets)
 		return
 	}
 	p.whileWriting(func() { _ = controller.SetWriteDeadline(time.Unix(1, 0)) })
-	err := writePayload(w, r, packets, p.binaryOK)
+	err := p.writePayload(w, r, packets)
 	p.whileWriting(nil)
 	p.wrote(packets, err)
 	p.fetched()
@@ -141,6 +141,7 @@ func (p *Client) spendPoll() error {
 var (
 	justNoop  = []packet{{typ: typeNoop, data: []byte{typeNoop}}}
 	justClose = []packet{{typ: typeClose, data: []byte{typeClose}}}
+	justPing  = []packet{{typ: typePing, data: []byte{typePing}}}
 )
 
 // fetch waits for packets. taken says that they come from the outbox, and that fetched
@@ -205,23 +206,26 @@ func (p *Client) fetched() {
 	defer p.mu.Unlock()
 	p.writing = false
 	switch {
-	case p.state == stateSealed && len(p.out) == 0:
+	case p.state == stateSealed && len(p.out) == 0 && p.saidBye:
 		p.finish()
+	case p.state == stateSealed && len(p.out) == 0:
+		p.sayBye()
 	case len(p.out) > 0:
 		p.push()
 	}
 }
 
+func (p *Client) writePayload(w http.ResponseWriter, r *http.Request, packets []packet) error {
+	return writePayload(w, r, p.version, packets, p.binaryOK)
+}
+
 // writePayload answers a GET. A client that reads slowly holds nothing but this
 // request (hazards 5 and 6), and that only until the write deadline. Not every
 // ResponseWriter has deadlines; those of net/http do.
-func writePayload(w http.ResponseWriter, r *http.Request, packets []packet, binaryOK bool) error {
-	body, binary := encodePayload(packets, binaryOK)
+func writePayload(w http.ResponseWriter, r *http.Request, v version, packets []packet, binaryOK bool) error {
+	body, contentType := v.encode(packets, binaryOK)
 	header := w.Header()
-	header.Set("Content-Type", "text/plain; charset=UTF-8")
-	if binary {
-		header.Set("Content-Type", "application/octet-stream")
-	}
+	header.Set("Content-Type", contentType)
 	if j := QueryOf(r).Get("j"); j != "" {
 		quoted, err := json.Marshal(string(body))
 		if err != nil {
@@ -303,7 +307,7 @@ func (p *Client) readBody(w http.ResponseWriter, r *http.Request) ([]packet, err
 			return nil, err
 		}
 	}
-	return decodePayload(body, r.Header.Get("Content-Type") == "application/octet-stream")
+	return p.version.decode(body, r.Header.Get("Content-Type"), p.hub.Burst()/messageOverhead)
 }
 
 // whileReading sets what ends the body that is being read when the connection is closed.

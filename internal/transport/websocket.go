@@ -56,7 +56,11 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, u *websocket.Upgra
 var errGone = errors.New("the server is closing, and the request is hijacked")
 
 func (h *Hub) acceptWebSocket(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) (*Client, error) {
-	c := newClient(h, r, !QueryOf(r).Has("b64"))
+	v := versionOf(QueryOf(r))
+	if v == nil {
+		return nil, errNotAHandshake
+	}
+	c := newClient(h, r, v, !QueryOf(r).Has("b64"))
 	conn, batch, err := h.upgrade(w, r, h.config.WebSocket)
 	if err != nil {
 		return nil, err
@@ -234,12 +238,12 @@ func (ws *webSocket) read(limit func() int) (packet, error) {
 		return packet{}, TooLarge
 	}
 	if kind == websocket.BinaryMessage {
-		return parseBinary(data)
+		return ws.version.parseBinary(data)
 	}
 	if !utf8.Valid(data) {
 		return packet{}, BadUTF8
 	}
-	return parseText(data)
+	return ws.version.parseText(data)
 }
 
 // tryUpgrade reads what a WebSocket must bring before it takes over: `2probe`, then `5`.
@@ -296,6 +300,9 @@ func (ws *webSocket) takeOver() bool {
 	ws.candidate, ws.ws = nil, ws
 	ws.fetchBy = time.Time{}
 	ws.extend()
+	if ws.state == stateSealed && len(ws.out) == 0 && !ws.writing {
+		ws.sayBye() // else nobody would write the close frame
+	}
 	if ws.polled != nil {
 		ws.polled.wake()
 	}
@@ -347,11 +354,5 @@ func (ws *webSocket) write(p packet) error {
 		return ws.conn.WriteControl(websocket.PongMessage, p.data, deadline)
 	}
 	_ = ws.conn.SetWriteDeadline(deadline)
-	switch {
-	case !p.binary:
-		return ws.conn.WriteMessage(websocket.TextMessage, p.data)
-	case ws.binaryOK:
-		return ws.conn.WriteMessage(websocket.BinaryMessage, p.data)
-	}
-	return ws.conn.WriteMessage(websocket.TextMessage, appendBase64(nil, p))
+	return ws.conn.WriteMessage(ws.version.frame(p, ws.binaryOK))
 }

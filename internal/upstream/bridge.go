@@ -32,7 +32,7 @@ type bridge struct {
 	cond     sync.Cond // on mu: the queue grew, or the connection is gone
 	queue    []delivery
 	rest     [][]byte               // attachments of the packet that was read last
-	lives    map[string]*sio.Socket // the sockets besides the root that go-socket.io has connected last
+	lives    map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
 	handed   bool                   // go-socket.io has taken the session over
 	read     bool                   // it has begun to read: the root's hook has run
 	gone     bool
@@ -104,10 +104,7 @@ func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, err
 			b.mu.Lock()
 			b.rest = d.packet.Attachments
 			if d.packet.Type == sio.Connect {
-				if b.lives == nil {
-					b.lives = make(map[string]*sio.Socket)
-				}
-				b.lives[d.socket.Namespace()] = d.socket
+				b.live(d.socket)
 			}
 			b.mu.Unlock()
 			return frame.String, enginepacket.MESSAGE, newReader(d.packet.Text), nil
@@ -117,12 +114,32 @@ func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, err
 
 // Life returns the socket that go-socket.io means by a namespace.
 func (b *bridge) Life(namespace string) *sio.Socket {
-	if namespace == sio.Root {
-		return b.conn.Socket(namespace)
-	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.lives[namespace]
+	s := b.lives[namespace]
+	b.mu.Unlock()
+	if s == nil && namespace == sio.Root {
+		s = b.conn.Socket(namespace)
+	}
+	return s
+}
+
+// JoinRoot answers a client that asks for the root after its hook has run.
+func (b *bridge) JoinRoot(s *sio.Socket) {
+	b.mu.Lock()
+	b.live(s)
+	read := b.read
+	b.mu.Unlock()
+	if read { // else begin does
+		s.Connected()
+	}
+}
+
+// live is called with the mutex.
+func (b *bridge) live(s *sio.Socket) {
+	if b.lives == nil {
+		b.lives = make(map[string]*sio.Socket)
+	}
+	b.lives[s.Namespace()] = s
 }
 
 // begin is the end of go-socket.io's hook for the root: it reads now.
@@ -312,10 +329,14 @@ func (b *bridge) putText(data []byte) {
 		return
 	}
 	if data[0] == sio.Connect {
-		if s.Namespace() == sio.Root {
-			b.client.Send(transport.Text(data)) // before its hook runs
-		} else {
+		b.mu.Lock()
+		first := s.Namespace() == sio.Root && !b.read // before its hook runs
+		b.mu.Unlock()
+		switch {
+		case !first:
 			s.Connected()
+		case !b.conn.IsProtocol5():
+			b.client.Send(transport.Text(data))
 		}
 		return
 	}

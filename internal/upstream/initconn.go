@@ -22,7 +22,7 @@ type initConn struct {
 
 var _ engineio.Conn = (*initConn)(nil)
 
-func (c *initConn) ID() string                { return c.conn.Client().ID() }
+func (c *initConn) ID() string                { return c.conn.ID() }
 func (c *initConn) URL() url.URL              { return *c.conn.Client().Handshake().URL }
 func (c *initConn) LocalAddr() net.Addr       { return c.conn.Client().Handshake().LocalAddr }
 func (c *initConn) RemoteAddr() net.Addr      { return sio.AddrOf(c.conn) }

@@ -39,6 +39,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	plain    *socketio.Server // nil as long as nobody told
+	via      http.Handler     // leads to go-socket.io
 	handing  int              // sessions on their way into go-socket.io's Serve
 	rooted   bool             // plain's root is our own
 	draining bool
@@ -115,7 +116,9 @@ func (u *Server) Options(opts engineio.Options) *engineio.Options {
 	}
 	if u.init != nil {
 		opts.ConnInitor = func(r *http.Request, c engineio.Conn) {
-			if entering(r) == nil {
+			if b := entering(r); b != nil {
+				c.SetContext(b.conn.InitialContext()) // which it made when the connection was opened
+			} else {
 				u.init(r, c)
 			}
 		}
@@ -133,7 +136,16 @@ func (u *Server) Sio() *sio.Server { return u.sio }
 func (u *Server) SetPlain(plain *socketio.Server) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.plain = plain
+	u.plain, u.via = plain, plain
+}
+
+// SetVia tells which handler leads to a server that is not known itself.
+func (u *Server) SetVia(via http.Handler) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.via == nil {
+		u.via = via
+	}
 }
 
 func (u *Server) plainServer() *socketio.Server {
@@ -142,8 +154,8 @@ func (u *Server) plainServer() *socketio.Server {
 	return u.plain
 }
 
-// Serve serves requests that Hub.Answer let through. Handshakes are left to next, which is
-// go-socket.io, where the root is on the plain server.
+// Serve serves requests that Hub.Answer let through. Handshakes of clients that are in the root
+// from the start are left to next, which is go-socket.io, where the root is on the plain server.
 func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if sid := transport.QueryOf(r).Get("sid"); sid != "" {
 		client, ok := u.hub.Lookup(sid)
@@ -155,7 +167,7 @@ func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 		return
 	}
-	if u.sio.Namespace(sio.Root) == nil {
+	if transport.VersionOf(transport.QueryOf(r)) != 4 && u.sio.Namespace(sio.Root) == nil {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -219,7 +231,7 @@ func (u *Server) Enter(c *sio.Conn) sio.Guest {
 		b.Gone()
 		return b
 	}
-	plain := u.rootedPlain()
+	via := u.withRoot()
 	name := transport.Polling
 	if u.hub.Has(transport.WebSocket) {
 		name = transport.WebSocket
@@ -230,20 +242,20 @@ func (u *Server) Enter(c *sio.Conn) sio.Guest {
 		Header: hs.Header, Host: hs.Host, RemoteAddr: hs.RemoteAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
-	plain.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(hs.Context, enteringKey{}, b)))
+	via.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(hs.Context, enteringKey{}, b)))
 	return b
 }
 
-// rootedPlain returns the plain server with a root: without one go-socket.io keeps sessions for
-// ever (hazard 4).
-func (u *Server) rootedPlain() *socketio.Server {
+// withRoot returns what leads to the plain server, which has a root then: without one go-socket.io
+// keeps sessions for ever (hazard 4).
+func (u *Server) withRoot() http.Handler {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.rooted && !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
+	if u.plain != nil && !u.rooted && !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
 		u.plain.OnConnect(sio.Root, func(socketio.Conn) error { return nil })
 		u.rooted = true
 	}
-	return u.plain
+	return u.via
 }
 
 // hand counts a session that go-socket.io is about to take; handed has to follow. It reports
@@ -354,6 +366,7 @@ type ourTransport struct {
 var (
 	errProbe         = errors.New("probe")
 	errNotAHandshake = errors.New("not a handshake request")
+	errNeedsGate     = errors.New("clients 3.x and 4.x are served through Protect or Authorizer.Handler only")
 )
 
 // Accept makes a session for go-socket.io: of a new connection, or of one that enters.
@@ -365,8 +378,11 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 		return nil, errProbe
 	}
 	if b := entering(r); b != nil {
-		t.u.ids <- b.client.ID()
+		t.u.ids <- b.conn.ID()
 		return b, nil
+	}
+	if transport.VersionOf(transport.QueryOf(r)) == 4 {
+		return nil, errNeedsGate // go-socket.io would look for its session by another id
 	}
 	if !t.u.hub.Has(t.Name()) {
 		return nil, errNotAHandshake

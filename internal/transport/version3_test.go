@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 )
@@ -57,16 +58,25 @@ func TestPayload(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			body, binary := encodePayload(test.packets, test.binaryOK)
-			if string(body) != test.body || binary != test.binary {
-				t.Errorf("encoded %q, binary %v; want %q, %v", body, binary, test.body, test.binary)
+			body, contentType := v3.encode(test.packets, test.binaryOK)
+			if string(body) != test.body || contentType != payloadType(test.binary) {
+				t.Errorf("encoded %q, %s; want %q, %s", body, contentType, test.body, payloadType(test.binary))
 			}
-			packets, err := decodePayload([]byte(test.body), test.binary)
+			packets, err := v3.decode([]byte(test.body), payloadType(test.binary), 100)
 			if err != nil || !samePackets(packets, test.packets) {
 				t.Errorf("decoded %v, %v; want %v", packets, err, test.packets)
 			}
 		})
 	}
+}
+
+var v3 version3
+
+func payloadType(binary bool) string {
+	if binary {
+		return binaryPayload
+	}
+	return textPayload
 }
 
 func TestPayloadMalformed(t *testing.T) {
@@ -83,12 +93,12 @@ func TestPayloadMalformed(t *testing.T) {
 		"\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff40", "\x01" + strings.Repeat("\x09", 30) + "\xff\x04",
 	}
 	for _, body := range texts {
-		if packets, err := decodePayload([]byte(body), false); err == nil {
+		if packets, err := v3.decode([]byte(body), textPayload, 100); err == nil {
 			t.Errorf("text %q: %v", body, packets)
 		}
 	}
 	for _, body := range binaries {
-		if packets, err := decodePayload([]byte(body), true); err == nil {
+		if packets, err := v3.decode([]byte(body), binaryPayload, 100); err == nil {
 			t.Errorf("binary %q: %v", body, packets)
 		}
 	}
@@ -123,13 +133,13 @@ func FuzzPayload(f *testing.F) {
 		f.Add([]byte(body), true)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, binary bool) {
-		packets, err := decodePayload(body, binary)
+		packets, err := v3.decode(body, payloadType(binary), math.MaxInt)
 		if err != nil {
 			return
 		}
 		for _, binaryOK := range []bool{true, false} {
-			encoded, binary := encodePayload(packets, binaryOK)
-			again, err := decodePayload(encoded, binary)
+			encoded, contentType := v3.encode(packets, binaryOK)
+			again, err := v3.decode(encoded, contentType, math.MaxInt)
 			if err != nil || !samePackets(packets, again) {
 				t.Fatalf("%v became %q, then %v, %v", packets, encoded, again, err)
 			}

@@ -4,52 +4,52 @@ import (
 	"encoding/base64"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
 )
 
-// Engine.IO 3 packet types (engine.io-protocol, "Packet").
-const (
-	typeOpen    = '0'
-	typeClose   = '1'
-	typePing    = '2'
-	typePong    = '3'
-	typeMessage = '4'
-	typeUpgrade = '5'
-	typeNoop    = '6'
+// version3 is Engine.IO 3, which socket.io-client 1.x and 2.x speak.
+type version3 struct{}
 
-	// controlPong is not Engine.IO's: it answers a WebSocket ping.
-	controlPong = 'P'
-)
+func (version3) number() int { return 3 }
 
-// binaryMessage is how a binary packet says that it is a MESSAGE.
-const binaryMessage = typeMessage - '0'
-
-// packet is one Engine.IO packet. A binary one carries an attachment and is
-// always a MESSAGE.
-type packet struct {
-	typ    byte
-	binary bool
-	data   []byte // with the type in front, as a WebSocket frame has it
+func (version3) open(h *Hub, id string, upgrades bool) []byte {
+	return append(openPacket(id, upgrades, h.config.PingInterval, h.config.PingTimeout), '}')
 }
 
-func (p packet) payload() []byte { return p.data[1:] }
+// OPEN waits for what the layer above sends behind it: one write and, with polling, one request
+// less for each connection. There is always something: who connects is in the root.
+func (version3) opensAtOnce() bool { return false }
 
-// size is what a packet that waits counts. It costs more than its bytes, and a
-// client can make the server hold very many empty ones.
-func (p packet) size() int { return len(p.data) + overhead }
+// The client PINGs.
+func (version3) heartbeat() byte { return typePing }
 
-const overhead = 64
+func (version3) closing() []packet { return justClose }
+func (version3) closesApart() bool { return false }
 
-var errPayload error = BadPayload
+func (version3) frame(p packet, binaryOK bool) (kind int, data []byte) {
+	switch {
+	case !p.binary:
+		return websocket.TextMessage, p.data
+	case binaryOK:
+		return websocket.BinaryMessage, p.data
+	}
+	return websocket.TextMessage, appendBase64(p)
+}
 
-// encodePayload encodes packets for one polling response, as Node's engine.io 3
-// does: a text payload, unless a packet is binary and the client takes binary.
-func encodePayload(packets []packet, binaryOK bool) (body []byte, binary bool) {
+// encode makes a text payload, unless a packet is binary and the client takes binary, as Node's
+// engine.io 3 does.
+func (version3) encode(packets []packet, binaryOK bool) (body []byte, contentType string) {
 	size, attachments := 0, false
 	for _, p := range packets {
 		size += len(p.data) + 12
 		attachments = attachments || p.binary
 	}
-	binary = attachments && binaryOK
+	binary := attachments && binaryOK
+	contentType = textPayload
+	if binary {
+		contentType = binaryPayload
+	}
 	body = make([]byte, 0, size)
 	for _, p := range packets {
 		if binary {
@@ -58,14 +58,14 @@ func encodePayload(packets []packet, binaryOK bool) (body []byte, binary bool) {
 			body = appendText(body, p)
 		}
 	}
-	return body, binary
+	return body, contentType
 }
 
 // appendText appends <length>:<packet>, the length in UTF-16 code units: that is
 // what JavaScript's String.length counts (UPSTREAM hazard 33).
 func appendText(dst []byte, p packet) []byte {
 	if p.binary {
-		text := appendBase64(nil, p)
+		text := appendBase64(p)
 		dst = strconv.AppendInt(dst, int64(len(text)), 10)
 		dst = append(dst, ':')
 		return append(dst, text...)
@@ -75,9 +75,8 @@ func appendText(dst []byte, p packet) []byte {
 	return append(dst, p.data...)
 }
 
-func appendBase64(dst []byte, p packet) []byte {
-	dst = append(dst, 'b', p.typ)
-	return base64.StdEncoding.AppendEncode(dst, p.payload())
+func appendBase64(p packet) []byte {
+	return base64.StdEncoding.AppendEncode([]byte{'b', p.typ}, p.payload())
 }
 
 // appendBinary appends <0 text|1 binary><length digits as bytes><255><packet>,
@@ -115,11 +114,9 @@ func utf16Len(b []byte) int {
 	return n
 }
 
-// decodePayload decodes the body of a POST, all of it or nothing. The packets
-// share body's memory.
-func decodePayload(body []byte, binary bool) ([]packet, error) {
+func (version3) decode(body []byte, contentType string, most int) ([]packet, error) {
 	next := nextText
-	if binary {
+	if contentType == binaryPayload {
 		next = nextBinary
 	} else if !utf8.Valid(body) {
 		return nil, errPayload
@@ -132,6 +129,9 @@ func decodePayload(body []byte, binary bool) ([]packet, error) {
 		p, rest, err := next(body)
 		if err != nil {
 			return nil, err
+		}
+		if len(packets) == most {
+			return nil, TooLarge
 		}
 		packets = append(packets, p)
 		body = rest
@@ -167,7 +167,7 @@ func nextText(body []byte) (packet, []byte, error) {
 			}
 		}
 	}
-	p, err := parseText(body[:end:end])
+	p, err := version3{}.parseText(body[:end:end])
 	return p, body[end:], err
 }
 
@@ -184,24 +184,23 @@ func nextBinary(body []byte) (packet, []byte, error) {
 	}
 	data, rest := body[i+1:i+1+n:i+1+n], body[i+1+n:]
 	if kind == 1 {
-		p, err := parseBinary(data)
+		p, err := version3{}.parseBinary(data)
 		return p, rest, err
 	}
 	if !utf8.Valid(data) {
 		return packet{}, nil, errPayload
 	}
-	p, err := parseText(data)
+	p, err := version3{}.parseText(data)
 	return p, rest, err
 }
 
-// parseText parses one text packet, `4…` or, base64-encoded, `b4…`. The text
-// must be known to be valid UTF-8.
-func parseText(data []byte) (packet, error) {
+// parseText parses `4…` or, base64-encoded, `b4…`.
+func (version3) parseText(data []byte) (packet, error) {
 	if len(data) == 0 {
 		return packet{}, errPayload
 	}
 	if data[0] != 'b' {
-		if data[0] < typeOpen || data[0] > typeNoop {
+		if !isPacketType(data[0]) {
 			return packet{}, errPayload
 		}
 		return packet{typ: data[0], data: data}, nil
@@ -217,7 +216,7 @@ func parseText(data []byte) (packet, error) {
 }
 
 // parseBinary parses one binary packet: the type as a number, then the data.
-func parseBinary(data []byte) (packet, error) {
+func (version3) parseBinary(data []byte) (packet, error) {
 	if len(data) == 0 || data[0] != binaryMessage {
 		return packet{}, errPayload
 	}

@@ -1,0 +1,116 @@
+package sio
+
+import (
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// A connection of protocol 5 is in no namespace until its client asks for one. It is let wait
+// for so long, and ends if no socket of it was admitted by then.
+
+// waiting is what a Conn keeps until a socket of it is admitted. conn.mu guards it.
+type waiting struct {
+	since    time.Time
+	most     time.Duration
+	timer    *time.Timer
+	over     bool // a socket was admitted
+	admitted []func()
+}
+
+// defaultWait is how long a connection may be in no namespace where nobody says, as in Node's
+// socket.io (connectTimeout).
+const defaultWait = 45 * time.Second
+
+// Wait lets the connection be without an admitted socket for so long since it was opened. The
+// longest of several counts. It does nothing for a client that is in the root from the start.
+func (c *Conn) Wait(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d <= c.wait.most || c.wait.over || c.gone || c.protocol.joinsRoot() {
+		return
+	}
+	c.wait.most = d
+	left := d - time.Since(c.wait.since)
+	if c.wait.timer == nil {
+		c.wait.timer = time.AfterFunc(left, c.waited)
+	} else {
+		c.wait.timer.Reset(left)
+	}
+}
+
+// Waits reports whether no socket was admitted yet, and since when the connection is there.
+func (c *Conn) Waits() (since time.Time, waits bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wait.since, !c.wait.over && !c.protocol.joinsRoot()
+}
+
+// OnAdmitted calls f when the first socket is admitted, at once when one was. It must be quick,
+// and must not call the connection.
+func (c *Conn) OnAdmitted(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wait.over {
+		f()
+		return
+	}
+	c.wait.admitted = append(c.wait.admitted, f)
+}
+
+// arrived is called with mu when a socket is admitted.
+func (c *Conn) arrived() {
+	if c.wait.over || c.protocol.joinsRoot() {
+		return
+	}
+	c.stopWaiting()
+	c.client.Restrict(false)
+	for _, f := range c.wait.admitted {
+		f()
+	}
+	c.wait.admitted = nil
+}
+
+func (c *Conn) stopWaiting() {
+	c.wait.over = true
+	if c.wait.timer != nil {
+		c.wait.timer.Stop()
+	}
+}
+
+// waited is called by the timer.
+func (c *Conn) waited() {
+	c.mu.Lock()
+	over := c.wait.over
+	c.mu.Unlock()
+	if !over {
+		c.End(true)
+	}
+}
+
+// The names of namespaces that there are not are remembered up to these bounds: a client that
+// asked for one has to be told when the connection ends, or it comes back for ever (3.x).
+const (
+	maxUnknown      = 16
+	maxUnknownBytes = 256
+)
+
+func (c *Conn) noteUnknown(namespace string) {
+	if len(c.unknown) < maxUnknown && len(namespace) <= maxUnknownBytes {
+		c.unknown = append(c.unknown, namespace)
+	}
+}
+
+// goodbyes tells those who were refused and have not asked again, before the connection ends.
+// It is called with mu.
+func (c *Conn) goodbyes(frames []transport.Frame) []transport.Frame {
+	for _, s := range c.sockets {
+		if s.ended() && s.refused {
+			frames = append(frames, DisconnectFrame(s.name))
+		}
+	}
+	for _, name := range c.unknown {
+		frames = append(frames, DisconnectFrame(name))
+	}
+	return frames
+}

@@ -1,0 +1,148 @@
+package sio
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// protocol is what Socket.IO protocols 4 and 5 do differently. It is chosen once for each
+// connection. Events, acknowledgements and DISCONNECT are the same in both.
+type protocol interface {
+	// joinsRoot reports whether who connects is in the root, without asking. It cannot be
+	// joined again then.
+	joinsRoot() bool
+
+	// namespace splits what a packet names into a namespace and a query.
+	namespace(text string) (name, query string)
+	// auth takes what CONNECT brings behind the namespace.
+	auth(data []byte) (json.RawMessage, error)
+
+	// connected answers CONNECT, unknown one for a namespace that there is not.
+	connected(s *Socket) transport.Frame
+	unknown(namespace string) transport.Frame
+	// lastWords appends what a socket is told last.
+	lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame
+
+	// fits reports what is wrong with an event for the client's parser.
+	fits(event string, attachments int) error
+}
+
+func protocolOf(client *transport.Client) protocol {
+	if client.Version() == 4 {
+		return protocol5{}
+	}
+	return protocol4{}
+}
+
+// protocol4 is what socket.io-client 1.x and 2.x speak.
+type protocol4 struct{}
+
+func (protocol4) joinsRoot() bool { return true }
+
+func (protocol4) namespace(text string) (name, query string) {
+	name, query, _ = strings.Cut(text, "?")
+	return name, query
+}
+
+func (protocol4) auth(data []byte) (json.RawMessage, error) {
+	if len(data) > 0 {
+		return nil, BadPayload
+	}
+	return nil, nil
+}
+
+func (protocol4) connected(s *Socket) transport.Frame {
+	return transport.Text(head(Connect, 0, s.name, ""))
+}
+
+func (protocol4) unknown(namespace string) transport.Frame {
+	return ErrorFrame(namespace, "Invalid namespace") // as Node's socket.io 2
+}
+
+func (protocol4) lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame {
+	switch {
+	case w.Error != nil:
+		frames = append(frames, ErrorFrame(s.name, w.Error))
+	case w.Event != "":
+		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
+	}
+	if !w.Silent {
+		frames = append(frames, DisconnectFrame(s.name))
+	}
+	return frames
+}
+
+func (protocol4) fits(string, int) error { return nil }
+
+// protocol5 is what socket.io-client 3.x and 4.x speak.
+type protocol5 struct{}
+
+func (protocol5) joinsRoot() bool { return false }
+
+func (protocol5) namespace(text string) (name, query string) { return text, "" }
+
+// maxAuthBytes bounds what is kept for as long as the socket lives.
+const maxAuthBytes = 64 << 10
+
+func (protocol5) auth(data []byte) (json.RawMessage, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	if len(data) > maxAuthBytes {
+		return nil, transport.TooLarge
+	}
+	if valid, _ := scanJSON(data); !valid {
+		return nil, BadJSON
+	}
+	return append(json.RawMessage(nil), data...), nil // without the request that it came in
+}
+
+func (protocol5) connected(s *Socket) transport.Frame {
+	return transport.Text(head(Connect, 0, s.name, ","), []byte(`{"sid":"`), []byte(s.conn.id), []byte(`"}`))
+}
+
+func (protocol5) unknown(namespace string) transport.Frame {
+	return connectError(namespace, struct {
+		Message string `json:"message"`
+	}{"Invalid namespace"})
+}
+
+// lastWords tells a socket that was never connected by CONNECT_ERROR alone: DISCONNECT behind
+// it would undo a connect() that the client calls because of it. On a connected socket
+// CONNECT_ERROR would leave the client believing that it is connected.
+func (protocol5) lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame {
+	switch {
+	case !s.answered && w.Arg != nil:
+		s.refused = true
+		return append(frames, connectError(s.name, w.Arg))
+	case s.answered && w.Event != "":
+		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
+	}
+	return append(frames, DisconnectFrame(s.name))
+}
+
+// fits knows the limits of socket.io-client 4.5 and later, which closes the connection when it
+// gets more than it takes.
+func (protocol5) fits(event string, attachments int) error {
+	switch event {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return fmt.Errorf("event %q: clients 3.x and 4.x take this name for their own", event)
+	}
+	if attachments > maxClientAttachments {
+		return fmt.Errorf("event %q: it has %d attachments, clients 4.x take %d", event, attachments, maxClientAttachments)
+	}
+	return nil
+}
+
+const maxClientAttachments = 10
+
+func connectError(namespace string, payload any) transport.Frame {
+	b, err := json.Marshal(payload)
+	if err != nil {
+		b = []byte(`{}`)
+	}
+	return transport.Text(head(Error, 0, namespace, ","), b)
+}

@@ -1,0 +1,88 @@
+package socketiojwt
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+)
+
+// notices remembers what was logged of whom, so that a client that comes back every second makes
+// one line of each kind.
+type notices struct {
+	mu   sync.Mutex
+	said map[notice]struct{}
+}
+
+type notice struct{ kind, address string }
+
+// maxNotices bounds what strangers can make us remember and log. After that they are silent.
+const maxNotices = 1000
+
+func (n *notices) first(kind, remote string) bool {
+	address, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		address = remote
+	}
+	key := notice{kind, address}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, said := n.said[key]; said || len(n.said) >= maxNotices {
+		return false
+	}
+	if n.said == nil {
+		n.said = make(map[notice]struct{})
+	}
+	n.said[key] = struct{}{}
+	return true
+}
+
+// note logs, once for each address, why the gate answered a request itself, where that is more
+// likely a mistake in the set-up than a client that misbehaves.
+func (g *gate) note(r *http.Request) {
+	query := transport.QueryOf(r)
+	switch sid := query.Get("sid"); {
+	case transport.VersionOf(query) == 0:
+		g.auth.note("version", r, g.auth.log.Warn,
+			"socketiojwt: a client of an unknown protocol version was refused; this server speaks EIO=3 and EIO=4, which socket.io-client 1.x to 4.x do")
+	case g.hub != nil && g.hub.RefusesOrigin(r):
+		g.auth.note("origin", r, g.auth.logger().Warn,
+			"socketiojwt: a WebSocket was refused, because its page is of another origin; let that in by the CheckOrigin of go-socket.io's websocket.Transport",
+			"origin", clip(r.Header.Get("Origin")), "host", clip(r.Host))
+	case g.hub != nil && sid != "" && !g.hub.Knows(sid):
+		g.auth.note("session", r, g.auth.log.Warn,
+			"socketiojwt: a request named a session that this server does not know; that is normal after a restart, and else means that the requests of one client reach several nodes, which need sticky sessions")
+	}
+}
+
+// noteQueryToken tells of a token that nobody looks at.
+func (a *Authorizer) noteQueryToken(r *http.Request) {
+	if !a.opts.Handshake && transport.QueryOf(r).Has(a.opts.QueryParam) {
+		a.note("query", r, a.logger().Warn,
+			"socketiojwt: a client sent a token in its query, which counts with Options.Handshake only; without it the token belongs into the event `authenticate`, or into the `auth` of clients 3.x and 4.x")
+	}
+}
+
+func (a *Authorizer) note(kind string, r *http.Request, log func(string, ...any), message string, attrs ...any) {
+	if a.notices.first(kind, r.RemoteAddr) {
+		log(message, append(attrs, "remote", r.RemoteAddr)...)
+	}
+}
+
+// logger returns where mistakes in the program go, also without a Logger.
+func (a *Authorizer) logger() *slog.Logger {
+	if a.opts.Logger == nil {
+		return slog.Default()
+	}
+	return a.opts.Logger
+}
+
+// clip shortens what a client wrote.
+func clip(text string) string {
+	if len(text) > 200 {
+		text = text[:200] + "…"
+	}
+	return text
+}
