@@ -153,10 +153,14 @@ func (s *Server) Serve() error {
 	return s.plain.Serve()
 }
 
-// ServeHTTP serves Engine.IO requests, behind the gate that Authorizer.Handler describes.
+// ServeHTTP serves Engine.IO requests, behind the gate that Authorizer.Handler describes, and the
+// files of ServeClient.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if upstream.IsProbe(r) {
 		s.plain.ServeHTTP(w, r)
+		return
+	}
+	if s.serveClientFile(w, r) {
 		return
 	}
 	s.site.prepare()
