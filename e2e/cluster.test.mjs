@@ -16,7 +16,7 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'socketiojwt-cluster-'));
   redis = await startRedis();
   nodes = await Promise.all([1, 2].map(() => startProgram('../examples', 'cluster', [
-    '-addr', '127.0.0.1:0', '-redis', `127.0.0.1:${redis.port}`, '-client', join(here, 'node_modules/socket.io-client/dist')
+    '-addr', '127.0.0.1:0', '-redis', `127.0.0.1:${redis.port}`, '-client', join(here, 'node_modules/socket.io-client-4/dist')
   ], { JWT_SECRET: secret })));
 }, limit);
 

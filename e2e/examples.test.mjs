@@ -44,7 +44,7 @@ for (const variant of matrix) {
   });
 
   test(`chat: ${variant.name}`, limit, async () => {
-    const server = await start('chat', ['-client', join(here, 'node_modules/socket.io-client/dist')]);
+    const server = await start('chat', ['-client', join(here, 'node_modules/socket.io-client-4/dist')]);
     const login = async user => {
       const response = await fetch(`${server.url}/login`, {
         method: 'POST',

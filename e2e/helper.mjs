@@ -54,7 +54,7 @@ function leftBehind(url) {
 }
 
 function closeClients(url) {
-  for (const socket of clientsOf.get(url) ?? []) socket.io.close();
+  for (const { io } of clientsOf.get(url) ?? []) (io.close ?? io._close).call(io); // _close: since 3.0
   clientsOf.delete(url);
 }
 

@@ -10,8 +10,8 @@ const red = { namespace: '/', subject: 'red' };
 const expired = unauthorized('invalid_token', 'jwt expired');
 const revoked = unauthorized('invalid_token', 'jwt revoked');
 
-// The README's connect(), given a client's io().
-const readme = new Function('io', readFileSync(join(here, '../examples/client/static/connect.js'), 'utf8') + 'return connect;');
+// A client that comes back by itself, given its io(). The package in ../client does this for 2.x to 4.x.
+const readme = new Function('io', readFileSync(join(here, 'comeback.js'), 'utf8') + 'return connect;');
 
 // A token whose exp is that many seconds away. exp counts in whole seconds, so it is up to one more.
 const shortLived = (seconds, claims) => sign({ exp: ago(-seconds - 1), ...claims });
@@ -26,7 +26,7 @@ for (const variant of matrix) {
       if (variant.kind === 'upgrade') await client.upgraded();
       return client;
     };
-    // The client of the README, which gets one of the tokens each time it asks for one.
+    // The client that comes back, which gets one of the tokens each time it asks for one.
     const stay = (server, tokens, out = () => {}) => {
       const freshToken = async () => {
         if (tokens.length === 0) throw new Error('log in');

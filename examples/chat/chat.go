@@ -4,7 +4,7 @@ import (
 	"embed"
 	"io/fs"
 	"net/http"
-	"path/filepath"
+	"os"
 	"strings"
 	"time"
 
@@ -74,15 +74,14 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 		sio.BroadcastToNamespace("/", "chat", message{From: session.Subject(), Text: text})
 	})
 
+	sio.ServeClient(os.DirFS(clientDir)) // /socket.io/socket.io.min.js
+
 	files, err := fs.Sub(static, "static")
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("GET /"+serve.ClientFile, func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(clientDir, serve.ClientFile))
-	})
 	mux.HandleFunc("POST /login", c.login)
 	mux.Handle("POST /refresh", auth.Middleware(http.HandlerFunc(c.refresh)))
 	mux.Handle("/socket.io/", sio)

@@ -5,7 +5,7 @@
 //
 //	go run .
 //
-// The code to take away is static/connect.js, and sign below.
+// The code to take away is the package in ../../client, and sign below.
 package main
 
 import (
@@ -40,7 +40,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler, sockets, err := newPage(*tokenLife, dir)
+	packageFile, err := serve.Find("client/browser.js")
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler, sockets, err := newPage(*tokenLife, dir, packageFile)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,7 +53,7 @@ func main() {
 	}
 }
 
-func newPage(tokenLife time.Duration, clientDir string) (http.Handler, io.Closer, error) {
+func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handler, io.Closer, error) {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails; a restart makes every token worthless
 
@@ -61,6 +65,9 @@ func newPage(tokenLife time.Duration, clientDir string) (http.Handler, io.Closer
 	mux.Handle("/", http.FileServerFS(files))
 	mux.HandleFunc("GET /"+serve.ClientFile, func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join(clientDir, serve.ClientFile))
+	})
+	mux.HandleFunc("GET /socketiojwt.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, packageFile)
 	})
 	mux.Handle("POST /token", tokens(secret, tokenLife))
 

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	clientFile  = "socket.io.slim.js"
+	clientFile  = "socket.io.min.js"
 	tokenLife   = 15 * time.Minute
 	maxTextSize = 500
 )

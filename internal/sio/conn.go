@@ -343,15 +343,14 @@ func (c *Conn) enter() Guest {
 	if guest := c.guested(); guest != nil {
 		return guest
 	}
+	guest := c.server.foreign.Guest(c)
 	c.mu.Lock()
+	c.guest = guest // its hooks ask for it
 	if c.find(Root) == nil {
 		c.root = new(idleRoot)
 	}
 	c.mu.Unlock()
-	guest := c.server.foreign.Enter(c)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.guest = guest
+	guest.Enter()
 	return guest
 }
 

@@ -106,11 +106,11 @@ func (c *Conn) noteUnknown(namespace string) {
 func (c *Conn) goodbyes(frames []transport.Frame) []transport.Frame {
 	for _, s := range c.sockets {
 		if s.ended() && s.refused {
-			frames = append(frames, DisconnectFrame(s.name))
+			frames = append(frames, goodbye(s.name))
 		}
 	}
 	for _, name := range c.unknown {
-		frames = append(frames, DisconnectFrame(name))
+		frames = append(frames, goodbye(name))
 	}
 	return frames
 }

@@ -84,12 +84,14 @@ type Word struct {
 type Foreign interface {
 	// Serves reports whether it has the namespace.
 	Serves(namespace string) bool
-	// Enter brings a connection to it, once.
-	Enter(c *Conn) Guest
+	// Guest makes the connection's half, which Enter brings there.
+	Guest(c *Conn) Guest
 }
 
 // Guest is a connection inside Foreign.
 type Guest interface {
+	// Enter brings the connection to Foreign, once. Hooks there may run before it returns.
+	Enter()
 	// Deliver takes a packet for one of its sockets. It does not block.
 	Deliver(s *Socket, p *Packet)
 	// Life returns the socket that it is now serving in a namespace, or nil. The client may have

@@ -202,7 +202,9 @@ func TestNestingIsReadOnce(t *testing.T) {
 }
 
 // newParser makes a Conn that reads packets and nothing else.
-func newParser() *Conn { return &Conn{protocol: protocol4{}, server: &Server{maxAttachments: maxTestAttachments}} }
+func newParser() *Conn {
+	return &Conn{protocol: protocol4{}, server: &Server{maxAttachments: maxTestAttachments}}
+}
 
 func textMessage(s string) transport.Message { return transport.Message{Data: []byte(s)} }
 func blobMessage(s string) transport.Message { return transport.Message{Binary: true, Data: []byte(s)} }

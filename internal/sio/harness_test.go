@@ -165,4 +165,4 @@ func (v visitor) Panicked(_ *Socket, _ string, recovered any) {
 type noForeign struct{}
 
 func (noForeign) Serves(string) bool { return false }
-func (noForeign) Enter(*Conn) Guest  { return nil }
+func (noForeign) Guest(*Conn) Guest  { return nil }

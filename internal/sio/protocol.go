@@ -121,7 +121,12 @@ func (protocol5) lastWords(frames []transport.Frame, s *Socket, w Word) []transp
 	case s.answered && w.Event != "":
 		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
 	}
-	return append(frames, DisconnectFrame(s.name))
+	return append(frames, goodbye(s.name))
+}
+
+// goodbye is DISCONNECT, with the comma that Node's encoder writes.
+func goodbye(namespace string) transport.Frame {
+	return transport.Text(head(Disconnect, 0, namespace, ","))
 }
 
 // fits knows the limits of socket.io-client 4.5 and later, which closes the connection when it

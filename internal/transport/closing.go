@@ -122,7 +122,7 @@ func (c *Client) arm() {
 	if c.timer == nil {
 		c.timer = time.AfterFunc(time.Until(c.deadline()), c.expire)
 	} else if !c.fetchBy.IsZero() && c.fetchBy.Before(c.readBy) {
-		c.timer.Reset(time.Until(c.fetchBy))
+		c.timer.Reset(time.Until(c.deadline()))
 	}
 }
 

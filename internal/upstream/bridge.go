@@ -68,6 +68,9 @@ func (b *bridge) rootIsOurs() bool {
 	return root != nil && !root.IsForeign()
 }
 
+// Enter brings the connection to go-socket.io.
+func (b *bridge) Enter() { b.u.enter(b) }
+
 // Deliver queues a packet for go-socket.io's reader.
 func (b *bridge) Deliver(s *sio.Socket, p *sio.Packet) {
 	b.mu.Lock()

@@ -224,26 +224,27 @@ func entering(r *http.Request) *bridge {
 	return b
 }
 
-// Enter brings a connection to go-socket.io, by a handshake request that only go-socket.io sees.
-func (u *Server) Enter(c *sio.Conn) sio.Guest {
-	b := newBridge(u, c)
+// Guest makes a bridge for a connection that is to enter go-socket.io.
+func (u *Server) Guest(c *sio.Conn) sio.Guest { return newBridge(u, c) }
+
+// enter brings a connection to go-socket.io, by a handshake request that only go-socket.io sees.
+func (u *Server) enter(b *bridge) {
 	if !u.hand() {
 		b.Gone()
-		return b
+		return
 	}
 	via := u.withRoot()
 	name := transport.Polling
 	if u.hub.Has(transport.WebSocket) {
 		name = transport.WebSocket
 	}
-	hs := c.Client().Handshake()
+	hs := b.client.Handshake()
 	r := &http.Request{
 		Method: http.MethodGet, URL: &url.URL{Path: "/socket.io/", RawQuery: "EIO=3&transport=" + name},
 		Header: hs.Header, Host: hs.Host, RemoteAddr: hs.RemoteAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
 	via.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(hs.Context, enteringKey{}, b)))
-	return b
 }
 
 // withRoot returns what leads to the plain server, which has a root then: without one go-socket.io

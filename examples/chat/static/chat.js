@@ -25,20 +25,18 @@ async function post(path, request) {
   return response.json();
 }
 
-// In a header the token gets into no log of URLs. A browser can set one for polling
-// only, but that is how connections start, and the upgrade to WebSocket keeps the session.
-const openSocket = extraHeaders => io({ forceNew: true, transportOptions: { polling: { extraHeaders } } });
-const bearer = token => 'Bearer ' + token;
+// auth is asked for each connection, also for one that comes back.
+const openSocket = token => io({ forceNew: true, auth: callback => callback({ token: token() }) });
 
 function connect(login) {
   leave('Connecting');
-  const headers = {};
-  const use = ({ token, expiresIn }) => {
-    headers.Authorization = bearer(token); // of this connection, or of the next
-    element('until').textContent = new Date(Date.now() + 1000 * expiresIn).toLocaleTimeString();
+  let token;
+  const use = answer => {
+    token = answer.token; // of this connection, or of the next
+    element('until').textContent = new Date(Date.now() + 1000 * answer.expiresIn).toLocaleTimeString();
   };
   use(login);
-  const mine = openSocket(headers);
+  const mine = openSocket(() => token);
   socket = mine;
 
   mine.on('welcome', user => {
@@ -52,27 +50,26 @@ function connect(login) {
   mine.on('token_expiring', async () => {
     if (!element('renew').checked) return;
     try {
-      const fresh = await post('refresh', { headers });
+      const fresh = await post('refresh', { headers: { Authorization: 'Bearer ' + token } });
       if (socket !== mine) return; // logged out meanwhile
       use(fresh);
-      mine.emit('authenticate', { token: fresh.token });
+      mine.emit('authenticate', { token });
     } catch {
       showStatus('Your token cannot be renewed');
     }
   });
 
+  const refused = ({ message }) => leave('Not connected',
+    message === 'jwt expired' ? 'Your login has expired. Log in again.' : 'Refused: ' + message);
   let refusal = {};
-  mine.on('error', reason => { refusal = reason; });
   mine.on('unauthorized', ({ data }) => { refusal = data; });
-  mine.on('connect_error', () => showStatus('The server does not answer, trying again'));
+  mine.on('connect_error', error => {
+    if (error.data) refused(error.data);
+    else showStatus('The server does not answer, trying again');
+  });
   mine.on('disconnect', reason => {
-    if (reason !== 'io server disconnect') {
-      showStatus('Connection lost, trying again'); // with the same token
-    } else if (refusal.message === 'jwt expired') {
-      leave('Not connected', 'Your login has expired. Log in again.');
-    } else {
-      leave('Not connected', 'Refused: ' + refusal.message);
-    }
+    if (reason === 'io server disconnect') refused(refusal);
+    else showStatus('Connection lost, trying again'); // with the same token
   });
 }
 
@@ -114,12 +111,11 @@ element('talk').addEventListener('submit', event => {
 element('logout').addEventListener('click', () => leave('Not connected'));
 
 element('refuse').addEventListener('click', () => {
-  const refused = openSocket({ Authorization: bearer(FORGED) });
+  const refused = openSocket(() => FORGED);
   const tell = text => {
     element('reason').textContent = text;
     element('refused').hidden = false;
     refused.close();
   };
-  refused.on('error', refusal => tell(JSON.stringify(refusal, null, 2)));
-  refused.on('connect_error', () => tell('The server does not answer.'));
+  refused.on('connect_error', error => tell(error.data ? JSON.stringify(error.data, null, 2) : 'The server does not answer.'));
 });

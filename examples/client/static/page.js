@@ -1,12 +1,12 @@
 'use strict';
 
-// The buttons and the log of each mode. How the client works is in connect.js.
-const events = ['connect', 'authenticated', 'welcome', 'token_expiring', 'unauthorized', 'error', 'disconnect', 'reconnecting'];
+// The buttons and the log of each mode. How the client works is in the package, client/.
+const events = ['connect', 'authenticated', 'welcome', 'token_expiring', 'unauthorized', 'connect_error', 'disconnect'];
 
 for (const panel of document.querySelectorAll('section')) {
   panel.append(document.querySelector('template').content.cloneNode(true));
   const element = name => panel.querySelector('.' + name);
-  let socket;
+  let connection;
 
   // Asks the server for a token. In an application this is its log-in route, or the one that renews.
   async function freshToken() {
@@ -14,8 +14,7 @@ for (const panel of document.querySelectorAll('section')) {
     element('kind').value = 'good';
     const response = await fetch('token?kind=' + kind, { method: 'POST' });
     log('new token', response.ok ? kind : await response.text());
-    if (!response.ok) throw new Error('no token');
-    return (await response.json()).token;
+    return response.ok ? (await response.json()).token : undefined; // nobody is logged in
   }
 
   function log(what, detail = '') {
@@ -30,16 +29,17 @@ for (const panel of document.querySelectorAll('section')) {
   }
 
   element('connect').addEventListener('click', () => {
-    if (socket) socket.close();
-    socket = connect('/', {
-      handshake: panel.id === 'handshake',
-      freshToken,
-      out: reason => log('out', reason.message),
-      path: `/${panel.id}/socket.io`,
-      forceNew: true
+    if (connection) connection.close();
+    connection = socketiojwt.connect(io, '/', {
+      mode: panel.id,
+      token: freshToken,
+      onOut: reason => log('out', reason.message),
+      path: `/${panel.id}/socket.io`
     });
-    for (const event of events) socket.on(event, detail => log(event, detail));
+    for (const event of events) {
+      connection.socket.on(event, detail => log(event, detail instanceof Error ? detail.data || detail.message : detail));
+    }
   });
-  element('disconnect').addEventListener('click', () => socket && socket.close());
-  element('whoami').addEventListener('click', () => socket && socket.emit('whoami', user => log('you are', user)));
+  element('disconnect').addEventListener('click', () => connection && connection.close());
+  element('whoami').addEventListener('click', () => connection && connection.socket.emit('whoami', user => log('you are', user)));
 }

@@ -22,7 +22,7 @@ element('login').addEventListener('submit', async event => {
 
 function connect() {
   leave('Connecting');
-  socket = io({ query: { token }, forceNew: true });
+  socket = io({ auth: { token }, forceNew: true });
   socket.on('welcome', user => {
     element('status').textContent = 'Connected as ' + user;
     show(true);
@@ -32,11 +32,11 @@ function connect() {
     line.textContent = from + ': ' + text;
     element('messages').append(line);
   });
-  // server_busy is worth waiting for, and the client does by itself: Redis is away, or was new.
-  socket.on('error', refusal => {
-    const text = 'Refused: ' + (refusal.message || refusal);
-    if (refusal.code === 'server_busy') element('status').textContent = text;
-    else leave(text);
+  // While Redis is away, or was new, the server ends the connection without a reason, and the client
+  // comes back by itself.
+  socket.on('connect_error', error => {
+    if (error.data) leave('Refused: ' + error.message);
+    else element('status').textContent = 'The server does not answer, trying again';
   });
   socket.on('unauthorized', refusal => leave(refusal.message));
 }

@@ -8,24 +8,38 @@ import (
 )
 
 // ClientFile is the browser's socket.io client, as its package names it.
-const ClientFile = "socket.io.slim.js"
+const ClientFile = "socket.io.min.js"
 
 // ClientDir finds the folder of ClientFile: dir, or if that is "", where npm
 // puts it.
 func ClientDir(dir string) (string, error) {
-	const dist = "chat/node_modules/socket.io-client/dist"
-	candidates := []string{dir}
-	if dir == "" {
-		// Started in one of the examples, in examples, or in the root of the repository.
-		candidates = []string{"../" + dist, dist, "examples/" + dist}
+	if dir != "" {
+		if !isFile(filepath.Join(dir, ClientFile)) {
+			return "", fmt.Errorf("no %s in %q: run `make demo`, or `npm ci` in examples/chat", ClientFile, dir)
+		}
+		return dir, nil
 	}
-	for _, candidate := range candidates {
-		path := filepath.FromSlash(candidate)
-		if info, err := os.Stat(filepath.Join(path, ClientFile)); err == nil && info.Mode().IsRegular() {
+	path, err := Find("examples/chat/node_modules/socket.io-client/dist/" + ClientFile)
+	if err != nil {
+		return "", fmt.Errorf("%w: run `make demo`, or `npm ci` in examples/chat", err)
+	}
+	return filepath.Dir(path), nil
+}
+
+// Find finds a file of the repository from where the program was started: the root, examples, or one
+// of these.
+func Find(name string) (string, error) {
+	for _, up := range []string{"", "..", "../.."} {
+		if path := filepath.Join(filepath.FromSlash(up), filepath.FromSlash(name)); isFile(path) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("no %s in %q: run `make demo`, or `npm ci` in examples/chat", ClientFile, candidates)
+	return "", fmt.Errorf("no %s here", name)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // SecureHeaders lets a page load its own files and talk to its own server, and

@@ -1,3 +1,4 @@
+// For clients 1.x and 2.x.
 // Connects, and stays connected while freshToken() resolves to a new token.
 // out(reason) is called when it rejects, as it must for a user who has logged
 // out, and when the server refuses the client.
