@@ -48,7 +48,7 @@ func connectOnce(ctx context.Context, p *process, transport string) (client, err
 	case p.program == "centrifuge":
 		return dialSocket(ctx, p.url, centrifugeJSON{p.token})
 	case transport == websocket:
-		return dialSocket(ctx, p.url, socketIO{token: p.token, roundTrip: p.roundTrip})
+		return dialSocket(ctx, p.url, socketIO{token: p.token, roundTrip: p.roundTrip, today: p.today})
 	}
 	return dialPoller(ctx, p, transport)
 }

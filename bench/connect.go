@@ -12,7 +12,7 @@ func (b *bench) compareConnects() error {
 		}
 		show := b.report.table
 		if transport == websocket {
-			kinds = append(kinds, b.choose(node4, zishang, centrifuge)...)
+			kinds = append(kinds, b.choose(node4, zishang, handshake5, node5, zishang5, centrifuge)...)
 			show = b.report.compare
 		}
 		all, err := b.startAll(hs256, kinds...)
@@ -39,6 +39,9 @@ func (b *bench) compareConnects() error {
 		b.report.ratio("CPU per connect, round trip / go-socket.io alone, "+transport, "≤ 1.25 ×", of[roundTrip], of[floor])
 		b.report.ratio("CPU per connect, handshake / Node, "+transport, "≤ 0.45 ×", of[handshake], of[nodeHandshake])
 		b.report.ratio("CPU per connect, round trip / Node, "+transport, "≤ 0.45 ×", of[roundTrip], of[nodeRoundTrip])
+		b.report.ratio("CPU per connect, clients 4.x / 2.x, "+transport, "≤ 1.1 ×", of[handshake5], of[handshake])
+		b.report.ratio("CPU per connect, clients 4.x, ours / zishang520's with jwt.Parse, "+transport, "≤ 0.7 ×", of[handshake5], of[zishang5])
+		b.report.ratio("CPU per connect, clients 4.x, ours / Node's socket.io 4, "+transport, "≤ 0.3 ×", of[handshake5], of[node5])
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ const (
 
 // compareEchoes measures how many events with an answer get through.
 func (b *bench) compareEchoes() error {
-	kinds := b.choose(handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, node4, zishang, centrifuge)
+	kinds := b.choose(handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, node4, zishang, handshake5, node5, zishang5, centrifuge)
 	all, err := b.startAll(hs256, kinds...)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type kind struct {
 	plain         bool // go-socket.io with its own transports
 	authenticates bool
 	roundTrip     bool
+	today         bool // its clients are 3.x or 4.x
 }
 
 var (
@@ -40,9 +41,12 @@ var (
 	nodeRoundTrip = kind{name: "Node, round trip", short: "node2-roundtrip", program: "node2", variant: "roundtrip", authenticates: true, roundTrip: true}
 	node4         = kind{name: "Node, socket.io 4", short: "node4", program: "node4", authenticates: true}
 	zishang       = kind{name: "zishang520/socket.io", short: "zishang", program: "zishang", authenticates: true}
+	handshake5    = kind{name: "socketiojwt, clients 4.x", short: "ours-4x", program: "server", variant: "handshake", authenticates: true, today: true}
+	node5         = kind{name: "Node, socket.io 4, clients 4.x", short: "node4-4x", program: "node4", authenticates: true, today: true}
+	zishang5      = kind{name: "zishang520/socket.io, clients 4.x", short: "zishang-4x", program: "zishang", authenticates: true, today: true}
 	centrifuge    = kind{name: "centrifuge", short: "centrifuge", program: "centrifuge", authenticates: true}
 
-	everyKind = []kind{handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, nodeRoundTrip, node4, zishang, centrifuge}
+	everyKind = []kind{handshake, mixed, hookOnly, roundTrip, floor, byHand, nodeHandshake, nodeRoundTrip, node4, zishang, handshake5, node5, zishang5, centrifuge}
 )
 
 // command is how a kind is run with a key. Go programs are built when one is needed first.

@@ -175,8 +175,9 @@ func (s *socket) Abort() {
 	<-s.done
 }
 
-// socketIO is protocol 4 of Socket.IO over Engine.IO 3.
+// socketIO is protocol 4 of Socket.IO over Engine.IO 3, or today's: 5 over 4.
 type socketIO struct {
+	today     bool
 	token     string // "": none
 	roundTrip bool   // it is in `authenticate`, not in the query
 	refused   bool   // it is a bad one: to be told so is what the client comes for
@@ -184,6 +185,9 @@ type socketIO struct {
 
 func (d socketIO) path() string {
 	query := url.Values{"EIO": {"3"}, "transport": {"websocket"}}
+	if d.today {
+		query.Set("EIO", "4")
+	}
 	if d.token != "" && !d.roundTrip {
 		query.Set("token", d.token)
 	}
@@ -204,6 +208,10 @@ func (d socketIO) receive(s *socket, frame []byte) error {
 		return s.tell(s.news)
 	case is("43"):
 		return s.tell(s.answers)
+	case is("0") && d.today:
+		return s.write([]byte("40"))
+	case is("2") && d.today:
+		return s.write([]byte("3"))
 	case is("0"):
 		var open siotest.OpenPayload
 		err := json.Unmarshal(frame[1:], &open)

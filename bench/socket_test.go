@@ -16,6 +16,7 @@ func TestDialects(t *testing.T) {
 		{socketIO{}, `40`, 1, 0, 0, false},
 		{socketIO{}, `42["news","x"]`, 0, 1, 0, false},
 		{socketIO{}, `432["x"]`, 0, 0, 1, false},
+		{socketIO{today: true}, `40{"sid":"x"}`, 1, 0, 0, false},
 		{socketIO{}, `3`, 0, 0, 0, false},
 		{socketIO{}, `44"no"`, 0, 0, 0, true},
 		{socketIO{refused: true}, `44"no"`, 1, 0, 0, false},
