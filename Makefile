@@ -11,14 +11,14 @@ SOAKTIME   ?= 3m
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
-JS_FILES    = $(wildcard e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js)
+JS_FILES    = $(wildcard client/*.js client/test/*.mjs e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js)
 
-.PHONY: help demo demo-cluster test test-go test-compat test-examples test-e2e lint bench bench-once fuzz soak
+.PHONY: help demo demo-cluster test test-go test-compat test-examples test-client test-e2e lint bench bench-once fuzz soak
 
 help:
 	@echo 'make demo          start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
 	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
-	@echo 'make test          run every test: Go, both go-socket.io versions, examples, real clients, a browser'
+	@echo 'make test          run every test: Go, both go-socket.io versions, examples, the client, real clients, a browser'
 	@echo 'make lint          gofmt, go vet, staticcheck'
 	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with other servers'
 	@echo 'make fuzz          run each fuzz target for FUZZTIME tries (200000x)'
@@ -44,7 +44,7 @@ demo-cluster: examples/chat/node_modules/.package-lock.json
 	@cd $* && $(NPM_CI)
 	@touch $@
 
-test: test-go test-compat test-examples test-e2e
+test: test-go test-compat test-examples test-client test-e2e
 
 test-go:
 	go test -race ./...
@@ -54,6 +54,9 @@ test-compat:
 
 test-examples:
 	cd examples && go vet ./... && go test -race ./...
+
+test-client:
+	cd client && $(NPM_CI) && npm test --silent
 
 test-e2e:
 	cd e2e && $(NPM_CI) && node --test --test-reporter=spec

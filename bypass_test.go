@@ -366,6 +366,14 @@ func TestHooksOfLivesThatOverlap(t *testing.T) {
 		for _, packet := range []string{`42["slow"]`, `40/chat`, `42["slow"]`, `41/chat`, `40/chat`} {
 			must.Send(packet)
 		}
+		must.OK(c.SendPacket("2end")) // who is answered was read
+		for {
+			p, err := c.NextEngine(t.Context())
+			must.OK(err)
+			if p.Type == siotest.EnginePong {
+				break
+			}
+		}
 		busy <- struct{}{}
 		busy <- struct{}{}
 		must.NextRaw("40/chat")

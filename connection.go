@@ -202,7 +202,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 	if asker != nil {
 		asker.busy = false
 		if asker.state == socketJoining {
-			asker.open()
+			defer asker.openAtOnce()()
 		}
 		asker.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}

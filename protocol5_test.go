@@ -349,7 +349,7 @@ func TestHooksOfProtocol5(t *testing.T) {
 			at := loopback(t)
 			serve(t, server, at, a.Handler(server))
 			s := &testServer{auth: a, at: at}
-			for range 30 {
+			for range 8 {
 				for _, transport := range transports {
 					for _, order := range [][]string{{"/"}, {"/admin"}, {"/admin", "/"}, {"/", "/admin"}} {
 						m := dial5(t, s, transport)

@@ -129,6 +129,18 @@ func (sock *socket) open() {
 	sock.s.Open()
 }
 
+// openAtOnce is open for a socket that is about to be admitted: what its client sends between is
+// kept, and not dropped as early. What it returns is to be called then.
+func (sock *socket) openAtOnce() (done func()) {
+	sock.s.Hold()
+	sock.open()
+	return func() {
+		if !sock.s.IsForeign() { // else admit has it held on, until enter has run
+			sock.s.Release()
+		}
+	}
+}
+
 // authenticateAtOnce answers CONNECT and `authenticate` together, or is refused.
 func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 	c := sock.conn
@@ -136,7 +148,7 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if sock.state == socketJoining && c.session.Load() != nil {
-			sock.open()
+			defer sock.openAtOnce()()
 			sock.s.Tell(eventAuthenticated, nil, nil)
 			sock.admit()
 			return nil
