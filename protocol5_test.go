@@ -458,3 +458,62 @@ func TestCloseApart(t *testing.T) {
 		t.Errorf("the answers were %q", all)
 	}
 }
+
+func TestModesOfProtocol5(t *testing.T) {
+	t.Run("guests", func(t *testing.T) {
+		for _, handshake := range []bool{true, false} {
+			s := start(t, socketiojwt.Options{Handshake: handshake, Optional: true}, nil)
+			m := dial5(t, s, "websocket")
+			m.Join("/")
+			m.Connected("/")
+			s.BroadcastToNamespace("/", "for members")
+			m.Emit("/", "authenticate", auth{"token": tokenOf(t, "bob")})
+			m.NextRaw(`42["authenticated"]`)
+			s.BroadcastToNamespace("/", "for members")
+			m.NextRaw(`42["for members"]`)
+			bad := dial5(t, s, "websocket")
+			bad.JoinWith("/", auth{"token": "a.b.c"})
+			if message, _ := bad.Refused("/"); message != "jwt malformed" {
+				t.Errorf("a guest with a bad token: %s", message)
+			}
+		}
+	})
+	t.Run("cookie", func(t *testing.T) {
+		s := start(t, socketiojwt.Options{Handshake: true, Cookie: "jwt"}, nil)
+		for origin, want := range map[string]string{"": "", s.at.url: "", "https://evil.example": "no token provided"} {
+			header := http.Header{"Cookie": {"jwt=" + tokenOf(t, "bob")}}
+			if origin != "" {
+				header.Set("Origin", origin)
+			}
+			m := siotest.MustDial(t, s.at.url, siotest.Options{Version: 4, Transport: "polling", Header: header}).Must(t)
+			m.Join("/")
+			if want == "" {
+				m.Connected("/")
+			} else if message, _ := m.Refused("/"); message != want {
+				t.Errorf("from %s: %s", origin, message)
+			}
+		}
+	})
+	t.Run("two Authorizers", func(t *testing.T) {
+		const otherSecret = "another secret of at least 32 bytes"
+		s := start(t, socketiojwt.Options{Handshake: true}, nil, "/")
+		other := mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(otherSecret)})
+		other.Protect(s.Plain(), "/admin").OnEvent("/admin", "x", func(socketio.Conn) {})
+		theirs := signWith(t, jwt.SigningMethodHS256, []byte(otherSecret), jwt.MapClaims{"sub": "alice"})
+		m := dial5(t, s, "upgrade")
+		m.JoinWith("/admin", auth{"token": theirs})
+		m.Connected("/admin")
+		m.NextRaw(`42/admin,["authenticated"]`)
+		m.JoinWith("/", auth{"token": theirs})
+		if message, _ := m.Refused("/"); message != "invalid signature" {
+			t.Errorf("the other's token: %s", message)
+		}
+		m.JoinWith("/", auth{"token": tokenOf(t, "bob")})
+		m.Connected("/")
+		other.DisconnectSubject("alice")
+		m.NextRaw(`42/admin,0["unauthorized",` + contract("unauthorized", "unauthorized") + `]`)
+		m.NextRaw("41/admin,")
+		s.BroadcastToNamespace("/", "still here")
+		m.NextRaw(`42["still here"]`)
+	})
+}
