@@ -3,7 +3,7 @@
 //
 //	JWT_SECRET='at least 32 random bytes' go run ./cors -origins https://app.example.com,http://localhost:3000
 //
-// A page of such an origin (socket.io-client 1.x or 2.x):
+// A page of such an origin (socket.io-client 2.x to 4.x; 3.x and 4.x may send { auth: { token } } instead):
 //
 //	const socket = io('http://127.0.0.1:8080', {
 //		transportOptions: { polling: { extraHeaders: { Authorization: 'Bearer ' + token } } }

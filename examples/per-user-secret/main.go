@@ -4,7 +4,7 @@
 //
 //	go run ./per-user-secret
 //
-// A client (socket.io-client 1.x or 2.x):
+// A client (socket.io-client 1.x to 4.x):
 //
 //	const socket = io('http://127.0.0.1:8080');
 //	socket.on('connect', () => socket.emit('authenticate', { token }));

@@ -6,9 +6,9 @@
 //	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/users/blue
 //	curl -H "Authorization: Bearer $TOKEN" -d 'hello' http://127.0.0.1:8080/users/blue/messages
 //
-// A client (socket.io-client 1.x or 2.x):
+// A client (socket.io-client 3.x or 4.x; with 1.x and 2.x, { query: { token } }):
 //
-//	const socket = io('http://127.0.0.1:8080', { query: { token } });
+//	const socket = io('http://127.0.0.1:8080', { auth: { token } });
 //	socket.on('welcome', user => console.log('hello', user.name));
 //	socket.on('message', ({ from, text }) => console.log(from, text));
 package main

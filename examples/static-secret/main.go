@@ -4,11 +4,11 @@
 //
 //	JWT_SECRET='at least 32 random bytes' go run ./static-secret
 //
-// A client (socket.io-client 1.x or 2.x):
+// A client (socket.io-client 3.x or 4.x; with 1.x and 2.x, { query: { token } } and the event `error`):
 //
-//	const socket = io('http://127.0.0.1:8080', { query: { token } });
+//	const socket = io('http://127.0.0.1:8080', { auth: { token } });
 //	socket.on('welcome', subject => console.log('hello', subject));
-//	socket.on('error', refusal => console.log(refusal.message));
+//	socket.on('connect_error', refusal => console.log(refusal.message));
 package main
 
 import (
