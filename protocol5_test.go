@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/parser"
 )
 
 // Clients 3.x and 4.x: what e2e does not see, because real clients do not do it or hide it.
@@ -516,4 +518,42 @@ func TestModesOfProtocol5(t *testing.T) {
 		s.BroadcastToNamespace("/", "still here")
 		m.NextRaw(`42["still here"]`)
 	})
+}
+
+// Attachments follow their header and nothing else, in both forms that version 4 has for them.
+func TestAttachmentsOfProtocol5(t *testing.T) {
+	const header = `451-["size",{"_placeholder":true,"num":0}]`
+	s := start(t, socketiojwt.Options{Handshake: true}, func(s *testServer) {
+		s.OnEvent("/", "size", func(_ socketio.Conn, b *parser.Buffer) int { return len(b.Data) })
+	})
+	for _, transport := range transports {
+		for _, b64 := range []bool{false, true} {
+			dial := func() (*siotest.Client, siotest.Must) {
+				o := siotest.Options{Version: 4, Transport: transport}
+				if b64 {
+					o.Query = url.Values{"b64": {"1"}}
+				}
+				c := siotest.MustDial(t, s.at.url, o)
+				m := c.Must(t)
+				m.JoinWith("/", auth{"token": tokenOf(t, "bob")})
+				m.Connected("/")
+				return c, m
+			}
+			c, m := dial()
+			m.OK(c.SendFrames(siotest.Text(`451-0["size",{"_placeholder":true,"num":0}]`), siotest.Binary([]byte{0, 30, 4})))
+			m.NextRaw("430[3]")
+			for _, frames := range [][]siotest.Frame{
+				{siotest.Binary([]byte("alone"))},
+				{siotest.Text(header), siotest.Text(`42["x"]`)},
+				{siotest.Text(header), siotest.Binary(nil), siotest.Binary(nil)},
+				{siotest.Text(`451-["size",{"_placeholder":true,"num":1}]`)},
+				{siotest.Text(`499999-["size"]`)},
+				{siotest.Text("b!")},
+			} {
+				c, m := dial()
+				_ = c.SendFrames(frames...)
+				m.Closed()
+			}
+		}
+	}
 }

@@ -2,100 +2,173 @@ package socketiojwt
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
-	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// ServeClient answers requests for the browser's client, such as /socket.io/socket.io.js and its
-// map, from files, as Node's server does from its own (socket.io, "serveClient"): those whose names
-// begin with "socket.io." and end in ".js" or ".js.map". files is a folder or an embed.FS that
-// holds npm's socket.io-client/dist:
+// ServeClient answers /socket.io/socket.io.js and its like from files: the `dist` folder of npm's
+// socket.io-client, as an os.DirFS, or as an embed.FS with fs.Sub, because the names in that start
+// with the folder's.
 //
-//	sio.ServeClient(os.DirFS("node_modules/socket.io-client/dist"))
+// The names are those of socket.io-client 1.x to 4.x: socket.io.js, socket.io.min.js,
+// socket.io.esm.min.js, socket.io.msgpack.min.js and so on, each with its .map. Nothing else is
+// read from files. A request needs no token: a page loads the client before it has one.
 //
-// A file is read once, when it is asked for first. Without ServeClient, or where files has no such
-// file, the answer is status 404 with a text that says so. It holds for all Servers of one go-socket.io
-// server. It does not block and is safe for concurrent use.
+// ServeClient reads the files before it returns and keeps them in memory, plain and compressed,
+// which is 1.5 MB for 4.8. A file that changes later is served as it was until ServeClient is
+// called again. A folder without any of the names is a line in the log. The last call counts, for
+// all Servers of one go-socket.io server; nil takes the files away. ServeClient is safe for
+// concurrent use.
+//
+// Default: no files; the answer is a 404 that names ServeClient.
+//
+// Content-Type, Cache-Control and gzip are those of Node's socket.io 4.8, which has its own copy of
+// the files (Server.serve in its lib/index.ts). Its ETag is the version of the client; here it is a
+// hash of the file, because an embed.FS knows no times.
 func (s *Server) ServeClient(files fs.FS) {
-	s.site.client.Store(&clientFiles{files: files, read: make(map[string]*clientFile)})
+	if files == nil {
+		s.clientFiles().Store(nil)
+		return
+	}
+	found := make(clientFiles)
+	var failed error
+	for name := range clientFileNames {
+		data, err := fs.ReadFile(files, name)
+		switch {
+		case err == nil:
+			found[name] = newClientFile(name, data)
+		case !errors.Is(err, fs.ErrNotExist):
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		s.auth.alarm("socketiojwt: ServeClient cannot read its files", "error", failed)
+	} else if len(found) == 0 {
+		s.auth.alarm("socketiojwt: ServeClient found no socket.io.js in its folder, nor another file of the client; use fs.Sub for a folder inside")
+	}
+	s.clientFiles().Store(&found)
 }
 
-// clientFiles are the files of a ServeClient that were asked for.
-type clientFiles struct {
-	files fs.FS
+// clientFileNames are the files in `dist` of socket.io-client 1.7, 2.5, 3.1 and 4.8.
+var clientFileNames = func() map[string]bool {
+	names := make(map[string]bool)
+	for _, build := range []string{
+		"",                  // all
+		".min",              // 1.x, 3.x, 4.x
+		".slim",             // 1.x, 2.x
+		".slim.min",         // 1.x
+		".dev", ".slim.dev", // 2.x
+		".msgpack.min", // 3.x, 4.x
+		".esm.min",     // 4.x
+	} {
+		names["socket.io"+build+".js"] = true
+		names["socket.io"+build+".js.map"] = true
+	}
+	return names
+}()
 
-	mu   sync.Mutex
-	read map[string]*clientFile
-}
+// clientFiles are the files of the client by name.
+type clientFiles map[string]*clientFile
 
+// clientFile is a file of the client, ready to be sent.
 type clientFile struct {
-	content []byte
-	etag    string
+	contentType string
+	etag        string // without quotes
+	plain, gzip []byte
 }
 
-// isClientFile reports whether a name is one of socket.io-client's dist: no more than those are
-// looked for, whatever is asked.
-func isClientFile(name string) bool {
-	return strings.HasPrefix(name, "socket.io.") && fs.ValidPath(name) && len(name) < 64 &&
-		(strings.HasSuffix(name, ".js") || strings.HasSuffix(name, ".js.map"))
+func newClientFile(name string, data []byte) *clientFile {
+	f := &clientFile{contentType: "application/javascript; charset=utf-8", plain: data}
+	if strings.HasSuffix(name, ".map") {
+		f.contentType = "application/json; charset=utf-8"
+	}
+	hash := sha256.Sum256(data)
+	f.etag = hex.EncodeToString(hash[:16])
+	var compressed bytes.Buffer
+	w := gzip.NewWriter(&compressed)
+	_, _ = w.Write(data) // a bytes.Buffer takes everything
+	_ = w.Close()
+	f.gzip = compressed.Bytes()
+	return f
 }
 
-// serveClientFile answers a request for a file of the browser's client, and reports whether it is
-// one.
+type clientFilesKey struct{}
+
+// clientFiles returns the place where all Servers of one go-socket.io server find the files.
+func (s *Server) clientFiles() *atomic.Pointer[clientFiles] {
+	return s.site.upstream.Hub().Attach(clientFilesKey{}, func() any {
+		return new(atomic.Pointer[clientFiles])
+	}).(*atomic.Pointer[clientFiles])
+}
+
+// serveClientFile answers a request for a file of the client, and reports whether it was one. The
+// last element of the path decides, because a Server does not know where it is mounted.
+//
+// Other methods, and requests with a body, are none: the gate refuses those, and does not wait for
+// the body.
 func (s *Server) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
-	name := path.Base(r.URL.Path)
-	if !isClientFile(name) || transport.QueryOf(r).Has("transport") {
+	_, name := path.Split(r.URL.Path)
+	if !clientFileNames[name] || transport.QueryOf(r).Has("transport") ||
+		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 {
 		return false
 	}
-	header := w.Header()
-	header.Set("X-Content-Type-Options", "nosniff")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		header.Set("Allow", "GET, HEAD")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	files := s.clientFiles().Load()
+	if files == nil {
+		http.Error(w, "socketiojwt: "+name+" is not served, because the program does not call Server.ServeClient", http.StatusNotFound)
 		return true
 	}
-	file := s.site.client.Load().find(name)
-	if file == nil {
-		http.Error(w, "no "+name+" here: the server has to name its folder with ServeClient", http.StatusNotFound)
+	f := (*files)[name]
+	if f == nil {
+		http.Error(w, "socketiojwt: "+name+" is not in the folder of Server.ServeClient", http.StatusNotFound)
 		return true
 	}
-	header.Set("Content-Type", "application/javascript; charset=utf-8")
-	if strings.HasSuffix(name, ".map") {
-		header.Set("Content-Type", "application/json; charset=utf-8")
-	}
-	header.Set("Cache-Control", "public, max-age=0")
-	header.Set("ETag", file.etag)
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file.content))
+	f.send(w, r)
 	return true
 }
 
-// find returns nil for a file that there is not.
-func (c *clientFiles) find(name string) *clientFile {
-	if c == nil {
-		return nil
+func (f *clientFile) send(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Cache-Control", "public, max-age=0")
+	header.Set("Content-Type", f.contentType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Add("Vary", "Accept-Encoding")
+	body, etag := f.plain, f.etag
+	if acceptsGzip(r.Header) {
+		body, etag = f.gzip, f.etag+"-gzip"
+		header.Set("Content-Encoding", "gzip")
 	}
-	c.mu.Lock()
-	file, known := c.read[name]
-	c.mu.Unlock()
-	if known {
-		return file
+	header.Set("ETag", fmt.Sprintf("%q", etag))
+	// The precondition is all of the request that counts. Node's server knows no ranges either, and
+	// to answer as many as one header can hold takes net/http a second.
+	asked := &http.Request{Method: r.Method, Header: http.Header{"If-None-Match": r.Header["If-None-Match"]}}
+	http.ServeContent(w, asked, "", time.Time{}, bytes.NewReader(body))
+}
+
+// acceptsGzip reads Accept-Encoding as far as the choice between gzip and nothing needs it
+// (RFC 9110 §12.5.3).
+func acceptsGzip(header http.Header) bool {
+	for _, value := range header["Accept-Encoding"] {
+		for part := range strings.SplitSeq(value, ",") {
+			coding, weight, weighted := strings.Cut(part, ";")
+			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				continue
+			}
+			_, weight, _ = strings.Cut(weight, "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+			return !weighted || (err == nil && q > 0)
+		}
 	}
-	content, err := fs.ReadFile(c.files, name)
-	if err != nil {
-		return nil // it may come
-	}
-	sum := sha256.Sum256(content)
-	file = &clientFile{content, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.read[name] = file
-	return file
+	return false
 }

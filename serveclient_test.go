@@ -1,73 +1,367 @@
 package socketiojwt_test
 
 import (
+	"compress/gzip"
+	"fmt"
 	"io"
+	"io/fs"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	socketio "github.com/googollee/go-socket.io"
 )
+
+const clientSource = "/* the client, \u00fc */ io('');\n"
+
+// clientDist is a folder of the client, with something in it that is nobody's business.
+func clientDist() fstest.MapFS {
+	return fstest.MapFS{
+		"socket.io.js":             {Data: []byte(clientSource)},
+		"socket.io.js.map":         {Data: []byte(`{"version":3}`)},
+		"socket.io.esm.min.js":     {Data: []byte("export {};")},
+		"socket.io.esm.min.js.map": {Data: []byte(`{"version":3,"names":[]}`)},
+		"wrapper.mjs":              {Data: []byte("SECRET")},
+		"sub/socket.io.js":         {Data: []byte("SECRET")},
+	}
+}
+
+// loggedServer returns a server that nobody connects to, and its log.
+func loggedServer(t *testing.T) (*socketiojwt.Server, *record) {
+	t.Helper()
+	var log record
+	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: logTo(&log)})
+	return auth.Protect(socketio.NewServer(hardened())), &log
+}
+
+// serveRequest asks handler without a network; header is name, value and so on.
+func serveRequest(handler http.Handler, method, target string, body io.Reader, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, body)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
+}
+
+func askForFile(handler http.Handler, name string, header ...string) *httptest.ResponseRecorder {
+	return serveRequest(handler, http.MethodGet, "/socket.io/"+name, nil, header...)
+}
 
 func TestServeClient(t *testing.T) {
 	s := start(t, socketiojwt.Options{Handshake: true}, nil)
-	ask := func(method, path string, header ...string) (*http.Response, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, s.at.url+path, nil)
-		if err != nil {
-			t.Fatal(err)
+	s.ServeClient(clientDist())
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	etags := make(map[string]string)
+	for _, name := range []string{"socket.io.js", "socket.io.js.map", "socket.io.esm.min.js", "socket.io.esm.min.js.map"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			r, err := http.NewRequest(method, s.at.url+"/socket.io/"+name+"?v=4", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+
+			want := string(clientDist()[name].Data)
+			if answer.StatusCode != http.StatusOK || answer.ContentLength != int64(len(want)) {
+				t.Errorf("%s %s: status %d, %d bytes", method, name, answer.StatusCode, answer.ContentLength)
+			}
+			if method == http.MethodHead {
+				want = ""
+			}
+			if string(body) != want {
+				t.Errorf("%s %s: %q", method, name, body)
+			}
+			contentType := "application/javascript; charset=utf-8"
+			if strings.HasSuffix(name, ".map") {
+				contentType = "application/json; charset=utf-8"
+			}
+			for header, want := range map[string]string{
+				"Content-Type":           contentType,
+				"Cache-Control":          "public, max-age=0",
+				"X-Content-Type-Options": "nosniff",
+				"Vary":                   "Accept-Encoding",
+				"Content-Encoding":       "",
+				"Last-Modified":          "",
+			} {
+				if got := answer.Header.Get(header); got != want {
+					t.Errorf("%s %s: %s is %q, want %q", method, name, header, got, want)
+				}
+			}
+			etag := answer.Header.Get("ETag")
+			if before, known := etags[etag]; etag == "" || (known && before != name) {
+				t.Errorf("%s has the ETag %s of %q", name, etag, before)
+			}
+			etags[etag] = name
 		}
-		for i := 0; i < len(header); i += 2 {
-			r.Header.Set(header[i], header[i+1])
-		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response, string(body)
 	}
-	if r, body := ask("GET", "/socket.io/socket.io.js"); r.StatusCode != 404 || !strings.Contains(body, "ServeClient") {
-		t.Errorf("without ServeClient: %s %q", r.Status, body)
+	if len(etags) != 4 {
+		t.Errorf("GET and HEAD differ: %v", etags)
+	}
+}
+
+func TestServeClientNotModified(t *testing.T) {
+	s, _ := loggedServer(t)
+	s.ServeClient(clientDist())
+	plain := askForFile(s, "socket.io.js").Header().Get("ETag")
+	zipped := askForFile(s, "socket.io.js", "Accept-Encoding", "gzip").Header().Get("ETag")
+	if plain == zipped {
+		t.Errorf("both are %s", plain)
+	}
+	for _, c := range []struct {
+		asked string
+		gzip  bool
+		want  int
+	}{
+		{plain, false, http.StatusNotModified},
+		{"W/" + plain, false, http.StatusNotModified}, // of a proxy that compresses
+		{`"4.8.4", ` + plain, false, http.StatusNotModified},
+		{zipped, true, http.StatusNotModified},
+		{zipped, false, http.StatusOK},
+		{plain, true, http.StatusOK},
+		{`"4.8.4"`, false, http.StatusOK},
+		{"nonsense", false, http.StatusOK},
+	} {
+		header := []string{"If-None-Match", c.asked}
+		if c.gzip {
+			header = append(header, "Accept-Encoding", "gzip")
+		}
+		w := askForFile(s, "socket.io.js", header...)
+		if w.Code != c.want {
+			t.Errorf("%s, gzip %v: status %d", c.asked, c.gzip, w.Code)
+		}
+		if w.Code == http.StatusNotModified && (w.Body.Len() != 0 || w.Header().Get("ETag") == "" || w.Header().Get("Cache-Control") == "") {
+			t.Errorf("%s: %q %v", c.asked, w.Body, w.Header())
+		}
 	}
 
-	s.ServeClient(fstest.MapFS{
-		"socket.io.js":     {Data: []byte("// the client")},
-		"socket.io.js.map": {Data: []byte(`{"version":3}`)},
-		"secret.js":        {Data: []byte("// not for you")},
-	})
-	r, body := ask("GET", "/socket.io/socket.io.js")
-	if r.StatusCode != 200 || body != "// the client" || r.Header.Get("Content-Type") != "application/javascript; charset=utf-8" ||
-		r.Header.Get("Cache-Control") != "public, max-age=0" || r.Header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("%s %v %q", r.Status, r.Header, body)
+	// Another file of the same name is another version.
+	files := clientDist()
+	files["socket.io.js"].Data = []byte("newer")
+	s.ServeClient(files)
+	if w := askForFile(s, "socket.io.js", "If-None-Match", plain); w.Code != http.StatusOK || w.Body.String() != "newer" {
+		t.Errorf("status %d, %q", w.Code, w.Body)
 	}
-	if again, body := ask("GET", "/socket.io/socket.io.js", "If-None-Match", r.Header.Get("ETag")); again.StatusCode != 304 || body != "" {
-		t.Errorf("with its ETag: %s %q", again.Status, body)
-	}
-	if r, body := ask("GET", "/socket.io/socket.io.js.map"); r.StatusCode != 200 || body != `{"version":3}` ||
-		r.Header.Get("Content-Type") != "application/json; charset=utf-8" {
-		t.Errorf("the map: %s %v %q", r.Status, r.Header, body)
-	}
-	if r, body := ask("HEAD", "/socket.io/socket.io.js"); r.StatusCode != 200 || body != "" {
-		t.Errorf("HEAD: %s %q", r.Status, body)
-	}
-	for _, test := range []struct {
-		method, path string
-		status       int
-	}{
-		{"POST", "/socket.io/socket.io.js", 405},
-		{"GET", "/socket.io/socket.io.min.js", 404},
-		{"GET", "/socket.io/socket.io.js?EIO=3&transport=polling", 200}, // refused, but a handshake
-		{"GET", "/socket.io/secret.js", 400},
-		{"GET", "/socket.io/socket.io..%2fsecret.js", 400},
+}
+
+func TestServeClientCompresses(t *testing.T) {
+	s, _ := loggedServer(t)
+	s.ServeClient(clientDist())
+	for accepted, want := range map[string]string{
+		"":                        "",
+		"gzip, deflate, br, zstd": "gzip",
+		"br;q=1.0, GZIP;q=0.5":    "gzip",
+		"deflate , gzip ; q=1":    "gzip",
+		"gzip;q=0":                "",
+		"gzip; q=0.000, br":       "",
+		"gzip;q=nonsense":         "",
+		"br":                      "",
+		"x-gzipped":               "",
 	} {
-		if r, body := ask(test.method, test.path); r.StatusCode != test.status || strings.Contains(body, "not for you") {
-			t.Errorf("%s %s: %s %q, want %d", test.method, test.path, r.Status, body, test.status)
+		w := askForFile(s, "socket.io.js", "Accept-Encoding", accepted)
+		got := w.Header().Get("Content-Encoding")
+		if got != want {
+			t.Errorf("%q: %q", accepted, got)
+		}
+		var body io.Reader = w.Body
+		if got == "gzip" {
+			var err error
+			if body, err = gzip.NewReader(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if data, err := io.ReadAll(body); err != nil || string(data) != clientSource {
+			t.Errorf("%q: %q, %v", accepted, data, err)
 		}
 	}
+}
+
+func TestServeClientWithoutFiles(t *testing.T) {
+	s, log := loggedServer(t)
+	refused := func(name, why string) {
+		t.Helper()
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			w := serveRequest(s, method, "/socket.io/"+name, nil)
+			if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), why) || !strings.Contains(w.Body.String(), "ServeClient") {
+				t.Errorf("%s %s: status %d, %q", method, name, w.Code, w.Body)
+			}
+			if got := w.Header(); got.Get("X-Content-Type-Options") != "nosniff" || got.Get("ETag") != "" || got.Get("Cache-Control") != "" {
+				t.Error(got)
+			}
+		}
+	}
+	refused("socket.io.js", "does not call")
+	s.ServeClient(clientDist())
+	refused("socket.io.msgpack.min.js", "is not in the folder")
+	if log.String() != "" {
+		t.Error(log)
+	}
+	s.ServeClient(nil)
+	refused("socket.io.js", "does not call")
+
+	s.ServeClient(fstest.MapFS{"dist/socket.io.js": {Data: []byte(clientSource)}})
+	refused("socket.io.js", "is not in the folder")
+	saidOnce(t, log, "ServeClient found no socket.io.js", "level=ERROR", "fs.Sub")
+
+	s.ServeClient(fstest.MapFS{"socket.io.js": {Mode: fs.ModeDir}, "socket.io.js.map": {Data: []byte("{}")}})
+	refused("socket.io.js", "is not in the folder")
+	saidOnce(t, log, "ServeClient cannot read its files", "level=ERROR", "read socket.io.js:")
+	if w := askForFile(s, "socket.io.js.map"); w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+// What is no request for a file of the client goes to the gate, which answers as Node does.
+func TestServeClientServesNothingElse(t *testing.T) {
+	s, _ := loggedServer(t)
+	s.ServeClient(clientDist())
+	for _, target := range []string{
+		"/socket.io/",
+		"/socket.io/wrapper.mjs",
+		"/socket.io/SOCKET.IO.JS",
+		"/socket.io/socket.io.js/",
+		"/socket.io/socket.io.js%00",
+		"/socket.io/socket.io.js/../wrapper.mjs",
+		"/socket.io/..%2fwrapper.mjs",
+		"/socket.io/%2e%2e/wrapper.mjs",
+		"/socket.io/..\\socket.io.js",
+		"/socket.io/socket.io.js?transport=nonsense",
+	} {
+		w := serveRequest(s, http.MethodGet, target, nil)
+		if w.Code != http.StatusBadRequest || w.Body.String() != `{"code":0,"message":"Transport unknown"}` {
+			t.Errorf("%s: status %d, %q", target, w.Code, w.Body)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, "PROPFIND"} {
+		if w := serveRequest(s, method, "/socket.io/socket.io.js", nil); w.Code == http.StatusOK {
+			t.Errorf("%s: status %d, %q", method, w.Code, w.Body)
+		}
+	}
+	if w := serveRequest(s, http.MethodGet, "/socket.io/socket.io.js", strings.NewReader("body")); w.Code != http.StatusBadRequest {
+		t.Errorf("with a body: status %d", w.Code)
+	}
+	// A folder further down names the same file, never one of the same folder in the FS.
+	for _, target := range []string{"/socket.io/sub/socket.io.js", "/socket.io/%2e%2e/socket.io.js", "/socket.io.js"} {
+		if w := serveRequest(s, http.MethodGet, target, nil); w.Body.String() != clientSource {
+			t.Errorf("%s: status %d, %q", target, w.Code, w.Body)
+		}
+	}
+}
+
+// However many ranges a stranger asks for, the answer is the file.
+func TestServeClientIgnoresRanges(t *testing.T) {
+	s, _ := loggedServer(t)
+	s.ServeClient(clientDist())
+	for _, ranges := range []string{"bytes=0-3", "bytes=0-0" + strings.Repeat(",0-0", 20), "bytes=9999-"} {
+		w := askForFile(s, "socket.io.js", "Range", ranges)
+		if w.Code != http.StatusOK || w.Body.String() != clientSource {
+			t.Errorf("%s: status %d, %q", ranges, w.Code, w.Body)
+		}
+	}
+}
+
+// countedFS counts how often each file is opened.
+type countedFS struct {
+	fs.FS
+	mu     sync.Mutex
+	opened map[string]int
+}
+
+func (c *countedFS) Open(name string) (fs.File, error) {
+	c.mu.Lock()
+	c.opened[name]++
+	c.mu.Unlock()
+	return c.FS.Open(name)
+}
+
+func TestServeClientReadsOnce(t *testing.T) {
+	s, _ := loggedServer(t)
+	files := &countedFS{FS: clientDist(), opened: make(map[string]int)}
+	s.ServeClient(files)
+	for range 3 {
+		askForFile(s, "socket.io.js")
+		askForFile(s, "socket.io.min.js")
+		askForFile(s, "wrapper.mjs")
+	}
+	for name, n := range files.opened {
+		if n != 1 || !strings.HasPrefix(name, "socket.io.") {
+			t.Errorf("%s was opened %d times", name, n)
+		}
+	}
+	if files.opened["socket.io.js"] != 1 {
+		t.Error(files.opened)
+	}
+}
+
+func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
+	server := socketio.NewServer(hardened())
+	one := mustAuthorize(t, socketiojwt.Options{}).Protect(server, "/one")
+	two := mustAuthorize(t, socketiojwt.Options{}).Protect(server, "/two")
+	other, _ := loggedServer(t)
+	two.ServeClient(clientDist())
+	if w := askForFile(one, "socket.io.js"); w.Body.String() != clientSource {
+		t.Errorf("status %d, %q", w.Code, w.Body)
+	}
+	if w := askForFile(other, "socket.io.js"); w.Code != http.StatusNotFound {
+		t.Errorf("status %d, %q", w.Code, w.Body)
+	}
+}
+
+func TestServeClientWhileItServes(t *testing.T) {
+	s, _ := loggedServer(t)
+	s.ServeClient(clientDist())
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 50 {
+				if i == 0 {
+					files := clientDist()
+					files["socket.io.js"].Data = fmt.Appendf(nil, "%s%d", clientSource, j)
+					s.ServeClient(files)
+				}
+				w := askForFile(s, "socket.io.js")
+				if w.Code != http.StatusOK || !strings.HasPrefix(w.Body.String(), clientSource) {
+					t.Errorf("status %d, %q", w.Code, w.Body)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func ExampleServer_ServeClient() {
+	auth, err := socketiojwt.Authorize(socketiojwt.Options{
+		Secret: socketiojwt.StaticSecret("0123456789abcdef0123456789abcdef"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+
+	// A program would have an embed.FS with `//go:embed dist` here, or an os.DirFS.
+	embedded := fstest.MapFS{"dist/socket.io.js": {Data: []byte("/* Socket.IO */")}}
+	dist, err := fs.Sub(embedded, "dist")
+	if err != nil {
+		log.Fatal(err)
+	}
+	sio.ServeClient(dist)
+
+	w := httptest.NewRecorder()
+	sio.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/socket.io/socket.io.js", nil))
+	fmt.Println(w.Code, w.Header().Get("Content-Type"), w.Body)
+	// Output: 200 application/javascript; charset=utf-8 /* Socket.IO */
 }
