@@ -130,6 +130,25 @@ var soakAttacks = []soakAttack{
 	})...)},
 	{"huge tokens", soakEach(`42["authenticate",{"token":"`+strings.Repeat("x", 8<<10)+`"}]`, `42["authenticate",{"token":"`+strings.Repeat("x", 1<<20)+`"}]`)},
 	{"nonsense", soakEach("", "4", "9", "x", "5", "3probe", "2probe", "b4!!", "42"+strings.Repeat("[", 5000), "42[\"\xff\"]", `40`+strings.Repeat("/", 5000), "6")},
+	{"today: no namespace", soakClient(siotest.Options{Version: 4}, func(h *soakHostile, _ *siotest.Client) { h.hold(soakHold) })},
+	{"today: join storms", soakClient(siotest.Options{Version: 4}, func(h *soakHostile, c *siotest.Client) {
+		for i := range 60 {
+			_ = c.SendPacket([]string{"40", `40{"token":"a.b.c"}`, "40[]", "40/admin,", fmt.Sprintf("40/nosuch%d,", i), "41", `42["forbidden"]`}[i%7])
+		}
+		h.hold(soakHold)
+	})},
+	{"today: nonsense", func(h *soakHostile) (err error) {
+		for _, packet := range []string{"2", "40{", "4\x1e4", "40" + strings.Repeat("[", 5000), "40/a\x1fb,", `40{"token":"` + strings.Repeat("x", 12<<10) + `"}`, `451-["x"]`, "b!!"} {
+			c, openErr := h.open(siotest.Options{Version: 4})
+			if openErr != nil {
+				err = openErr
+				continue
+			}
+			_ = c.SendPacket(packet)
+		}
+		h.hold(time.Second)
+		return err
+	}},
 	{"binary nonsense", soakClient(siotest.Options{}, func(h *soakHostile, c *siotest.Client) {
 		_ = c.SendBinary([]byte("nobody waits for it"))
 		_, _ = c.PostRaw("application/octet-stream", strings.NewReader("\x00\x09\x09\x09\x09\x09\x09\x09\xff4"))

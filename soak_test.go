@@ -481,12 +481,24 @@ func (k *soak) arrive(target *soakTarget, name, transport string) (*soakCitizen,
 func (c *soakCitizen) connect(ctx context.Context, transport string) error {
 	token := tokenOf(c.k.t, c.name)
 	o := siotest.Options{Transport: strings.Replace(transport, "upgrade", "polling", 1)}
+	sum := 0
+	for _, b := range []byte(c.name) {
+		sum += int(b)
+	}
+	if sum%2 == 1 {
+		o.Version = 4 // half of them, in the same rooms as the others
+	}
 	if c.target.handshake {
 		o.Query = withToken(token)
 	}
 	var err error
 	if c.c, err = siotest.Dial(ctx, c.target.url, o); err != nil {
 		return err
+	}
+	if o.Version == 4 {
+		if err = c.c.Join("/"); err != nil {
+			return err
+		}
 	}
 	if _, err = c.c.WaitType(ctx, "/", siotest.Connect); err == nil && !c.target.handshake {
 		if err = c.c.Emit("/", "authenticate", map[string]string{"token": token}); err == nil {

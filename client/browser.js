@@ -19,18 +19,18 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
   const maxTries = reconnection === false ? 0 : reconnectionAttempts || Infinity;
 
   let closed = false;
-  let turn = 0; // changes with every connection: what was asked for in an earlier turn is not sent in a later one
+  let turn = 0; // changes with each connection: a token that was asked for in one turn is not sent in another
   let timer;
   let query; // 2.x, handshake: what its requests carry
 
   let asking; // the token that is being fetched, a promise
   let askedAt = 0; // when the last one came
   let last; // the last one, as long as no server said that it has expired
-  let fresh = false; // the client was not yet in with it
-  let next; // the one fetched for the connection that opens now
+  let fresh = false; // the client was not in with it yet
+  let next; // the one that was fetched for the connection that opens now
 
   let inSince = 0; // when the server let the client in; 0: it is not in
-  let refusal; // what `unauthorized` said last
+  let refusal; // what `unauthorized` said in this connection
   let renewed = false; // a refused token was already replaced, and the client was not in since
   let tries = 0;
 
@@ -59,14 +59,6 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
     });
   }
 
-  // The token for this connection.
-  function present() {
-    if (next === undefined) return obtain();
-    const value = next;
-    next = undefined;
-    return Promise.resolve(value);
-  }
-
   // Asks ahead of need. A failure does not matter now; that nobody is logged in does.
   function askAhead(then) {
     ask().then(then, error => {
@@ -77,34 +69,32 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
   // Opens the connection with a new token.
   function open() {
     obtain().then(value => ended(socket.io.engine).then(() => {
-      if (closed || socket.connected) return;
+      if (closed) return;
       next = value;
       if (!socket.active) socket.connect(); // or the page's own code was faster
     }), error => refused(error));
   }
 
-  // Gets the token of this turn to the server.
+  // Gets the token for this connection to `how`, unless the turn is over by then.
   function send(how) {
     const mine = ++turn;
-    present().then(value => {
-      if (mine === turn) how(value);
-    }, error => {
-      if (mine === turn) refused(error);
-    });
+    const inTurn = f => value => {
+      if (mine === turn && !closed) f(value);
+    };
+    const value = next === undefined ? obtain() : Promise.resolve(next);
+    value.then(inTurn(how), inTurn(refused));
   }
 
   // The `auth` option: 3.x and 4.x call it for each connection.
   function auth(answer) {
     const withOwn = typeof ownAuth === 'function' ? ownAuth : use => use(ownAuth);
-    withOwn(own => send(value => {
-      if (socket.active) answer({ ...own, token: value });
-    }));
+    withOwn(own => send(value => answer({ ...own, token: value })));
   }
 
   const authenticate = value => socket.emit('authenticate', { token: value });
 
   function admitted() {
-    inSince = inSince || Date.now();
+    inSince = Date.now();
     fresh = false;
     refusal = undefined;
   }
@@ -146,7 +136,6 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
 
   function close() {
     closed = true;
-    turn++;
     clearTimeout(timer);
     socket.close();
   }
@@ -157,20 +146,17 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
   if (handshake && version2) query = takeQuery(socket);
 
   socket.on('connect', () => {
-    refusal = undefined;
-    if (!handshake) return send(authenticate);
-    turn++;
-    next = undefined;
-    admitted();
+    if (handshake) admitted();
+    else send(authenticate);
   });
 
   socket.on('authenticated', admitted);
 
   socket.on('token_expiring', warning => {
     const mine = turn;
-    const renew = () => {
-      if (mine === turn) askAhead(value => { if (mine === turn) authenticate(value); });
-    };
+    const renew = () => askAhead(value => {
+      if (mine === turn) authenticate(value);
+    });
     // Tokens that live no longer than the warning comes ahead are warned of at once, each of them.
     if (Date.now() - askedAt >= aSession) renew();
     else wait((warning && warning.expiresIn || 1) * 500, renew);
@@ -183,6 +169,7 @@ function connect(io, url, { token, mode = 'handshake', onOut, ...options } = {})
   socket.on('disconnect', reason => {
     turn++;
     next = undefined;
+    clearTimeout(timer);
     const early = !inSince;
     const why = refusal;
     if (inSince && Date.now() - inSince >= aSession) {
@@ -226,8 +213,8 @@ function ended(engine) {
   });
 }
 
-// Gives the socket of a 2.x client one object for its query, which is read for each connection. A
-// query in the URL would take precedence.
+// Gives a 2.x client an object for its query, which it reads for each connection, and returns it. A query
+// in the URL would take precedence.
 function takeQuery(socket) {
   const manager = socket.io;
   const [address, search] = (manager.uri || '').split('?');
@@ -236,7 +223,7 @@ function takeQuery(socket) {
     new URLSearchParams(part || '').forEach((value, name) => { query[name] = value; });
   }
   if (address) manager.uri = address;
-  manager.opts.query = socket.query = query;
+  manager.opts.query = query;
   return query;
 }
 

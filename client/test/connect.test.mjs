@@ -8,6 +8,16 @@ import { refusal, sign } from './token.mjs';
 const expired = (claims = {}) => sign({ seconds: -10, ...claims });
 const forged = () => sign({ sub: 'red' }, { key: 'another secret, also of 32 bytes' });
 const lost = () => { throw new Error('the line is down'); };
+// Passes the time in which a client would come back, or try again: another one comes back three times.
+const meanwhile = async make => {
+  const other = make([sign({ sub: 'other' })]);
+  for (const n of [1, 2, 3]) {
+    await other.until('welcome', n);
+    other.lose();
+  }
+  await other.until('welcome', 4);
+};
+
 const promise = () => {
   let resolve;
   return Object.assign(new Promise(r => { resolve = r; }), { resolve });
@@ -98,7 +108,7 @@ for (const client of clients) {
         await client.until('token_expiring');
         const start = Date.now();
         await client.until('token_expiring', 2);
-        assert.ok(Date.now() - start >= 1000, `renewed after ${Date.now() - start} ms`);
+        assert.ok(Date.now() - start >= 500, `renewed after ${Date.now() - start} ms`);
         assert.deepEqual(client.all('disconnect'), []);
       }, { ...alone, alone: { warning: 60_000 } });
 
@@ -107,6 +117,27 @@ for (const client of clients) {
         await client.until('welcome');
         assert.equal(await client.subject(), 'two');
         assert.equal(client.asked, 2);
+      });
+
+      check('no connection is left over when a client comes back while it is still sending', async (make, server) => {
+        const client = make([expired(), sign({ sub: 'two' })]);
+        client.socket.on('connect', () => {
+          for (let i = 0; i < 20; i++) client.socket.emit('news', 'x'.repeat(10_000));
+        });
+        await client.until('welcome');
+        await client.settled();
+        assert.equal(await client.subject(), 'two');
+        assert.equal(server.handshakes, 2);
+        assert.equal(server.connections, 1);
+        assert.equal(client.opened, 2);
+        assert.deepEqual(client.all('connect').length, handshake ? 1 : 2);
+      }, alone);
+
+      check('a client whose expired token cannot be replaced is out', async make => {
+        const client = make([expired(), lost]);
+        assert.equal((await client.out()).message, 'the line is down');
+        assert.equal(client.asked, 2);
+        assert.ok(client.gone);
       });
 
       check('a client with expired tokens only is out', async make => {
@@ -150,12 +181,25 @@ for (const client of clients) {
         assert.ok(client.gone);
       });
 
+      check('a client that is sent away without a word is out', async make => {
+        const sub = randomUUID();
+        const client = make([sign({ sub })]);
+        await client.until('welcome');
+        client.socket.emit('authenticate', { token: sign({ sub }, { kid: 'fails' }) }); // refused, which ends nothing
+        await client.until('unauthorized');
+        client.socket.emit('authenticate', { token: sign({ sub }) });
+        await client.until('authenticated', handshake ? 1 : 2);
+        await post(servers[mode], '/disconnect', { subject: sub });
+        assert.deepEqual(await client.out(), { message: 'io server disconnect' });
+      }, onNode);
+
       check('a client whose token is revoked is out', async make => {
         const jti = randomUUID();
         const client = make([sign({ sub: jti, jti })]);
         await client.until('welcome');
         await post(servers[mode], '/revoke', { id: jti });
         assert.deepEqual(await client.out(), refusal('invalid_token', 'jwt revoked'));
+        assert.equal(client.asked, 1);
         assert.ok(client.gone);
 
         const again = make([sign({ sub: jti, jti })]);
@@ -167,13 +211,7 @@ for (const client of clients) {
         const client = make([forged()]);
         await client.out();
         const { handshakes } = server;
-        // Others find the server again in the time that it would take this one.
-        const other = make([sign({ sub: 'red' })]);
-        for (const n of [1, 2, 3]) {
-          await other.until('welcome', n);
-          other.lose();
-        }
-        await other.until('welcome', 4);
+        await meanwhile(make);
         assert.equal(server.handshakes - handshakes, 4);
         assert.equal(client.outs.length, 1);
       }, alone);
@@ -185,6 +223,23 @@ for (const client of clients) {
         assert.equal(client.asked, 3);
         assert.deepEqual(client.outs, []);
       });
+
+      check('the number of tries is counted anew after a session', async make => {
+        const fails = sign({ sub: 'no' }, { kid: 'fails' });
+        const client = make([fails, () => sign({ sub: 'one', seconds: 2 }), lost, fails, sign({ sub: 'two' })], { reconnectionAttempts: 1 });
+        await client.until('welcome', 2);
+        assert.equal(await client.subject(), 'two');
+      });
+
+      check('close() ends the tries', async make => {
+        const client = make([sign({ sub: 'no' }, { kid: 'fails' })]);
+        const refusals = ['error', 'connect_error', 'disconnect'];
+        await client.when('refused', () => client.log.some(([event]) => refusals.includes(event)));
+        client.connection.close();
+        await meanwhile(make);
+        assert.equal(client.asked, 1);
+        assert.ok(client.gone);
+      }, onNode);
 
       check('`reconnection: false` and `reconnectionAttempts` hold for that, too', async make => {
         const fails = sign({ sub: 'one' }, { kid: 'fails' });
@@ -198,8 +253,9 @@ for (const client of clients) {
 
       check('a busy server is tried again', async (make, server) => {
         server.busy = 2;
-        const client = make([sign({ sub: 'red' })]);
+        const client = make([sign({ sub: 'one' }), sign({ sub: 'two' })]);
         await client.until('welcome');
+        assert.equal(await client.subject(), 'two', 'the first token is old by now');
         assert.ok(client.all('connect_error').length >= 1);
         assert.ok(server.handshakes >= 3);
         assert.deepEqual(client.outs, []);
@@ -221,7 +277,30 @@ for (const client of clients) {
         if (handshake && version2) return; // which did not wait for it
         await client.until('welcome', 2);
         assert.equal(await client.subject(), 'two');
+        assert.equal(client.all('welcome').length, 2);
       });
+
+      check('a new token that comes when the connection is lost is not sent in the next one', async make => {
+        const token = promise();
+        const client = make([() => sign({ sub: 'one', seconds: 2 }), () => token, sign({ sub: 'three' })]);
+        client.socket.on('disconnect', () => token.resolve(sign({ sub: 'two' })));
+        await client.until('token_expiring');
+        await client.when('asked', () => client.asked === 2);
+        client.lose();
+        await client.until('welcome', 2);
+        assert.equal(await client.subject(), handshake && version2 ? 'two' : 'three');
+        assert.equal(client.all('authenticated').length, handshake ? 0 : 2);
+      });
+
+      check('a socket that the page has closed asks for nothing', async make => {
+        const tokens = [() => sign({ sub: 'red', seconds: 2 })];
+        const client = make(tokens);
+        await client.until('token_expiring');
+        client.socket.disconnect();
+        const other = make(tokens);
+        await other.until('token_expiring', 2);
+        assert.equal(client.asked, 1);
+      }, { ...alone, alone: { warning: 60_000 } });
 
       check('where no token can be had, the last one is used', async make => {
         const client = make([sign({ sub: 'one' }), lost]);
@@ -235,11 +314,11 @@ for (const client of clients) {
 
       check('a last token that was revoked meanwhile is replaced', async make => {
         const jti = randomUUID();
-        const meanwhile = () => {
+        const revoke = () => {
           servers[mode].revoke(jti);
           lost();
         };
-        const client = make([sign({ sub: 'one', jti }), meanwhile, sign({ sub: 'two' })]);
+        const client = make([sign({ sub: 'one', jti }), revoke, sign({ sub: 'two' })]);
         await client.until('welcome');
         await client.settled();
         client.lose();
@@ -302,17 +381,20 @@ for (const client of clients) {
         client.connection.close();
         server.busy = 0;
         const { handshakes } = server;
-        const other = make([sign({ sub: 'red' })]);
-        for (const n of [1, 2, 3]) {
-          await other.until('welcome', n);
-          other.lose();
-        }
-        await other.until('welcome', 4);
+        await meanwhile(make);
         assert.equal(server.handshakes - handshakes, 4);
         assert.ok(client.gone);
       }, alone);
 
       if (!handshake) {
+        check('a client whose connection the server ends after a refusal is out', async make => {
+          const client = make([forged()]);
+          client.socket.on('unauthorized', (why, heard) => heard());
+          assert.deepEqual(await client.out(), refusal('invalid_token', 'invalid signature'));
+          assert.equal(client.all('disconnect')[0][0].includes('transport'), true);
+          assert.ok(client.gone);
+        }, { ...alone, alone: { hangUp: true } });
+
         check('a token that took longer than the server waits is used then', async make => {
           const token = promise();
           const client = make([sign({ sub: 'one' }), () => token]);
@@ -329,8 +411,11 @@ for (const client of clients) {
 
       if (handshake && !version2) {
         check("a page that calls socket.connect() in its own connect_error handler is not in the way", async make => {
-          const client = make([expired(), sign({ sub: 'two' })]);
+          const token = promise();
+          const client = make([expired(), () => token]);
           client.socket.on('connect_error', () => client.socket.connect());
+          await client.when('opened', () => client.opened === 2);
+          token.resolve(sign({ sub: 'two' }));
           await client.until('welcome');
           await client.settled();
           assert.equal(await client.subject(), 'two');
@@ -352,13 +437,44 @@ for (const client of clients) {
         assert.equal(await client.subject(), 'two');
       });
 
+      if (!version2 && handshake) {
+        check('the page may do so while a token is being fetched', async make => {
+          const token = promise();
+          const client = make([sign({ sub: 'one' }), () => token]);
+          await client.until('welcome');
+          await client.settled();
+          client.lose();
+          await client.when('asked', () => client.asked === 2);
+          client.socket.disconnect();
+          await client.closed();
+          client.socket.connect();
+          await client.when('opened', () => client.opened === 3);
+          token.resolve(sign({ sub: 'two' }));
+          await client.until('welcome', 2);
+          assert.equal(await client.subject(), 'two');
+          assert.equal(client.all('connect').length, 2);
+        });
+      }
+
+      if (version2) {
+        check('an error of the connection is no refusal', async make => {
+          const client = make([sign({ sub: 'red' })], { namespace: '/other' });
+          const { io } = client.socket;
+          io.once('open', () => queueMicrotask(() => io.engine.onError(new Error('the line is down'))));
+          await client.until('welcome');
+          assert.equal(client.all('error').length, 1);
+        }, onNode);
+      }
+
       check('`auth` and `query` of the page are sent, too', async make => {
         const query = version2 ? 'room=lobby' : { room: 'lobby' };
+        const namespace = version2 ? '?page=1' : '';
         for (const auth of [{ device: 'phone' }, answer => answer({ device: 'phone' })]) {
-          const client = make([sign({ sub: 'one' })], { auth, query });
+          const client = make([sign({ sub: 'one' })], { auth, query, namespace });
           await client.until('welcome');
           const sent = await client.ask('handshake');
           assert.equal(sent.query.room, 'lobby');
+          if (version2) assert.equal(sent.query.page, '1');
           if (!version2) assert.equal(sent.auth.device, 'phone');
           if (!version2) assert.equal(sent.query.token, undefined);
         }
@@ -389,8 +505,18 @@ for (const client of clients) {
           await other.until('welcome');
           assert.equal(root.socket.io, other.socket.io);
           assert.equal(server.handshakes, 1);
-          root.connection.close();
-          assert.deepEqual(await other.ask('whoami'), { namespace: '/other', subject: 'one' });
+          other.connection.close();
+          assert.equal(await root.subject(), 'one');
+          assert.equal(server.sockets('/other'), 0);
+
+          const token = promise();
+          const late = make([() => token], { forceNew: false, namespace: '/other' });
+          await late.when('asked', () => late.asked === 1);
+          late.connection.close();
+          token.resolve(sign({ sub: 'one' }));
+          await token;
+          assert.equal(await root.subject(), 'one'); // the server has had time for a CONNECT
+          assert.equal(server.sockets('/other'), 0);
         }, alone);
       }
     }

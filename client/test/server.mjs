@@ -7,7 +7,8 @@ import { refusal, verify } from './token.mjs';
 
 // Starts a server of version 2 or 4 on a free port. It warns `warning` ms before a token expires; in the
 // round trip a client has `timeout` ms.
-export async function startNodeServer({ version, mode, timeout = 1000, warning = 1000 }) {
+// hangUp: it ends the connection, not the socket, once a client has heard why it is refused.
+export async function startNodeServer({ version, mode, timeout = 1000, warning = 1000, hangUp = false }) {
   const http = createServer();
   const options = { serveClient: false, transports: ['polling', 'websocket'] };
   const io = version === 2 ? new Server2(http, options) : new Server4(http, options);
@@ -42,9 +43,9 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
       for (const timer of timers) clearTimeout(timer);
       timers = [];
     };
-    const tell = error => socket.emit('unauthorized', { message: error.message, data: error }, () => {});
+    const tell = (error, heard = () => {}) => socket.emit('unauthorized', { message: error.message, data: error }, heard);
     this.end = error => {
-      tell(error);
+      if (error) tell(error);
       socket.disconnect();
     };
     const until = exp => {
@@ -69,6 +70,7 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
     });
     socket.on('authenticate', ({ token }) => {
       const { claims, error } = verify(token, revoked);
+      if (hangUp && error) return tell(error, () => socket.conn.close());
       if (error) return this.claims ? tell(error) : this.end(error);
       if (!this.claims) {
         socket.emit('authenticated');
@@ -88,7 +90,7 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
 
   const controls = {
     '/disconnect': ({ subject, code, message }) => {
-      for (const session of live) if (session.claims.sub === subject) session.end(refusal(code, message));
+      for (const session of live) if (session.claims.sub === subject) session.end(code && refusal(code, message));
     },
     '/revoke': ({ id }) => server.revoke(id)
   };
@@ -97,6 +99,8 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
   const server = {
     handshakes: 0,
     busy: 0,
+    get connections() { return io.engine.clientsCount; },
+    sockets: namespace => io.of(namespace).sockets.size, // 4.x
     revoke(id) {
       revoked.add(id);
       for (const session of live) if (session.claims.jti === id) session.end(refusal('invalid_token', 'jwt revoked'));
