@@ -25,8 +25,6 @@ type site struct {
 	prepared  atomic.Bool
 	standIn   atomic.Bool // nobody registered the root
 	warned    atomic.Bool // of what is registered on the plain server, and of no use there
-
-	client atomic.Pointer[clientFiles] // see ServeClient
 }
 
 type siteKey struct{}
