@@ -24,10 +24,10 @@ type connection struct {
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
-	deciding sync.Mutex // see socket.decide; comes before mu
-
 	mu       sync.Mutex // comes before the locks of internal/sio
 	sockets  []*socket  // one for each namespace, by name
+	turns    []*socket  // to be decided about, see decideInTurn
+	taking   bool       // takeTurns runs
 	attempts int        // tokens that were refused since the last good one
 	early    bool       // an event came before authentication, which was logged
 	gone     bool

@@ -46,8 +46,7 @@ func (a *Authorizer) hook(s socketio.Conn) {
 		return
 	}
 	c.conn.Guard(normalise(s.Namespace()), s, func(guarded *sio.Socket) {
-		sock := c.join(guarded, &namespace{protected: true})
-		go sock.decide()
+		c.join(guarded, &namespace{protected: true}).decideInTurn()
 	})
 }
 

@@ -13,12 +13,11 @@ import (
 // one line of each kind.
 type notices struct {
 	mu   sync.Mutex
-	said map[notice]struct{}
+	said map[string]map[string]struct{} // the addresses, by kind
 }
 
-type notice struct{ kind, address string }
-
-// maxNotices bounds what strangers can make us remember and log. After that they are silent.
+// maxNotices bounds what strangers can make us remember and log of each kind. After that it is
+// silent.
 const maxNotices = 1000
 
 func (n *notices) first(kind, remote string) bool {
@@ -26,16 +25,20 @@ func (n *notices) first(kind, remote string) bool {
 	if err != nil {
 		address = remote
 	}
-	key := notice{kind, address}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, said := n.said[key]; said || len(n.said) >= maxNotices {
+	addresses := n.said[kind]
+	if _, said := addresses[address]; said || len(addresses) >= maxNotices {
 		return false
 	}
-	if n.said == nil {
-		n.said = make(map[notice]struct{})
+	if addresses == nil {
+		addresses = make(map[string]struct{})
+		if n.said == nil {
+			n.said = make(map[string]map[string]struct{})
+		}
+		n.said[kind] = addresses
 	}
-	n.said[key] = struct{}{}
+	addresses[address] = struct{}{}
 	return true
 }
 

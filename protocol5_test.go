@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -555,5 +556,77 @@ func TestAttachmentsOfProtocol5(t *testing.T) {
 				m.Closed()
 			}
 		}
+	}
+}
+
+// The root that go-socket.io connects for a client of /admin may be asked for at that very moment.
+// Without a token nobody gets in, and nothing comes out.
+func TestHookOfARootAskedForLate(t *testing.T) {
+	a := mustAuthorize(t, handshakeMode)
+	server := socketio.NewServer(hardened())
+	server.OnConnect("/", a.OnConnect)
+	server.OnDisconnect("/", a.OnDisconnect)
+	server.OnConnect("/open", func(socketio.Conn) error { return nil })
+	at := loopback(t)
+	serve(t, server, at, a.Handler(server))
+	s := &testServer{auth: a, at: at}
+	stop := meanwhile(1, func() { server.BroadcastToNamespace("/", "news", "secret") })
+	defer stop()
+	for i := range 400 {
+		m := dial5(t, s, "websocket")
+		m.Send("40/open,")
+		for range i % 20 * 40 { // another moment each time
+			runtime.Gosched()
+		}
+		m.Send("40")
+		for refused := false; !refused; {
+			switch p := m.Next(); {
+			case p.Type == siotest.ConnectError:
+				refused = true
+			case p.Namespace != "/open":
+				t.Fatalf("it got %s", p.Raw)
+			}
+		}
+	}
+}
+
+// A Secret that takes its time holds up nothing else of the connection, and a client that joins and
+// leaves meanwhile makes no more of it run.
+func TestSlowSecretOfProtocol5(t *testing.T) {
+	for _, handshake := range []bool{true, false} {
+		t.Run(fmt.Sprint(handshake), func(t *testing.T) {
+			asked, answer := make(chan struct{}, 1000), make(chan struct{})
+			s := start(t, socketiojwt.Options{
+				Handshake: handshake,
+				Secret: socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+					asked <- struct{}{}
+					<-answer
+					return []byte(testSecret), nil
+				}),
+			}, func(s *testServer) {
+				s.OnEvent("/open", "echo", func(_ socketio.Conn, text string) string { return text })
+			}, "/")
+			m := dial5(t, s, "websocket")
+			m.JoinWith("/", auth{"token": tokenOf(t, "bob")})
+			<-asked
+			m.Join("/open")
+			m.Connected("/open")
+			before := runtime.NumGoroutine()
+			for range 200 {
+				m.Send("41")
+				m.JoinWith("/", auth{"token": tokenOf(t, "bob")})
+			}
+			if p := m.Call("/open", "echo", "x"); p.Raw != `43/open,0["x"]` {
+				t.Errorf("got %s", p.Raw)
+			}
+			if n := runtime.NumGoroutine() - before; n > 50 {
+				t.Errorf("%d goroutines more", n)
+			}
+			close(answer)
+			m.Connected("/")
+			if n := len(asked); n > 1 {
+				t.Errorf("Secret was asked %d times more", n)
+			}
+		})
 	}
 }

@@ -206,11 +206,11 @@ func (v visitor) Knock(s *sio.Socket) {
 		auth.warnUnregistered(s.Namespace())
 	}
 	sock := auth.connectionFor(v.conn).join(s, ns)
-	if ns.protected && auth.opts.Handshake && auth.waits {
-		go sock.decide()
-		return
+	if ns.protected && auth.waits && (auth.opts.Handshake || s.Auth() != nil) {
+		sock.decideInTurn()
+	} else {
+		sock.decide()
 	}
-	sock.decide()
 }
 
 // Intercept takes the `authenticate` of protected namespaces.

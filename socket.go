@@ -1,6 +1,7 @@
 package socketiojwt
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
@@ -42,16 +43,42 @@ const (
 	socketClosed
 )
 
+// decideInTurn has a socket decided about elsewhere, behind others of its connection: the session of
+// the first may let in the rest, and a client that joins and leaves again costs one goroutine.
+// Without the mutex.
+func (sock *socket) decideInTurn() {
+	c := sock.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turns = append(c.turns, sock)
+	if !c.taking {
+		c.taking = true
+		go c.takeTurns()
+	}
+}
+
+func (c *connection) takeTurns() {
+	for {
+		c.mu.Lock()
+		if len(c.turns) == 0 {
+			c.turns, c.taking = nil, false
+			c.mu.Unlock()
+			return
+		}
+		sock := c.turns[0]
+		c.turns = c.turns[1:]
+		c.mu.Unlock()
+		sock.decide()
+	}
+}
+
 // decide decides about a socket that has joined. Without the mutex; it blocks while the user's
-// code says. One socket of a connection is decided about at a time: the session of the first may
-// let in the others.
+// code says.
 func (sock *socket) decide() {
 	c, auth := sock.conn, sock.conn.auth
 	if sock.ns.server != nil && passageOf(c.client.Handshake().Context) == nil {
 		auth.warnNoGate()
 	}
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
 	c.mu.Lock()
 	closed, pending := sock.state == socketClosed, sock.pending
 	exhausted := (pending || c.conn.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
@@ -278,6 +305,7 @@ func (sock *socket) others(f func(*socket)) {
 func (sock *socket) leave() {
 	if sock.state != socketClosed {
 		sock.setState(socketClosed)
+		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool { return other == sock })
 	}
 	if sock.s.IsForeign() {
 		sock.exitForeign()

@@ -315,12 +315,11 @@ func (c *Conn) knock(p *Packet) {
 	}
 	c.sockets[i] = s
 	s.debt = cost
+	entered := c.guest != nil
+	var idle *idleRoot
 	if name == Root {
 		s.context = c.initial
-	}
-	entered, idle := c.guest != nil, c.root
-	if name == Root {
-		c.root = nil
+		idle = c.askedFor(s)
 	}
 	c.mu.Unlock()
 	if !foreign {
@@ -331,8 +330,11 @@ func (c *Conn) knock(p *Packet) {
 	guest := c.enter()
 	switch {
 	case name == Root && !entered: // it connects there
-	case name == Root && idle != nil:
-		c.joinIdleRoot(s, idle)
+	case idle != nil:
+		if idle.take != nil {
+			idle.take(s)
+		}
+		guest.JoinRoot(s)
 	default:
 		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 	}

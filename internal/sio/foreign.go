@@ -39,10 +39,13 @@ func (c *Conn) Guard(namespace string, conn socketio.Conn, take func(*Socket)) {
 		s = guest.Life(namespace)
 	}
 	c.mu.Lock()
-	if s == nil && namespace == Root && c.root != nil {
-		c.root.user, c.root.take = conn, take
-		c.mu.Unlock()
-		return
+	if s == nil && namespace == Root {
+		if c.root != nil {
+			c.root.user, c.root.take = conn, take
+			c.mu.Unlock()
+			return
+		}
+		s = c.find(Root) // the client has asked meanwhile
 	}
 	guarded := s != nil && s.guard(conn)
 	c.mu.Unlock()
@@ -67,15 +70,15 @@ type idleRoot struct {
 	take func(*Socket) // what Guard was called with, nil if it was not
 }
 
-// joinIdleRoot is the client's CONNECT for it.
-func (c *Conn) joinIdleRoot(s *Socket, idle *idleRoot) {
-	c.mu.Lock()
-	guarded := idle.take != nil && s.guard(idle.user)
-	c.mu.Unlock()
-	if guarded {
-		idle.take(s)
+// askedFor is the client's CONNECT for the root, with mu. It returns the idle one, nil if there is
+// none. A hook that has run guards s before anybody else sees it.
+func (c *Conn) askedFor(s *Socket) *idleRoot {
+	idle := c.root
+	c.root = nil
+	if s.foreign && idle != nil && idle.take != nil {
+		s.guard(idle.user)
 	}
-	c.guested().JoinRoot(s)
+	return idle
 }
 
 // IsGuarded reports whether a hook has taken the socket.

@@ -135,7 +135,7 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 		return h.answerSession(w, r, sid, transport)
 	case r.Method != http.MethodGet:
 		Refuse(w, http.StatusBadRequest, 2, "Bad handshake method")
-	case versionOf(query) == nil:
+	case versionOf(query) == nil, h == nil && VersionOf(query) == 4: // go-socket.io does not speak that
 		Refuse(w, http.StatusBadRequest, 5, "Unsupported protocol version")
 	case h != nil && h.Draining():
 		refuseDraining(w)
