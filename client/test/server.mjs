@@ -39,6 +39,8 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
 
   function Session(socket) {
     let timers = [];
+    // Unref: socket.io 2.x does not tell a socket whose connection is lost while it joins.
+    const after = (ms, what) => timers.push(setTimeout(what, ms).unref());
     const clear = () => {
       for (const timer of timers) clearTimeout(timer);
       timers = [];
@@ -52,8 +54,8 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
       clear();
       const left = exp * 1000 - Date.now();
       const warn = () => socket.emit('token_expiring', { expiresIn: Math.round(Math.min(left, warning) / 1000) });
-      timers.push(setTimeout(() => this.end(refusal('invalid_token', 'jwt expired')), left));
-      if (left > warning) timers.push(setTimeout(warn, left - warning));
+      after(left, () => this.end(refusal('invalid_token', 'jwt expired')));
+      if (left > warning) after(left - warning, warn);
       else warn();
     };
     const enter = claims => {
@@ -85,7 +87,7 @@ export async function startNodeServer({ version, mode, timeout = 1000, warning =
     socket.on('handshake', answer => answer({ auth: socket.handshake.auth, query: socket.handshake.query }));
 
     if (mode === 'handshake') enter(socket.claims);
-    else timers.push(setTimeout(() => this.end(refusal('timeout', 'authentication timed out')), timeout));
+    else after(timeout, () => this.end(refusal('timeout', 'authentication timed out')));
   }
 
   const controls = {
