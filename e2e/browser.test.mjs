@@ -262,11 +262,15 @@ async function withOrigin(body) {
 // Connects from the page, and returns how it ended: with the event `welcome`, `error`,
 // `unauthorized` or `connect_error`, and on which transport.
 async function connectFrom(page, url, options = {}) {
-  if (await page.evaluate('typeof io') === 'undefined') await page.addScriptTag({ path: join(clientDir2, 'socket.io.js') });
+  const { major = 2, ...rest } = options;
+  if (await page.evaluate('window.major') !== major) {
+    await page.addScriptTag({ path: join(major === 2 ? clientDir2 : clientDir, 'socket.io.js') });
+    await page.evaluate(major => { window.major = major; }, major);
+  }
   return page.evaluate(([url, { authenticate, ...options }]) => new Promise(resolve => {
     const socket = io(url, { forceNew: true, reconnection: false, ...options });
     const end = event => detail => {
-      resolve({ event, detail: event === 'connect_error' ? undefined : detail });
+      resolve({ event, detail: event === 'connect_error' ? detail.data : detail });
       socket.close();
     };
     for (const event of ['error', 'unauthorized', 'connect_error', 'disconnect']) socket.on(event, end(event));
@@ -278,11 +282,24 @@ async function connectFrom(page, url, options = {}) {
       if (upgrades) engine.once('upgrade', ask);
       else ask();
     });
-  }), [url, options]);
+  }), [url, rest]);
 }
 
 const inAs = (subject, transport) => ({ event: 'welcome', detail: { namespace: '/', subject, transport } });
 const notAtAll = { event: 'connect_error', detail: undefined };
+
+// Every way a page can connect, for each version of the client.
+const ways = {
+  2: {
+    polling: { transports: ['polling'] },
+    websocket: { transports: ['websocket'] },
+    jsonp: { transports: ['polling'], forceJSONP: true }
+  },
+  4: {
+    polling: { transports: ['polling'] },
+    websocket: { transports: ['websocket'] }
+  }
+};
 
 test('a page of another origin with a token in a header', limit, () =>
   withOrigin(friend => withOrigin(stranger => withServer({ handshake: true, headerRequired: true }, server => withPage(async page => {
@@ -301,45 +318,67 @@ test('a page of another origin with a token in a header', limit, () =>
     assert.deepEqual((await server.stats()).connected, before.connected);
   }), { pages: [friend] }))));
 
-// Every way a page can connect.
-const ways = {
-  polling: { transports: ['polling'] },
-  websocket: { transports: ['websocket'] },
-  jsonp: { transports: ['polling'], forceJSONP: true }
-};
-
 for (const handshake of [true, false]) {
   const name = handshake ? 'handshake' : 'round trip';
-  const enter = (page, server, way) => connectFrom(page, server.url, { ...ways[way], ...(handshake ? {} : { authenticate: {} }) });
-  const withCookie = (page, server) => page.context().addCookies(
-    [{ name: 'jwt', value: sign(), url: server.url, httpOnly: true, sameSite: 'Strict' }]);
 
-  test(`${name}: a cookie lets pages of the own host in, and of AllowedOrigins`, limit, () =>
-    withOrigin(friend => withServer({ handshake, cookie: 'jwt', allowedOrigins: [friend] }, server => withPage(async page => {
-      await withCookie(page, server);
-      await page.goto(`${server.url}/stats`); // any document of that origin
-      for (const way of Object.keys(ways)) {
-        assert.deepEqual(await enter(page, server, way), inAs('red', way === 'websocket' ? way : 'polling'), way);
-      }
+  test(`${name}: a page of another origin with auth.token`, limit, () =>
+    withOrigin(friend => withOrigin(stranger => withServer({ handshake }, server => withPage(async page => {
+      const enter = (token, way) => connectFrom(page, server.url, { major: 4, auth: { token }, ...way });
       await page.goto(friend);
-      for (const way of ['polling', 'websocket']) {
-        assert.deepEqual(await enter(page, server, way), inAs('red', way), `${way} from an allowed origin`);
+      for (const [transport, way] of Object.entries(ways[4])) {
+        assert.deepEqual(await enter(sign(), way), inAs('red', transport));
+        assert.deepEqual(await enter('nonsense', way), { event: 'connect_error', detail: refusal('invalid_token', 'jwt malformed') });
       }
-    }), { pages: [friend] })));
+      assert.deepEqual(await enter(sign()), inAs('red', 'websocket')); // the upgrade
+      assert.equal((await server.stats()).preflights, 0, 'the browser asked first');
 
-  for (const [how, pages] of [['by default', []], ['where CheckOrigin lets every page connect', ['*']]]) {
-    test(`${name}: a hostile page does not get in with its visitor's cookie, ${how}`, limit, () =>
-      withOrigin(hostile => withServer({ handshake, cookie: 'jwt' }, server => withPage(async page => {
+      await page.goto(stranger);
+      const before = await server.stats();
+      for (const way of Object.values(ways[4])) assert.deepEqual(await enter(sign(), way), notAtAll);
+      assert.deepEqual((await server.stats()).connected, before.connected);
+    }), { pages: [friend] }))));
+
+  for (const major of [2, 4]) {
+    const title = `${name}, client ${major}.x`;
+    const enter = (page, server, way, more) =>
+      connectFrom(page, server.url, { major, ...ways[major][way], ...(handshake ? {} : { authenticate: {} }), ...more });
+    const withCookie = (page, server) => page.context().addCookies(
+      [{ name: 'jwt', value: sign(), url: server.url, httpOnly: true, sameSite: 'Strict' }]);
+    const withCredentials = { withCredentials: true }; // what 2.x does by itself
+
+    test(`${title}: a cookie lets pages of the own host in, and of AllowedOrigins`, limit, () =>
+      withOrigin(friend => withServer({ handshake, cookie: 'jwt', allowedOrigins: [friend] }, server => withPage(async page => {
         await withCookie(page, server);
-        await page.goto(hostile);
-        for (const way of Object.keys(ways)) {
-          const before = (await server.stats()).cookies;
-          const { event } = await enter(page, server, way);
-          assert.ok(['connect_error', 'error', 'unauthorized', 'disconnect'].includes(event), `${way}: ${event}`);
-          assert.ok((await server.stats()).cookies > before, `${way}: the browser sent no cookie, so this shows nothing`);
+        await page.goto(`${server.url}/stats`); // any document of that origin
+        for (const way of Object.keys(ways[major])) {
+          assert.deepEqual(await enter(page, server, way), inAs('red', way === 'websocket' ? way : 'polling'), way);
         }
-        const { connected, authenticated } = await server.stats();
-        assert.deepEqual({ connected, authenticated }, { connected: [], authenticated: [] });
-      }), { pages })));
+        await page.goto(friend);
+        for (const way of ['polling', 'websocket']) {
+          assert.deepEqual(await enter(page, server, way, withCredentials), inAs('red', way), `${way} from an allowed origin`);
+        }
+        if (major === 4) {
+          const { event, detail } = await enter(page, server, 'polling');
+          assert.deepEqual({ event, detail: handshake ? detail : detail.data }, handshake
+            ? { event: 'connect_error', detail: refusal('credentials_required', 'no token provided') }
+            : { event: 'unauthorized', detail: refusal('invalid_token', 'invalid token datatype') });
+        }
+      }), { pages: [friend] })));
+
+    for (const [how, pages] of [['by default', []], ['where CheckOrigin lets every page connect', ['*']]]) {
+      test(`${title}: a hostile page does not get in with its visitor's cookie, ${how}`, limit, () =>
+        withOrigin(hostile => withServer({ handshake, cookie: 'jwt' }, server => withPage(async page => {
+          await withCookie(page, server);
+          await page.goto(hostile);
+          for (const way of Object.keys(ways[major])) {
+            const before = (await server.stats()).cookies;
+            const { event } = await enter(page, server, way, withCredentials);
+            assert.ok(['connect_error', 'error', 'unauthorized', 'disconnect'].includes(event), `${way}: ${event}`);
+            assert.ok((await server.stats()).cookies > before, `${way}: the browser sent no cookie, so this shows nothing`);
+          }
+          const { connected, authenticated } = await server.stats();
+          assert.deepEqual({ connected, authenticated }, { connected: [], authenticated: [] });
+        }), { pages })));
+    }
   }
 }
