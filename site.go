@@ -197,15 +197,19 @@ type visitor struct {
 	conn *sio.Conn
 }
 
+func (v visitor) Meet(s *sio.Socket) {
+	ns := v.site.find(s.Namespace())
+	ns.server.auth.connectionFor(v.conn).join(s, ns)
+}
+
 // Knock decides about a socket, in a goroutine of its own where the user's code is asked.
 func (v visitor) Knock(s *sio.Socket) {
-	ns := v.site.find(s.Namespace())
-	auth := ns.server.auth
+	sock := socketBehind(s)
+	ns, auth := sock.ns, sock.conn.auth
 	if ns.protected && !v.site.warned.Load() && v.site.upstream.HasPlain(s.Namespace()) {
 		v.site.warned.Store(true)
 		auth.warnUnregistered(s.Namespace())
 	}
-	sock := auth.connectionFor(v.conn).join(s, ns)
 	if ns.protected && auth.waits && (auth.opts.Handshake || s.Auth() != nil) {
 		sock.decideInTurn()
 	} else {

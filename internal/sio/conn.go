@@ -294,27 +294,33 @@ func (c *Conn) knock(p *Packet) {
 		c.client.Send(c.protocol.unknown(name))
 		return
 	}
-	c.mu.Lock()
-	i, found := c.place(name)
-	if c.gone || c.closing || found && (!c.sockets[i].ended() || name == Root && c.protocol.joinsRoot()) {
-		// CONNECT again (hazard 34), or after leaving the root: opening the connection joins
-		// that, and a second life there would be one of a client that was told to go
-		// (hazard 24).
-		c.mu.Unlock()
+	if !c.admitsLife(name) {
 		c.client.Consumed(cost)
 		return
 	}
-	s := &Socket{conn: c, ns: ns, name: name, query: p.Query, auth: p.Body, foreign: foreign}
+	s := &Socket{conn: c, ns: ns, name: name, query: p.Query, auth: p.Body, foreign: foreign, debt: cost}
 	if foreign {
 		s.state, s.member = stateAdmitted, true
 		s.foreignPart = new(foreignPart)
 		s.decided.L = &c.mu
+	} else {
+		c.visitor.Meet(s)
 	}
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		if foreign {
+			s.settle()
+		} else {
+			c.left(s)
+		}
+		return
+	}
+	i, found := c.place(name)
 	if !found {
 		c.sockets = slices.Insert(c.sockets, i, nil)
 	}
 	c.sockets[i] = s
-	s.debt = cost
 	entered := c.guest != nil
 	var idle *idleRoot
 	if name == Root {
@@ -338,6 +344,19 @@ func (c *Conn) knock(p *Packet) {
 	default:
 		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 	}
+}
+
+// admitsLife reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one
+// for a root that opening the connection joins: a second life there would be one of a client that was
+// told to go (hazard 24).
+func (c *Conn) admitsLife(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || c.closing {
+		return false
+	}
+	i, found := c.place(name)
+	return !found || c.sockets[i].ended() && (name != Root || !c.protocol.joinsRoot())
 }
 
 // enter brings the connection to Foreign the first time.

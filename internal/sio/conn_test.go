@@ -1,7 +1,9 @@
 package sio
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	socketio "github.com/googollee/go-socket.io"
@@ -64,4 +66,54 @@ func TestWrongTypesEndNothing(t *testing.T) {
 	if len(s.panics) != 1 || s.panics[0] != "on purpose" {
 		t.Errorf("panics %v", s.panics)
 	}
+}
+
+// TestCloseWhileSocketsCome: the server may close a connection at any time, so also when the
+// doorkeeper has just met a socket that nobody else knows yet.
+func TestCloseWhileSocketsCome(t *testing.T) {
+	for _, when := range []string{"once it is met", "beside it"} {
+		t.Run(when, func(t *testing.T) {
+			for range 200 {
+				s := newServer(t, transport.Limits{})
+				s.Add("/admin")
+				var closed sync.WaitGroup
+				s.met = func(so *Socket) {
+					if so.name == "/admin" {
+						closed.Go(so.conn.Close)
+						if when == "once it is met" {
+							closed.Wait()
+						}
+					}
+				}
+				c := s.arrive("/admin")
+				closed.Wait()
+				c.Client().Abort()
+				lane := make(chan struct{})
+				c.lane.run(func() { close(lane) })
+				<-lane
+				s.mu.Lock()
+				calls := s.calls
+				s.mu.Unlock()
+				for _, name := range []string{"/", "/admin"} {
+					for _, call := range []string{"meet ", "left ", "exit "} {
+						if n := count(calls, call+name); n != 1 {
+							t.Fatalf("%d times %q in %q", n, call+name, calls)
+						}
+					}
+					if slices.Index(calls, "left "+name) < slices.Index(calls, "meet "+name) {
+						t.Fatalf("in this order: %q", calls)
+					}
+				}
+			}
+		})
+	}
+}
+
+func count(all []string, one string) (n int) {
+	for _, s := range all {
+		if s == one {
+			n++
+		}
+	}
+	return n
 }

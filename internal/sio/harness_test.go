@@ -28,6 +28,8 @@ type testServer struct {
 	conns   []*Conn
 	errs    []error // that visitors were told
 	panics  []any
+	calls   []string // what visitors were called with
+	met     func(*Socket)
 	arrived chan *Conn
 }
 
@@ -141,13 +143,26 @@ func (s *testServer) Foreign(string) bool  { return false }
 
 type visitor struct{ server *testServer }
 
+func (v visitor) Meet(s *Socket) {
+	v.note("meet " + s.name)
+	if v.server.met != nil {
+		v.server.met(s)
+	}
+}
+
 func (v visitor) Knock(s *Socket)                                 { s.Admit(true) }
 func (v visitor) Intercept(*Socket, string, json.RawMessage) bool { return false }
 func (v visitor) Dropped(*Socket)                                 {}
-func (v visitor) Left(*Socket)                                    {}
-func (v visitor) Gone()                                           {}
-func (v visitor) Enter(*Socket)                                   {}
-func (v visitor) Exit(*Socket, string)                            {}
+func (v visitor) Left(s *Socket)                                  { v.note("left " + s.name) }
+func (v visitor) Gone()                                           { v.note("gone") }
+func (v visitor) Enter(s *Socket)                                 { v.note("enter " + s.name) }
+func (v visitor) Exit(s *Socket, _ string)                        { v.note("exit " + s.name) }
+
+func (v visitor) note(call string) {
+	v.server.mu.Lock()
+	defer v.server.mu.Unlock()
+	v.server.calls = append(v.server.calls, call)
+}
 
 func (v visitor) Failed(_ *Socket, err error) {
 	v.server.mu.Lock()

@@ -16,7 +16,7 @@ type Socket struct {
 	auth    json.RawMessage
 	foreign bool // and foreignPart is there
 
-	// Visit is the doorkeeper's. It is set in Knock.
+	// Visit is the doorkeeper's. It is set in Meet.
 	Visit any
 
 	// conn.mu guards these.
