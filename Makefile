@@ -59,13 +59,14 @@ test-client:
 	cd client && $(NPM_CI) && npm test --silent
 
 test-e2e:
+	cd e2e/goclient && go test -race ./...
 	cd e2e && $(NPM_CI) && node --test --test-reporter=spec
 
 lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
-	@set -e; for module in . examples e2e bench bench/gopeer; do \
+	@set -e; for module in . examples e2e e2e/goclient bench bench/gopeer; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
 	done
