@@ -50,6 +50,9 @@ func TestConnectErrorBytes(t *testing.T) {
 			`40`:                                     "44" + contract("credentials_required", "no token provided"),
 			`40{}`:                                   "44" + contract("credentials_required", "no token provided"),
 			`40/admin,{"token":"a.b.c"}`:             "44/admin," + contract("invalid_token", "jwt malformed"),
+			`40/,`:                                   "44" + contract("credentials_required", "no token provided"),
+			`40/,{"token":"a.b.c"}`:                  "44" + contract("invalid_token", "jwt malformed"),
+			`40{"pid":"x","offset":"y"}`:             "44" + contract("credentials_required", "no token provided"),
 			`40[]`:                                   "44" + contract("invalid_token", "invalid token datatype"),
 			`40"token"`:                              "44" + contract("invalid_token", "invalid token datatype"),
 			`40null`:                                 "44" + contract("invalid_token", "invalid token datatype"),
@@ -76,6 +79,9 @@ func TestConnectErrorBytes(t *testing.T) {
 		}
 		m.Join("/admin")
 		m.Connected("/admin")
+		m.Send("41/,") // the root
+		m.JoinWith("/", auth{"pid": "x"})
+		m.Connected("/")
 	})
 }
 
