@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -36,11 +35,11 @@ type Authorizer struct {
 
 	sessions   sessions
 	stats      stats
-	pending    atomic.Int64 // sockets of protected namespaces that are not authenticated yet
-	sockets    counter      // whose OnDisconnect is still to come
-	unhardened sync.Once    // warnNotHardened
-	ungated    sync.Once    // warnNoGate
-	strangers  sync.Once    // warnUnregistered
+	places     places    // of sockets in protected namespaces that are not authenticated yet
+	sockets    counter   // whose OnDisconnect is still to come
+	unhardened sync.Once // warnNotHardened
+	ungated    sync.Once // warnNoGate
+	strangers  sync.Once // warnUnregistered
 	notices    notices
 }
 
@@ -82,6 +81,7 @@ func Authorize(opts Options) (*Authorizer, error) {
 		return nil, err
 	}
 	a := &Authorizer{
+		places: places{most: opts.MaxPending},
 		opts:   opts,
 		log:    opts.Logger,
 		parser: jwt.NewParser(opts.ParserOptions...),

@@ -125,9 +125,8 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	c.auth.sockets.add(1)
 	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
-		if name != root || !passageOf(c.client.Handshake().Context).of(c.auth).take() {
-			c.auth.pending.Add(1)
-		}
+		sock.placed = name == root && passageOf(c.client.Handshake().Context).of(c.auth).handOver() ||
+			c.auth.places.take(c.client.Handshake().RemoteAddr)
 		if name == root {
 			c.client.Restrict(true)
 		}

@@ -234,7 +234,7 @@ func asksForRoot(r *http.Request) bool { return transport.VersionOf(transport.Qu
 // what a client says when it asks for one may be better than what its handshake has.
 func (p *passage) judge(r *http.Request) (err *UnauthorizedError) {
 	if !p.auth.opts.Handshake || asksForRoot(r) {
-		return p.reserve()
+		return p.reserve(r.RemoteAddr)
 	}
 	p.verdict, err = p.auth.judge(r)
 	return err

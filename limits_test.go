@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -217,4 +218,71 @@ func TestStats(t *testing.T) {
 	eventually(t, "the counts are "+want, func() bool { return fmt.Sprintf("%+v", s.auth.Stats()) == want })
 	c.Close()
 	eventually(t, "nobody is active", func() bool { return s.auth.Stats().Active == 0 })
+}
+
+// One host does not get all places of MaxPending; behind a proxy, where all are one host, it gets
+// half of them and nobody is worse off.
+func TestPlacesAreShared(t *testing.T) {
+	for name, hosts := range map[string]struct{ greedy, greedyToo, other string }{
+		"IPv4":              {"10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"},
+		"IPv6":              {"[2001:db8:0:1::1]:1", "[2001:db8:0:1:ffff::2]:1", "[2001:db8:0:2::1]:1"},
+		"IPv4 told as IPv6": {"10.0.0.1:1", "[::ffff:10.0.0.1]:2", "[::ffff:10.0.0.2]:1"},
+		"a link":            {"[fe80::1%eth0]:1", "[fe80::2%eth1]:1", "10.0.0.1:1"},
+		"no address":        {"@", "@", "10.0.0.1:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, socketiojwt.Options{MaxPending: 200, Timeout: time.Hour}, nil)
+			// enter opens connections until one is refused.
+			enter := func(remotes ...string) (n int) {
+				for ; ; n++ {
+					r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
+					r.RemoteAddr = remotes[n%len(remotes)]
+					w := httptest.NewRecorder()
+					s.ServeHTTP(w, r)
+					if w.Code != http.StatusOK {
+						if w.Code != http.StatusServiceUnavailable {
+							t.Errorf("status %d: %s", w.Code, w.Body)
+						}
+						return n
+					}
+				}
+			}
+			if n := enter(hosts.greedy, hosts.greedyToo); n != 101 {
+				t.Errorf("the first host got %d of 200 places, want 101", n)
+			}
+			if n := enter(hosts.other); n != 21 {
+				t.Errorf("the second host got %d places, want 21", n)
+			}
+			if n := enter(hosts.greedy); n != 0 {
+				t.Errorf("the first host got %d more places", n)
+			}
+			if pending := s.auth.Stats().Pending; pending != 122 {
+				t.Errorf("%d are pending, want 122", pending)
+			}
+		})
+	}
+}
+
+// Places that were given back count for the host that had them.
+func TestPlacesComeBack(t *testing.T) {
+	s := start(t, socketiojwt.Options{Handshake: true, MaxPending: 20}, nil)
+	o := siotest.Options{Version: 4, Transport: "websocket"}
+	var waiting []*siotest.Client
+	for range 11 {
+		waiting = append(waiting, siotest.MustDial(t, s.at.url, o))
+	}
+	if _, err := siotest.Dial(t.Context(), s.at.url, o); err == nil {
+		t.Error("a host got more than its share")
+	}
+	for _, c := range waiting[:5] {
+		c.Must(t).JoinWith("/", auth{"token": tokenOf(t, "bob")})
+		c.Must(t).Connected("/")
+	}
+	for _, c := range waiting[5:] {
+		c.Close()
+	}
+	eventually(t, "the places are free", func() bool { return s.auth.Stats().Pending == 0 })
+	for range 11 {
+		siotest.MustDial(t, s.at.url, o)
+	}
 }

@@ -18,7 +18,8 @@ type passage struct {
 	// the hook, which counts it, may run later. A client that asks for the root keeps it until
 	// a socket of it is admitted.
 	place   atomic.Bool
-	arrived bool // there is a connection, which gives up the place
+	remote  string // who has the place
+	arrived bool   // there is a connection, which gives up the place
 }
 
 // verdict is what the gate decided: the verified token, or nil for a guest, and when.
@@ -47,21 +48,21 @@ func (p *passage) of(a *Authorizer) *passage {
 const graceTime = 100 * time.Millisecond
 
 // reserve takes one of the places of MaxPending.
-func (p *passage) reserve() *UnauthorizedError {
-	if p.auth.pending.Add(1) > int64(p.auth.opts.MaxPending) {
-		p.auth.pending.Add(-1)
+func (p *passage) reserve(remote string) *UnauthorizedError {
+	if !p.auth.places.take(remote) {
 		return errServerBusy()
 	}
+	p.remote = remote
 	p.place.Store(true)
 	return nil
 }
 
-// take hands the place over. It reports false when there is none.
-func (p *passage) take() bool { return p != nil && p.place.CompareAndSwap(true, false) }
+// handOver gives the place to somebody else. It reports false when there is none.
+func (p *passage) handOver() bool { return p != nil && p.place.CompareAndSwap(true, false) }
 
 func (p *passage) release() {
-	if p.take() {
-		p.auth.pending.Add(-1)
+	if p.handOver() {
+		p.auth.places.release(p.remote)
 	}
 }
 

@@ -17,7 +17,8 @@ type socket struct {
 	name string
 
 	state     socketState
-	pending   bool     // counted in Authorizer.pending
+	pending   bool     // not authenticated yet
+	placed    bool     // has one of Authorizer.places, while pending
 	guest     bool     // admitted to a protected namespace without a session
 	session   *Session // that let it in, nil for guests and in public namespaces
 	former    *Session // the one it had, when that has ended
@@ -80,7 +81,7 @@ func (sock *socket) decide() {
 		auth.warnNoGate()
 	}
 	c.mu.Lock()
-	closed, pending := sock.state == socketClosed, sock.pending
+	closed, pending, placed := sock.state == socketClosed, sock.pending, sock.placed
 	exhausted := (pending || c.conn.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
 	c.mu.Unlock()
 	switch {
@@ -89,7 +90,7 @@ func (sock *socket) decide() {
 		sock.welcome()
 	case exhausted:
 		sock.refuse(errTooManyAttempts())
-	case pending && auth.pending.Load() > int64(auth.opts.MaxPending):
+	case pending && !placed:
 		sock.refuse(errServerBusy())
 	case auth.opts.Handshake:
 		if err := sock.authenticateHandshake(); err != nil {
@@ -347,9 +348,10 @@ func (sock *socket) setState(state socketState) {
 			timer.Stop()
 		}
 	}
-	if sock.pending {
-		sock.pending = false
-		sock.conn.auth.pending.Add(-1)
+	sock.pending = false
+	if sock.placed {
+		sock.placed = false
+		sock.conn.auth.places.release(sock.conn.client.Handshake().RemoteAddr)
 	}
 }
 

@@ -41,7 +41,7 @@ func (a *Authorizer) Stats() Stats {
 	a.stats.mu.Lock()
 	defer a.stats.mu.Unlock()
 	now := a.stats.Stats
-	now.Pending = int(a.pending.Load())
+	now.Pending = a.places.count()
 	now.Refused = maps.Clone(now.Refused)
 	now.PacketsRefused = maps.Clone(now.PacketsRefused)
 	return now

@@ -1,0 +1,73 @@
+package socketiojwt
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// places are those of MaxPending. One host cannot take all of them: when more than half are taken,
+// who holds more than its share gets no more. Behind a proxy all clients are one host.
+type places struct {
+	most int
+
+	mu     sync.Mutex
+	taken  int
+	byHost map[string]int
+}
+
+// minShare is what every host may hold. A tenth of few places is too little for one that many share.
+const minShare = 10
+
+// take reports whether there was a place for a client of a remote address.
+func (p *places) take(remote string) bool {
+	host := hostOf(remote)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := p.byHost[host]
+	if p.taken >= p.most || p.taken > p.most/2 && held > max(p.most/10, minShare) {
+		return false
+	}
+	if p.byHost == nil {
+		p.byHost = make(map[string]int)
+	}
+	p.taken++
+	p.byHost[host] = held + 1
+	return true
+}
+
+// release gives back a place that take gave.
+func (p *places) release(remote string) {
+	host := hostOf(remote)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.byHost[host]--; p.byHost[host] == 0 {
+		delete(p.byHost, host)
+	}
+}
+
+func (p *places) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
+}
+
+// hostOf returns what tells one client from another: an IPv4 address, or the network of an IPv6
+// one, since who has one address has all of its /64 (RFC 4291 §2.5.4).
+func hostOf(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	if addr = addr.Unmap(); addr.Is6() {
+		if network, err := addr.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return addr.String()
+}
