@@ -227,6 +227,7 @@ func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 		return false, nil
 	}
 	c.session.Store(session)
+	c.client.Restrict(false)
 	c.attempts = 0
 	c.arm(session.lifetime, now)
 	c.auth.stats.count(func(s *Stats) {

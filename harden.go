@@ -16,8 +16,8 @@ type Limits struct {
 	// Larger ones close the connection. 0 means 1 MiB.
 	MessageBytes int
 
-	// UnauthenticatedMessageBytes is the same for a client that still has to
-	// authenticate on the root namespace. 0 means 16 KiB.
+	// UnauthenticatedMessageBytes is the same for a client none of whose sockets is authenticated,
+	// which guests and those in public namespaces only never are. 0 means 16 KiB.
 	UnauthenticatedMessageBytes int
 
 	// UnauthenticatedPackets is how many packets per second such a client may send. It may

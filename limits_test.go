@@ -15,6 +15,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/gorilla/websocket"
 )
 
 // What a client may send before it is authenticated is bounded, and only then.
@@ -146,7 +147,7 @@ func TestStalledAnswer(t *testing.T) {
 		c, must := s.dial(t, siotest.Options{ManualPoll: true, NoPing: true})
 		must.NextRaw("40")
 		for range 20 {
-			must.Send("2" + strings.Repeat("x", 500)) // which is echoed
+			must.Send("40/" + strings.Repeat("x", 500)) // which is answered
 		}
 		response, err := s.at.client.Get(c.URL())
 		if err != nil {
@@ -284,5 +285,125 @@ func TestPlacesComeBack(t *testing.T) {
 	eventually(t, "the places are free", func() bool { return s.auth.Stats().Pending == 0 })
 	for range 11 {
 		siotest.MustDial(t, s.at.url, o)
+	}
+}
+
+// The limits before authentication are for everybody who is not authenticated, also where the root is
+// public, and for guests.
+func TestLimitsOfWhoNeverAuthenticates(t *testing.T) {
+	large := strings.Repeat("x", 20_000)
+	for name, test := range map[string]struct {
+		opts       socketiojwt.Options
+		namespaces []string
+	}{
+		"public root": {handshakeMode, []string{"/admin"}},
+		"guest":       {socketiojwt.Options{Optional: true}, nil},
+	} {
+		for _, version := range []int{3, 4} {
+			for _, transport := range transports {
+				t.Run(fmt.Sprintf("%s/EIO=%d/%s", name, version, transport), func(t *testing.T) {
+					s := start(t, test.opts, func(s *testServer) {
+						s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+						s.OnEvent("/admin", "x", func(socketio.Conn) {})
+					}, test.namespaces...)
+					enter := func() (*siotest.Client, siotest.Must) {
+						c := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: transport})
+						must := c.Must(t)
+						if version == 4 {
+							must.Join("/")
+						}
+						must.Connected("/")
+						return c, must
+					}
+					c, must := enter()
+					must.Call("/", "echo", large[:10_000])
+					_ = c.SendPacket(`42["echo","` + large + `"]`)
+					must.Closed()
+
+					_, must = enter()
+					switch {
+					case test.namespaces == nil:
+						must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+						must.Event("/", "authenticated")
+					case version == 4:
+						must.JoinWith("/admin", auth{"token": tokenOf(t, "bob")})
+						must.Connected("/admin")
+					default:
+						must.Join("/admin?token=" + tokenOf(t, "bob"))
+						must.Connected("/admin")
+					}
+					must.Call("/", "echo", large)
+				})
+			}
+		}
+	}
+}
+
+// Frames that bring nothing count too.
+func TestFragmentsAreMetered(t *testing.T) {
+	for name, frame := range map[string]string{
+		"empty continuations": "\x00\x80mask",
+		"pongs":               "\x8a\x80mask",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, socketiojwt.Options{Timeout: time.Hour}, nil)
+			conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.at.url, "http")+"/socket.io/?EIO=3&transport=websocket", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			raw := conn.NetConn()
+			_, _ = io.WriteString(raw, "\x01\x80mask") // a text message that goes on
+			flood := []byte(strings.Repeat(frame, 1000))
+			for sent := 0; ; sent += len(flood) {
+				if _, err := raw.Write(flood); err != nil {
+					break
+				}
+				if sent > 16<<20 {
+					t.Fatal("16 MiB of frames were read")
+				}
+			}
+			eventually(t, "it is counted", func() bool { return s.auth.Stats().PacketsRefused["too much before authentication"] == 1 })
+		})
+	}
+}
+
+// A refused WebSocket is not read for as long as its client sends frames that bring nothing.
+func TestFragmentsOfTheRefused(t *testing.T) {
+	s := start(t, handshakeMode, nil)
+	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.at.url, "http")+"/socket.io/?EIO=3&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw := conn.NetConn()
+	flood := []byte(strings.Repeat("\x00\x80mask", 1000))
+	_, _ = io.WriteString(raw, "\x01\x80mask")
+	for sent := 0; ; sent += len(flood) {
+		if _, err := raw.Write(flood); err != nil {
+			return
+		}
+		if sent > 16<<20 {
+			t.Fatal("16 MiB of frames were read")
+		}
+	}
+}
+
+// PONGs that a client does not fetch do not add up.
+func TestPongsThatNobodyFetches(t *testing.T) {
+	s := start(t, socketiojwt.Options{Timeout: time.Hour}, nil)
+	c := siotest.MustDial(t, s.at.url, siotest.Options{ManualPoll: true, NoPing: true})
+	must := c.Must(t)
+	must.NextRaw("40")
+	for i := range 100 {
+		must.Send(fmt.Sprint("2", i))
+	}
+	response, err := http.Get(c.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); string(body) != "2:303:399" {
+		t.Errorf("got %.100s", body)
 	}
 }

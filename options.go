@@ -12,6 +12,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
 const (
@@ -290,7 +292,7 @@ func (o *Options) checkSources() error {
 	}
 	o.AllowedOrigins = slices.Clone(o.AllowedOrigins)
 	for i, entry := range o.AllowedOrigins {
-		origin, ok := parseOrigin(entry)
+		origin, ok := transport.ParseOrigin(entry)
 		if !ok || strings.Contains(entry, "*") {
 			return wrongField("AllowedOrigins", "%q is not an origin; write scheme://host or scheme://host:port as browsers do, without path or wildcard", entry)
 		}

@@ -104,6 +104,9 @@ func newClientFile(name string, data []byte) *clientFile {
 	return f
 }
 
+// clientFileTimeout is how long a client may take to read a file.
+const clientFileTimeout = 30 * time.Second
+
 type clientFilesKey struct{}
 
 // clientFiles returns the place where all Servers of one go-socket.io server find the files.
@@ -124,6 +127,7 @@ func (s *Server) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
 		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 {
 		return false
 	}
+	defer transport.Within(w, clientFileTimeout)()
 	files := s.clientFiles().Load()
 	if files == nil {
 		http.Error(w, "socketiojwt: "+name+" is not served, because the program does not call Server.ServeClient", http.StatusNotFound)

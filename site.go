@@ -178,6 +178,7 @@ func (st *site) giveWay() {
 // Arrive makes the doorkeeper's half of a connection.
 func (st *site) Arrive(c *sio.Conn) sio.Visitor {
 	st.prepare()
+	c.Client().Restrict(true)
 	st.each(func(s *Server) { c.Wait(s.auth.opts.Timeout + graceTime) })
 	return visitor{st, c}
 }

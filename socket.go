@@ -136,9 +136,6 @@ func (sock *socket) admit() {
 		sock.session = sock.conn.session.Load()
 		sock.guest = sock.session == nil
 	}
-	if sock.name == root && !sock.conn.conn.IsProtocol5() {
-		sock.conn.client.Restrict(false)
-	}
 	if sock.s.IsForeign() {
 		sock.s.Hold()
 		sock.conn.conn.Do(func() {

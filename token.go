@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -108,16 +107,14 @@ func (a *Authorizer) ownPage(r *Request, host string) bool {
 	case 0:
 		return withoutOrigin(r)
 	case 1:
+		if values[0] == "" {
+			return withoutOrigin(r)
+		}
 	default:
 		return false
 	}
-	origin, ok := parseOrigin(values[0])
-	if !ok { // also "null", which stands for any page that does not want to say
-		return false
-	}
-	isWebPage := origin.scheme == "http" || origin.scheme == "https" // others may name hosts of their own
-	return isWebPage && origin.host == trimDefaultPort(origin.scheme, strings.ToLower(host)) ||
-		slices.Contains(a.opts.AllowedOrigins, origin.String())
+	origin, ok := transport.ParseOrigin(values[0]) // not "null", which stands for any page that does not want to say
+	return ok && (origin.IsHost(host) || slices.Contains(a.opts.AllowedOrigins, origin.String()))
 }
 
 // withoutOrigin decides on requests without an Origin header. Browsers leave it out of GET
@@ -133,34 +130,6 @@ func withoutOrigin(r *Request) bool {
 		return r.URL == nil || !r.URL.Query().Has("j")
 	}
 	return false
-}
-
-// webOrigin is an origin of RFC 6454 in lower case, without its scheme's default port.
-type webOrigin struct{ scheme, host string }
-
-func (o webOrigin) String() string { return o.scheme + "://" + o.host }
-
-func parseOrigin(text string) (webOrigin, bool) {
-	// Browsers write other alphabets as punycode. Folding those could make equal what is not.
-	if strings.ContainsFunc(text, func(c rune) bool { return c > 0x7e }) {
-		return webOrigin{}, false
-	}
-	text = strings.ToLower(text)
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || text != u.Scheme+"://"+u.Host {
-		return webOrigin{}, false
-	}
-	return webOrigin{u.Scheme, trimDefaultPort(u.Scheme, u.Host)}, true
-}
-
-func trimDefaultPort(scheme, host string) string {
-	switch scheme {
-	case "http", "ws":
-		return strings.TrimSuffix(host, ":80")
-	case "https", "wss":
-		return strings.TrimSuffix(host, ":443")
-	}
-	return host
 }
 
 // AuthenticateData takes whatever a client sends as the argument of `authenticate`. It is

@@ -119,7 +119,7 @@ func TestCookieCountsOnlyForPagesThatMaySendIt(t *testing.T) {
 		"foreign with own as user":   {host, "", http.Header{"Origin": {"http://api.example:8080@evil.example"}}, "", noToken},
 		"foreign with own as path":   {host, "", http.Header{"Origin": {"http://evil.example/api.example:8080"}}, "", noToken},
 		"null":                       {host, "", http.Header{"Origin": {"null"}}, "", noToken},
-		"empty":                      {host, "", http.Header{"Origin": {""}}, "", noToken},
+		"empty, which is none":       {host, "", http.Header{"Origin": {""}}, "c", nil},
 		"no host on either side":     {"", "", http.Header{"Origin": {"file://"}}, "", noToken},
 		"letters that fold":          {"kapi.example", "", http.Header{"Origin": {"http://\u212aapi.example"}}, "", noToken},
 		"two origins":                {host, "", http.Header{"Origin": {"https://app.example", "https://evil.example"}}, "", noToken},

@@ -64,7 +64,6 @@ func (c *Conn) arrived() {
 		return
 	}
 	c.stopWaiting()
-	c.client.Restrict(false)
 	for _, f := range c.wait.admitted {
 		f()
 	}

@@ -4,8 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -21,11 +20,31 @@ func Refuse(w http.ResponseWriter, status, code int, message string) {
 		panic(err) // an int and a string can always be encoded
 	}
 	leaveBody(w)
+	w.Header().Set("Content-Type", "application/json")
+	answer(w, status, body)
+}
+
+// answer writes an answer that fits into the buffers of any honest client, and does not wait for
+// one that does not read.
+func answer(w http.ResponseWriter, status int, body []byte) {
+	defer Within(w, 2*refuseTimeout)() // see leaveBody
 	header := w.Header()
-	header.Set("Content-Type", "application/json")
 	header.Set("X-Content-Type-Options", "nosniff")
+	if status != http.StatusNoContent {
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// Within bounds how long an answer may take that is written until the function it returns is called.
+func Within(w http.ResponseWriter, most time.Duration) (written func()) {
+	controller := http.NewResponseController(w)
+	_ = controller.SetWriteDeadline(time.Now().Add(most))
+	return func() {
+		_ = controller.Flush()
+		_ = controller.SetWriteDeadline(time.Time{})
+	}
 }
 
 // leaveBody is called where a body is not read. net/http reads what is left of it before it
@@ -67,9 +86,7 @@ func RefuseForNow(w http.ResponseWriter, r *http.Request, h *Hub, body []byte) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
 	header.Set("Retry-After", "1")
-	header.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write(body)
+	answer(w, http.StatusServiceUnavailable, body)
 }
 
 // refuseTimeout bounds what a refused client can hold.
@@ -97,7 +114,13 @@ func refuseWebSocket(w http.ResponseWriter, r *http.Request, h *Hub, packets []p
 		batch.release() != nil {
 		return
 	}
-	conn.SetReadLimit(maxProbe)
+	left := maxProbe
+	batch.meter = func(n int) error {
+		if left -= n; left < 0 {
+			return TooLarge
+		}
+		return nil
+	}
 	drainWebSocket(conn)
 }
 
@@ -122,11 +145,11 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	query := QueryOf(r)
 	sid, transport := query.Get("sid"), query.Get("transport")
 	switch {
-	case r.Method != http.MethodPost && r.ContentLength != 0:
+	case r.Method != http.MethodPost && hasBody(w, r):
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 	case h.Has(Polling) && h != nil && r.Method == http.MethodOptions:
 		h.cors(w, r)
-		w.WriteHeader(http.StatusNoContent)
+		answer(w, http.StatusNoContent, nil)
 	case !h.Has(transport):
 		Refuse(w, http.StatusBadRequest, 0, "Transport unknown")
 	case !validJSONP(query), query.Has("j") && VersionOf(query) == 4:
@@ -143,6 +166,18 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 		return transport == WebSocket && h.answerWebSocket(w, r)
 	}
 	return true
+}
+
+// hasBody reports whether a request brings a body. How long that is may be unknown: proxies send
+// requests chunked, and HTTP/2 may end a request apart from its headers.
+func hasBody(w http.ResponseWriter, r *http.Request) bool {
+	if r.ContentLength >= 0 {
+		return r.ContentLength > 0
+	}
+	leaveBody(w)
+	n, err := r.Body.Read(make([]byte, 1))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return n > 0 || err != io.EOF
 }
 
 func refuseDraining(w http.ResponseWriter) {
@@ -175,20 +210,20 @@ func (h *Hub) Knows(sid string) bool {
 	return known || sid == refusedID
 }
 
-// lets reports whether the page that asks may. Without a CheckOrigin that is gorilla's to say:
-// this is what it lets by default, and it looks again.
-func (h *Hub) lets(r *http.Request) bool {
-	origin := r.Header["Origin"]
-	switch {
-	case h == nil:
+// lets reports whether the page that asks may.
+func (h *Hub) lets(r *http.Request) bool { return h == nil || h.config.WebSocket.CheckOrigin(r) }
+
+// fromOwnHost is what CheckOrigin is where nobody set it: a browser's page of the server's own host
+// may, and whoever is no browser.
+func fromOwnHost(r *http.Request) bool {
+	switch values := r.Header["Origin"]; {
+	case len(values) == 0, len(values) == 1 && values[0] == "":
 		return true
-	case h.config.WebSocket.CheckOrigin != nil:
-		return h.config.WebSocket.CheckOrigin(r)
-	case len(origin) == 0:
-		return true // no browser
+	case len(values) > 1:
+		return false
 	}
-	u, err := url.Parse(origin[0])
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	origin, ok := ParseOrigin(r.Header.Get("Origin"))
+	return ok && origin.IsHost(r.Host)
 }
 
 func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {

@@ -16,6 +16,16 @@ type batchConn struct {
 	holding  bool
 	deadline time.Time // of what is held back
 	buf      *[]byte   // of batches; nil when empty
+
+	meter func(read int) error // sees how much was read
+}
+
+func (c *batchConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if meterErr := c.meter(n); meterErr != nil {
+		return 0, meterErr
+	}
+	return n, err
 }
 
 // maxBatch is how much is written with one deadline.

@@ -1,9 +1,6 @@
 package transport
 
-import (
-	"bytes"
-	"context"
-)
+import "context"
 
 // What comes from the client. The layer above is given it at once, and says when it has
 // consumed it: as long as more is on the way than one message may be large, nothing is read,
@@ -53,16 +50,16 @@ func (c *Client) sort(packets []packet) (messages []Message, closes bool, err er
 			if len(p.payload()) > c.hub.limits.Ping {
 				return nil, false, TooLarge
 			}
-			pong := packet{typ: typePong, data: append([]byte{typePong}, p.payload()...)}
-			if n := len(pongs); n == 0 || !bytes.Equal(pongs[n-1].data, pong.data) { // else it is answered
-				pongs = append(pongs, pong)
-			}
+			pongs = append(pongs, packet{typ: typePong, data: append([]byte{typePong}, p.payload()...)})
 		case p.typ == typeClose:
 			closes = true
 		case p.typ == typeNoop:
 		default:
 			return nil, false, BadPacketType
 		}
+	}
+	if c.ws != nil && !c.hub.config.WebSocket.EnableCompression {
+		size = 0 // metered when it was read
 	}
 	if err := c.spend(len(packets), size); err != nil {
 		return nil, false, err
@@ -72,7 +69,9 @@ func (c *Client) sort(packets []packet) (messages []Message, closes bool, err er
 	}
 	if alive {
 		c.extend()
-		c.append(pongs...)
+		for _, pong := range pongs {
+			c.answerPing(pong)
+		}
 	}
 	cost := 0
 	for _, m := range messages {

@@ -1,6 +1,9 @@
 package transport
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // What goes to the client. Both sides drain the same outbox, so the upgrade loses, doubles
 // and reorders nothing. Methods in lower case are called with c.mu held unless they say
@@ -89,6 +92,20 @@ func (c *Client) append(packets ...packet) {
 	}
 	c.waits()
 	c.push()
+}
+
+// answerPing appends a PONG. Behind two that have not left it takes the place of the last: the most
+// recent is enough (RFC 6455 §5.5.3), and a client could make the server hold very many.
+func (c *Client) answerPing(pong packet) {
+	n := len(c.out)
+	switch {
+	case n > 0 && c.out[n-1].typ == pong.typ && bytes.Equal(c.out[n-1].data, pong.data):
+	case n > 1 && c.out[n-1].typ == pong.typ && c.out[n-2].typ == pong.typ:
+		c.outBytes += pong.size() - c.out[n-1].size()
+		c.out[n-1] = pong
+	default:
+		c.append(pong)
+	}
 }
 
 // waits starts the time that a polling client has to fetch what is there.

@@ -39,7 +39,7 @@ func (c *Client) Serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodOptions:
-		w.WriteHeader(http.StatusOK)
+		answer(w, http.StatusOK, nil)
 	case http.MethodGet:
 		c.poll(w, r)
 	case http.MethodPost:
@@ -281,11 +281,9 @@ func (p *Client) post(w http.ResponseWriter, r *http.Request) {
 }
 
 func answerPost(w http.ResponseWriter) {
-	header := w.Header()
 	// Not text/plain: some browsers would offer it as a download (engine.io).
-	header.Set("Content-Type", "text/html")
-	header.Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, "ok")
+	w.Header().Set("Content-Type", "text/html")
+	answer(w, http.StatusOK, []byte("ok"))
 }
 
 func (p *Client) readBody(w http.ResponseWriter, r *http.Request) ([]packet, error) {

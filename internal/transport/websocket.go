@@ -39,6 +39,9 @@ func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
 	if u.WriteBufferPool == nil {
 		u.WriteBufferPool = new(sync.Pool)
 	}
+	if u.CheckOrigin == nil {
+		u.CheckOrigin = fromOwnHost
+	}
 	u.Error = func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
 		Refuse(w, status, 3, "Bad request") // its text is internal
 	}
@@ -143,13 +146,19 @@ func (c *Client) dropCandidate(ws *webSocket) {
 
 func (ws *webSocket) use(conn *websocket.Conn) {
 	ws.conn = conn
+	// gorilla/websocket reads on inside of a read, also through very many frames without data.
+	ws.batch.meter = func(n int) error {
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		return ws.spend(0, n)
+	}
 	// gorilla/websocket handles control frames inside of a read, and answers them there.
 	// They count, and their answers are for the one who writes.
 	conn.SetPingHandler(ws.pinged)
-	conn.SetPongHandler(func(data string) error {
+	conn.SetPongHandler(func(string) error {
 		ws.mu.Lock()
 		defer ws.mu.Unlock()
-		return ws.spend(1, len(data))
+		return ws.spend(1, 0)
 	})
 	conn.SetCloseHandler(func(int, string) error { return nil })
 }
@@ -157,20 +166,13 @@ func (ws *webSocket) use(conn *websocket.Conn) {
 func (ws *webSocket) pinged(data string) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if err := ws.spend(1, len(data)); err != nil {
+	if err := ws.spend(1, 0); err != nil {
 		return err
 	}
 	if ws.ws != ws {
 		return nil // it has no business here before the upgrade
 	}
-	pong := packet{typ: controlPong, data: []byte(data)}
-	if n := len(ws.out); n > 0 && ws.out[n-1].typ == controlPong {
-		// RFC 6455 §5.5.3: the most recent ping is enough.
-		ws.outBytes += pong.size() - ws.out[n-1].size()
-		ws.out[n-1] = pong
-		return nil
-	}
-	ws.append(pong)
+	ws.answerPing(packet{typ: controlPong, data: []byte(data)})
 	return nil
 }
 

@@ -168,7 +168,7 @@ func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		return
 	}
 	if transport.VersionOf(transport.QueryOf(r)) != 4 && u.sio.Namespace(sio.Root) == nil {
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(&onceWriter{ResponseWriter: w}, r)
 		return
 	}
 	if !u.checks(w, r) {
@@ -421,6 +421,9 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 		})
 	})
 	if err != nil {
+		if t.Name() == transport.WebSocket && err != transport.ErrDraining {
+			setAnswered(w)
+		}
 		return nil, err
 	}
 	accepted = true

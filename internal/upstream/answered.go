@@ -1,0 +1,49 @@
+package upstream
+
+import "net/http"
+
+// onceWriter lets go-socket.io answer unless somebody has: go-socket.io answers with its error whenever
+// there is no session, also when the transport has said why, or has hijacked the request.
+type onceWriter struct {
+	http.ResponseWriter
+	answered bool
+}
+
+// Unwrap is for http.ResponseController.
+func (w *onceWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Header returns one that nobody sees when the request was answered.
+func (w *onceWriter) Header() http.Header {
+	if w.answered {
+		return http.Header{}
+	}
+	return w.ResponseWriter.Header()
+}
+
+func (w *onceWriter) WriteHeader(status int) {
+	if !w.answered {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *onceWriter) Write(p []byte) (int, error) {
+	if w.answered {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// setAnswered says that nothing of go-socket.io's is to be added.
+func setAnswered(w http.ResponseWriter) {
+	for {
+		switch outer := w.(type) {
+		case *onceWriter:
+			outer.answered = true
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = outer.Unwrap()
+		default:
+			return
+		}
+	}
+}
