@@ -54,7 +54,9 @@ type Request struct {
 	SessionID string
 	// RemoteAddr is the client's network address as net/http gives it.
 	RemoteAddr string
-	// URL is that of the request that opened the connection. Its query may hold a token.
+	// URL is that of the request that opened the connection. Its query may hold a token. Of a
+	// connection that opens before its client is authenticated, URL and Header have what fits into
+	// 6 KiB, the shortest parameters and fields first.
 	URL *url.URL
 	// Header is that of the request that opened the connection. It may hold a token.
 	Header http.Header

@@ -24,6 +24,8 @@ type connection struct {
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
 
+	brought *broughtTokens // nil: they are in the handshake
+
 	mu       sync.Mutex // comes before the locks of internal/sio
 	sockets  []*socket  // one for each namespace, by name
 	turns    []*socket  // to be decided about, see decideInTurn

@@ -102,7 +102,7 @@ func (sock *socket) authenticateHandshake() *UnauthorizedError {
 		if verdict := c.verdict(); verdict != nil {
 			return c.install(r, verdict.verified, sock.due, nil)
 		}
-		raw, err = auth.handshakeToken(r, c.client.Handshake().Host)
+		raw, err = c.handshakeToken(r)
 		if auth.isGuest(err) {
 			return nil
 		}
@@ -264,31 +264,6 @@ func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
 
 func requestOf(r *http.Request) *Request {
 	return &Request{Namespace: root, RemoteAddr: r.RemoteAddr, URL: r.URL, Header: r.Header}
-}
-
-// A connection keeps the URL and the header of its handshake, for as long as it lasts
-// (hazard 18).
-const (
-	maxURLBytes    = 32 << 10
-	maxHeaderBytes = 64 << 10
-)
-
-func tooLarge(w http.ResponseWriter, r *http.Request) bool {
-	if len(r.URL.Path)+len(r.URL.RawQuery) > maxURLBytes {
-		transport.Refuse(w, http.StatusRequestURITooLong, 3, "Bad request")
-		return true
-	}
-	size := 0
-	for name, values := range r.Header {
-		for _, value := range values {
-			size += len(name) + len(value)
-		}
-	}
-	if size > maxHeaderBytes {
-		transport.Refuse(w, http.StatusRequestHeaderFieldsTooLarge, 3, "Bad request")
-		return true
-	}
-	return false
 }
 
 // Refusing the root refuses all of the connection. A client that is there for another

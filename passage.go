@@ -2,10 +2,12 @@ package socketiojwt
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
 // passage is what a gate leaves in the context of a handshake request that it lets through.
@@ -66,8 +68,34 @@ func (p *passage) release() {
 	}
 }
 
+// authenticated reports whether a gate has verified a token.
+func (p *passage) authenticated() bool {
+	for ; p != nil; p = p.outer {
+		if p.verdict != nil && p.verdict.verified != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// authorizers returns all who may look for a token in the handshake.
+func (p *passage) authorizers(hub *transport.Hub) (all []*Authorizer) {
+	if st := siteOf(hub); st != nil {
+		st.each(func(s *Server) { all = append(all, s.auth) })
+	}
+	for ; p != nil; p = p.outer {
+		if p.auth != nil && !slices.Contains(all, p.auth) {
+			all = append(all, p.auth)
+		}
+	}
+	return all
+}
+
 // Arrived is called when the request has become a connection.
 func (p *passage) Arrived(c *sio.Conn) {
+	if !p.authenticated() && c.Client().Handshake().Cost() > maxUnverified {
+		cutDown(c, p.authorizers(c.Client().Hub()))
+	}
 	for ; p != nil; p = p.outer {
 		p.arrived = true
 		if p.place.Load() {

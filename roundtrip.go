@@ -176,7 +176,7 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 	r := sock.request()
 	raw, present, isString := data.token()
 	if !present && c.auth.opts.Cookie != "" {
-		token, err := c.auth.cookieToken(r, c.client.Handshake().Host)
+		token, err := c.cookieToken(r)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,158 @@
+package socketiojwt_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// heapOf returns how much the heap holds after a collection.
+func heapOf() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestHeapOfWhoWaits measures what a connection holds that has yet to authenticate, whatever came with
+// its handshake. With polling the TCP connections have ended; with a WebSocket they count, the
+// buffers of net/http too.
+func TestHeapOfWhoWaits(t *testing.T) {
+	const connections = 30
+	lines := func(n int, line string) string { return strings.Repeat(line+"\r\n", n) }
+	names := func(n int, value string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "X-%d: %s\r\n", i, value)
+		}
+		return b.String()
+	}
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for name, test := range map[string]struct{ host, query, headers string }{
+		"nothing":           {},
+		"very many lines":   {headers: lines(21_000, "abc:")},
+		"very many names":   {headers: names(8_000, "")},
+		"names and values":  {headers: names(500, x(80))},
+		"what just fits":    {headers: names(30, x(70))},
+		"a long value":      {headers: "X: " + x(60_000) + "\r\n"},
+		"a long name":       {headers: x(60_000) + ": x\r\n"},
+		"a cookie":          {headers: "Cookie: jwt=" + x(60_000) + "\r\n"},
+		"a bearer":          {headers: "Authorization: Bearer " + x(8_000) + "\r\n"},
+		"what browsers add": {headers: "User-Agent: " + x(200) + "\r\nOrigin: http://x\r\nAccept-Language: " + x(40) + "\r\nCookie: a=" + x(1000) + "\r\n"},
+		"a long host":       {host: x(900_000)},
+		"a long query":      {query: "&a=" + x(30_000)},
+		"a long token":      {query: "&token=" + x(8_000)},
+	} {
+		for _, version := range []string{"3", "4"} {
+			for _, transport := range []string{"polling", "websocket"} {
+				t.Run(name+"/EIO="+version+"/"+transport, func(t *testing.T) {
+					s := start(t, socketiojwt.Options{Timeout: time.Hour}, nil)
+					if test.host == "" {
+						test.host = "x"
+					}
+					request := "GET /socket.io/?EIO=" + version + "&transport=" + transport + test.query + " HTTP/1.1\r\nHost: " + test.host + "\r\n" + test.headers
+					if transport == "websocket" {
+						request += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+					} else {
+						request += "Connection: close\r\n\r\n"
+					}
+					open := func() net.Conn {
+						conn, err := net.Dial("tcp", strings.TrimPrefix(s.at.url, "http://"))
+						if err != nil {
+							t.Fatal(err)
+						}
+						_ = conn.SetDeadline(time.Now().Add(siotest.DefaultTimeout))
+						_, _ = io.WriteString(conn, request)
+						response, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
+						if err == nil && transport == "polling" {
+							_, _ = io.Copy(io.Discard, response.Body)
+							_ = conn.Close()
+						}
+						return conn
+					}
+					open().Close()
+					eventually(t, "it is quiet", func() bool { return runtime.NumGoroutine() < 50 })
+					before := heapOf()
+					var conns []net.Conn
+					for range connections {
+						conns = append(conns, open())
+					}
+					each := (heapOf() - before) / connections
+					most := int64(10 << 10)
+					if transport == "websocket" {
+						most = 16 << 10
+					}
+					if each > most {
+						t.Errorf("each takes %d bytes, more than %d", each, most)
+					}
+					if n := s.Count(); n != 0 && n < connections {
+						t.Errorf("%d of %d connections are there", n, connections)
+					}
+					for _, conn := range conns {
+						_ = conn.Close()
+					}
+				})
+			}
+		}
+	}
+}
+
+// What callbacks may need is found in a handshake that is larger than what is kept of it.
+func TestLargeHandshakes(t *testing.T) {
+	x := strings.Repeat("x", 20_000)
+	for _, version := range []int{3, 4} {
+		for _, transport := range transports {
+			for _, handshake := range []bool{true, false} {
+				t.Run(fmt.Sprintf("EIO=%d/%s/handshake=%t", version, transport, handshake), func(t *testing.T) {
+					var asked record
+					s := start(t, socketiojwt.Options{
+						Handshake: handshake,
+						Cookie:    "jwt",
+						Secret: socketiojwt.SecretFunc(func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
+							asked.add("%s %s", r.Header.Get("X-Tenant"), r.URL.Query().Get("tenant"))
+							return testSecret, nil
+						}),
+					}, nil)
+					header := http.Header{"X-Tenant": {"acme"}, "X-Long": {x}, "Cookie": {"a=" + x + "; jwt=" + tokenOf(t, "bob") + "; b=" + x}}
+					c := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: transport, Header: header,
+						Query: url.Values{"tenant": {"acme"}, "long": {x}}})
+					must := c.Must(t)
+					if version == 4 {
+						must.Join("/")
+					}
+					must.Connected("/")
+					if !handshake {
+						must.Emit("/", "authenticate", map[string]string{})
+						must.Event("/", "authenticated")
+					}
+					if asked.String() != "acme acme" {
+						t.Errorf("Secret saw %q", &asked)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A token that is too long is refused for that, also where it is not kept.
+func TestLongTokenOfALargeHandshake(t *testing.T) {
+	s := start(t, handshakeMode, nil)
+	must := siotest.MustDial(t, s.at.url, siotest.Options{Version: 4, Header: http.Header{"Authorization": {"Bearer " + strings.Repeat("x", 20_000)}}}).Must(t)
+	must.Join("/")
+	if message, _ := must.Refused("/"); message != "jwt too long" {
+		t.Errorf("refused for %s", message)
+	}
+}

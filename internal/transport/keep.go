@@ -1,0 +1,96 @@
+package transport
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// What a handshake costs for as long as its connection lasts, in bytes of memory and not of the
+// network: a line of a header with nothing in it takes some too.
+const (
+	nameCost  = 80 // an entry of http.Header
+	valueCost = 32 // its part of a slice, and an allocation
+)
+
+// HandshakeCost is about what the URL, the header and the host of a request take.
+func HandshakeCost(r *http.Request) int { return handshakeCost(r.URL, r.Header, r.Host) }
+
+// Cost is about what the handshake takes.
+func (h *Handshake) Cost() int { return handshakeCost(h.URL, h.Header, h.Host) }
+
+func handshakeCost(u *url.URL, header http.Header, host string) int {
+	cost := len(u.Path) + len(u.RawPath) + len(u.RawQuery) + len(host)
+	for name, values := range header {
+		cost += len(name) + nameCost
+		for _, value := range values {
+			cost += len(value) + valueCost
+		}
+	}
+	return cost
+}
+
+// Keep cuts the handshake down to what costs at most so much: the shortest fields of its header and
+// parameters of its query. It is for the layer above while it arrives, before anybody else reads the
+// handshake.
+func (h *Handshake) Keep(most int) {
+	if h.Cost() <= most {
+		return
+	}
+	u := &url.URL{Path: keptWhole(h.URL.Path, most/8)}
+	h.Host = keptWhole(h.Host, most/8)
+
+	query := strings.Split(h.URL.RawQuery, "&")
+	var costs []int
+	for _, parameter := range query {
+		costs = append(costs, parameterCost(parameter))
+	}
+	for name, values := range h.Header {
+		for _, value := range values {
+			costs = append(costs, fieldCost(name, value))
+		}
+	}
+	longest := longestThatFits(costs, most-len(u.Path)-len(h.Host))
+
+	query = slices.DeleteFunc(query, func(parameter string) bool { return parameterCost(parameter) > longest })
+	u.RawQuery = strings.Join(query, "&")
+	header := make(http.Header)
+	for name, values := range h.Header {
+		for _, value := range values {
+			if fieldCost(name, value) <= longest {
+				header[name] = append(header[name], value)
+			}
+		}
+	}
+	h.URL, h.Header = u, header
+}
+
+func parameterCost(parameter string) int { return len(parameter) + 1 }
+
+func fieldCost(name, value string) int { return nameCost + len(name) + valueCost + len(value) }
+
+// keptWhole returns a copy, because net/http has all of the first line in one string; "" if it is
+// longer than most.
+func keptWhole(text string, most int) string {
+	if len(text) > most {
+		return ""
+	}
+	return strings.Clone(text)
+}
+
+// longestThatFits returns the greatest of the costs up to which all together are at most so much.
+func longestThatFits(costs []int, most int) (longest int) {
+	slices.Sort(costs)
+	sum := 0
+	for i, cost := range costs {
+		sum += cost
+		if sum > most {
+			break
+		}
+		if i == len(costs)-1 || costs[i+1] > cost {
+			longest = cost
+		}
+	}
+	return longest
+}
