@@ -1,6 +1,7 @@
 package socketiojwt_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -354,5 +355,30 @@ func TestHandlersRunOneAfterAnother(t *testing.T) {
 			close(slow)
 			ran.eventually(t, want+", slow, -1")
 		})
+	}
+}
+
+// Placeholders in text are data, and so is what only looks like one; the JSON of who is authenticated may
+// be nested as deep as Limits.Depth says.
+func TestArgumentsThatLookLikeAttachments(t *testing.T) {
+	var got record
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnEvent("/", "any", func(_ socketio.Conn, value any) { got.add("%v", value) })
+		s.OnEvent("/", "deep", func(_ socketio.Conn, value json.RawMessage) int { return len(value) })
+	})
+	for _, transport := range transports {
+		c, must := s.dial(t, bob(t, transport))
+		must.Connected("/")
+		for _, value := range []string{`{"_placeholder":false}`, `{"_placeholder":true,"num":7}`, `{"_placeholder":"x","num":[]}`} {
+			must.Send(`42["any",` + value + `]`)
+		}
+		must.OK(c.SendFrames(siotest.Text(`451-["any",{"_placeholder":false,"num":9}]`), siotest.Binary([]byte("x"))))
+		got.eventually(t, "map[_placeholder:false], map[_placeholder:true num:7], map[_placeholder:x num:[]], map[_placeholder:false num:9]")
+		got.reset()
+		deep := strings.Repeat("[", 511) + strings.Repeat("]", 511)
+		must.Send(`420["deep",` + deep + `]`)
+		must.NextRaw(`430[1022]`)
+		_ = c.SendPacket(`420["deep",[` + deep + `]]`) // a POST is answered with 400
+		must.Closed()
 	}
 }

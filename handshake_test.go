@@ -355,3 +355,45 @@ func TestServerWithoutHarden(t *testing.T) {
 	}()
 	auth.Protect(server)
 }
+
+// A namespace whose token is longer than its name may be, and one that is too long: it hears so once.
+func TestLongTokenOfANamespace(t *testing.T) {
+	s := start(t, handshakeMode, func(s *testServer) {
+		s.OnEvent("/open", "echo", func(_ socketio.Conn, text string) string { return text })
+	}, "/admin")
+	for _, transport := range transports {
+		_, must := s.dial(t, siotest.Options{Transport: transport})
+		must.Connected("/")
+		must.Join("/admin?token=" + signHS256(t, jwt.MapClaims{"sub": "bob", "groups": strings.Repeat("g", 5000)}))
+		must.Connected("/admin")
+
+		_, must = s.dial(t, siotest.Options{Transport: transport})
+		must.Connected("/")
+		must.Join("/admin?token=" + strings.Repeat("x", 9000))
+		must.NextRaw(`44/admin,{"message":"jwt too long","code":"invalid_token","type":"UnauthorizedError"}`)
+		must.NextRaw(`41/admin`)
+	}
+}
+
+// Names that nobody has are answered, whatever they are.
+func TestOddNamespaces(t *testing.T) {
+	for _, plain := range []bool{true, false} {
+		s := start(t, handshakeMode, func(s *testServer) {
+			s.OnEvent("/room[1]", "echo", func(_ socketio.Conn, text string) string { return text })
+			if plain {
+				s.Plain().OnConnect("/plain", func(socketio.Conn) error { return nil })
+			}
+		}, "/")
+		for _, transport := range transports {
+			_, must := s.dial(t, bob(t, transport))
+			must.Connected("/")
+			for _, name := range []string{`/room[2]`, `/a"b`, `/a{}`, `/a\b`, `/plain["x"]`} {
+				must.Join(name)
+				must.NextRaw("44" + name + `,"Invalid namespace"`)
+			}
+			must.Join("/room[1]")
+			must.Connected("/room[1]")
+			must.Call("/room[1]", "echo", "x")
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 	"github.com/googollee/go-socket.io/engineio"
@@ -42,6 +43,11 @@ type Limits struct {
 	// where each message counts some hundred bytes more than it has. 0 means 64.
 	Attachments int
 
+	// Depth is how deep the arrays and objects of an event may be nested, the one of its
+	// arguments counted; deeper ones close the connection. Before authentication it is 64 at
+	// most. 0 means 512.
+	Depth int
+
 	// OutboxBytes is how much may wait for a client that does not fetch it. When
 	// a message is sent while more than this waits, the connection is closed. One
 	// message may be larger. 0 means 16 MiB.
@@ -70,15 +76,15 @@ func Harden(opts *engineio.Options, limits ...Limits) *engineio.Options {
 	if opts != nil {
 		hardened = *opts
 	}
-	bounds, maxAttachments := transportLimits(limits)
-	server, err := upstream.New(hardened, bounds, maxAttachments)
+	bounds, packets := boundsOf(limits)
+	server, err := upstream.New(hardened, bounds, packets)
 	if err != nil {
 		panic("socketiojwt: Harden: " + err.Error())
 	}
 	return server.Options(hardened)
 }
 
-func transportLimits(given []Limits) (bounds transport.Limits, maxAttachments int) {
+func boundsOf(given []Limits) (transport.Limits, sio.Limits) {
 	if len(given) > 1 {
 		panic("socketiojwt: Harden takes one Limits at most")
 	}
@@ -86,7 +92,7 @@ func transportLimits(given []Limits) (bounds transport.Limits, maxAttachments in
 	if len(given) == 1 {
 		l = given[0]
 	}
-	return transport.Limits{
+	bounds := transport.Limits{
 		Message:           limit("MessageBytes", l.MessageBytes, 1<<20),
 		RestrictedMessage: limit("UnauthenticatedMessageBytes", l.UnauthenticatedMessageBytes, 16<<10),
 		RestrictedPackets: limit("UnauthenticatedPackets", l.UnauthenticatedPackets, 200),
@@ -94,7 +100,12 @@ func transportLimits(given []Limits) (bounds transport.Limits, maxAttachments in
 		Ping:              limit("PingBytes", l.PingBytes, 512),
 		BodyTime:          limit("BodyTime", l.BodyTime, 20*time.Second),
 		Outbox:            limit("OutboxBytes", l.OutboxBytes, 16<<20),
-	}, limit("Attachments", l.Attachments, 64)
+	}
+	packets := sio.Limits{
+		Attachments: limit("Attachments", l.Attachments, 64),
+		Depth:       limit("Depth", l.Depth, 512),
+	}
+	return bounds, packets
 }
 
 func limit[T int | time.Duration](name string, value, otherwise T) T {

@@ -134,10 +134,10 @@ func TestHazard07_Placeholders(t *testing.T) {
 		})
 	})
 	for _, attack := range [][]siotest.Frame{
-		{siotest.Text(`42["bin",{"_placeholder":true,"num":0}]`)},
-		{siotest.Text(`42["bin",{"_Placeholder":true,"num":0}]`)},
-		{siotest.Text(`42["bin",{"\u005fplaceholder":true,"num":0}]`)},
-		{siotest.Text(`42["form",{"Files":[{"_placeholder":true,"num":0}]}]`)},
+		{siotest.Text(`450-["bin",{"_placeholder":true,"num":0}]`)},
+		{siotest.Text(`450-["bin",{"_Placeholder":true,"num":0}]`)},
+		{siotest.Text(`450-["bin",{"\u005fplaceholder":true,"num":0}]`)},
+		{siotest.Text(`450-["form",{"Files":[{"_placeholder":true,"num":0}]}]`)},
 		{siotest.Text(`451-["bin",{"_placeholder":true,"num":1}]`), siotest.Binary([]byte("x"))},
 		{siotest.Text(`451-["bin",{"_placeholder":true,"num":0,"num":-1}]`), siotest.Binary([]byte("x"))},
 	} {
@@ -146,10 +146,22 @@ func TestHazard07_Placeholders(t *testing.T) {
 			must.Closed()
 		})
 	}
+	// In text a placeholder is data, which is no attachment for a handler that takes one.
+	for _, attack := range []string{
+		`42["bin",{"_placeholder":true,"num":0}]`,
+		`42["bin",{"\u005fPlaceholder":true,"num":0}]`,
+		`42["form",{"Files":[{"_placeholder":true,"num":0}]}]`,
+	} {
+		s.everybody(func(c *siotest.Client, must siotest.Must) {
+			must.OK(c.SendPacket(attack))
+			c.Close()
+		})
+	}
 	c, must := s.mallory(siotest.Options{})
 	must.Emit("/", "ask")
 	_ = c.SendPacket("43" + strconv.FormatInt(must.Event("/", "question").ID, 10) + `[{"_placeholder":true,"num":0}]`)
-	must.Closed()
+	must.Call("/", "echo", "x")
+	c.Close()
 	s.survived()
 }
 

@@ -32,7 +32,7 @@ func TestLimitsBeforeAuthentication(t *testing.T) {
 		{"what is no packet", "malformed payload", []string{"x"}},
 		{"an error packet", "packet type not allowed", []string{`44"x"`}},
 		{"an attachment out of order", "attachment count or order", []string{`451-["echo",{"_placeholder":true,"num":0}]`, "2", `42["echo"]`}},
-		{"a missing attachment", "placeholder without attachment", []string{`42["echo",{"_placeholder":true,"num":0}]`}},
+		{"a missing attachment", "placeholder without attachment", []string{`450-["echo",{"_placeholder":true,"num":0}]`}},
 	} {
 		for _, transport := range transports {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {

@@ -163,7 +163,7 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 	if c.partial != nil {
 		return nil, BadAttachment
 	}
-	header, body, err := parseHeader(m.Data, c.server.maxAttachments, c.protocol)
+	header, body, err := parseHeader(m.Data, c.limits(), c.protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +173,15 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// limits are those that hold now.
+func (c *Conn) limits() Limits {
+	l := c.server.limits
+	if c.client.Restricted() {
+		l.Depth = min(l.Depth, restrictedDepth)
+	}
+	return l
 }
 
 // handle deals with one packet, with the lock of receiving.
@@ -192,6 +201,9 @@ func (c *Conn) handle(p *Packet) error {
 	if s.foreign {
 		if p.Type == Event && !p.Plain {
 			return BadEvent
+		}
+		if p.Loose {
+			return BadPlaceholder // go-socket.io would look for the attachment (hazard 7)
 		}
 		if p.Type == Ack && p.ID >= firstForeignAck {
 			s.acknowledged(p)
@@ -286,7 +298,7 @@ func (c *Conn) knock(p *Packet) {
 	name, cost := p.Namespace, p.cost
 	ns := c.server.Namespace(name)
 	foreign := ns == nil
-	if foreign && !c.server.serves(name) {
+	if foreign && (isOdd(name) || !c.server.serves(name)) {
 		c.client.Consumed(cost)
 		c.mu.Lock()
 		c.noteUnknown(name)

@@ -69,7 +69,7 @@ func TestGuardOfTheRoot(t *testing.T) {
 				PingInterval: testTimeout, PingTimeout: testTimeout, Polling: new(transport.PollingConfig),
 				Limits: transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 20, Outbox: 1 << 20},
 			})
-			s := NewServer(hub, fakeForeign{guest}, maxTestAttachments)
+			s := NewServer(hub, fakeForeign{guest}, testLimits)
 			var c *Conn
 			client, err := hub.Accept(httptest.NewRecorder(), httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil),
 				func(client *transport.Client) transport.Above {

@@ -43,18 +43,29 @@ type Header struct {
 	HasID       bool
 	Event       string
 	Plain       bool // the event's name is one that go-socket.io reads as what it is
+	Loose       bool // its data has a placeholder, and there are no attachments
 }
 
 const (
-	maxNamespaceBytes = 4 << 10 // with its query, which may hold a token
-	maxIDDigits       = 15      // JavaScript counts ids in a float64: 2^53 has 16 digits
-	maxJSONDepth      = 64
+	maxNamespaceBytes = 4 << 10
+	maxQueryBytes     = 64 << 10 // of a namespace: it may hold a token, and is kept for as long as the socket lives
+	maxIDDigits       = 15       // JavaScript counts ids in a float64: 2^53 has 16 digits
 )
 
+// Limits bound what a packet may be.
+type Limits struct {
+	Attachments int // of one event
+	Depth       int // how deep its JSON may be nested, of who is not restricted
+}
+
+// restrictedDepth is Depth for who is restricted.
+const restrictedDepth = 64
+
 // parseHeader checks a whole text packet against the grammar of socket.io-parser,
-// as strictly as its JavaScript encoders write it. What follows the header, the JSON array of
+// as strictly as its JavaScript encoders write it. In a packet without attachments a placeholder is
+// data like other. What follows the header, the JSON array of
 // an event or acknowledgement, or the auth of CONNECT, is returned as it is.
-func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []byte, err error) {
+func parseHeader(data []byte, limits Limits, p protocol) (h Header, body []byte, err error) {
 	h.Namespace = Root
 	if len(data) == 0 {
 		return h, nil, BadPacketType
@@ -65,7 +76,7 @@ func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []
 	binary := h.Type == binaryEvent || h.Type == binaryAck
 	if binary {
 		n, digits := leadingNumber(rest, 4)
-		if digits == 0 || n > uint64(maxAttachments) || digits == len(rest) || rest[digits] != '-' {
+		if digits == 0 || n > uint64(limits.Attachments) || digits == len(rest) || rest[digits] != '-' {
 			return h, nil, BadAttachment
 		}
 		h.Attachments = int(n)
@@ -81,11 +92,12 @@ func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []
 		if end < 0 {
 			end = len(rest)
 		}
-		if end > maxNamespaceBytes {
+		if end > maxNamespaceBytes+maxQueryBytes {
 			return h, nil, BadNamespace
 		}
 		h.Namespace, h.Query = p.namespace(string(rest[:end]))
-		if strings.ContainsFunc(h.Namespace, isStrange) || (h.Type != Connect && h.Query != "") {
+		if len(h.Namespace) > maxNamespaceBytes || len(h.Query) > maxQueryBytes ||
+			strings.ContainsFunc(h.Namespace, isControl) || (h.Type != Connect && h.Query != "") {
 			return h, nil, BadNamespace
 		}
 		rest = rest[min(end+1, len(rest)):]
@@ -93,7 +105,7 @@ func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []
 
 	switch {
 	case h.Type == Connect:
-		auth, err := p.auth(rest)
+		auth, err := p.auth(rest, limits.Depth)
 		return h, auth, err
 	case h.Type == Disconnect && len(rest) > 0:
 		return h, nil, BadPayload
@@ -111,7 +123,7 @@ func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []
 	if len(rest) < 2 || rest[0] != '[' {
 		return h, nil, BadEvent
 	}
-	valid, named := scanJSON(rest)
+	valid, named := scanJSON(rest, limits.Depth)
 	if !valid {
 		return h, nil, BadJSON
 	}
@@ -122,15 +134,22 @@ func parseHeader(data []byte, maxAttachments int, p protocol) (h Header, body []
 		}
 		h.Event, h.Plain = name, isPlain(rest, name)
 	}
-	if named && !placeholdersFit(rest, h.Attachments) {
+	switch {
+	case !named || placeholdersFit(rest, h.Attachments):
+	case binary:
 		return h, nil, BadPlaceholder
+	default:
+		h.Loose = true
 	}
 	return h, rest, nil
 }
 
-// isStrange reports whether a character has no place in the name of a namespace, which is sent
+// isControl reports whether a character has no place in the name of a namespace, which is sent
 // back: a control character would split a payload.
-func isStrange(c rune) bool { return c < ' ' || c == 0x7f || strings.ContainsRune("\"[]{}\\", c) }
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+
+// isOdd reports whether go-socket.io would not find the end of a namespace's name.
+func isOdd(namespace string) bool { return strings.ContainsAny(namespace, "\"[]{}\\") }
 
 // leadingNumber reads at most max+1 digits and says how many there were.
 func leadingNumber(b []byte, max int) (n uint64, digits int) {
@@ -163,65 +182,4 @@ func isPlain(array []byte, name string) bool {
 	return name != "" && !strings.ContainsAny(name, `\,]"`) &&
 		bytes.HasPrefix(array[1:], []byte(`"`)) && bytes.HasPrefix(array[2:], []byte(name)) &&
 		len(array) > end+1 && array[end] == '"' && (array[end+1] == ',' || array[end+1] == ']')
-}
-
-// placeholdersFit reports whether every {"_placeholder":true,"num":n} names one
-// of the attachments.
-func placeholdersFit(data []byte, attachments int) bool {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	return walk(decoder, attachments)
-}
-
-// walk goes through one JSON value token by token, so that a repeated member
-// hides nothing.
-func walk(d *json.Decoder, attachments int) bool {
-	token, err := d.Token()
-	return err == nil && walkFrom(token, d, attachments)
-}
-
-// walkFrom goes on behind the first token of the value.
-func walkFrom(token json.Token, d *json.Decoder, attachments int) bool {
-	switch token {
-	case json.Delim('['):
-		for d.More() {
-			if !walk(d, attachments) {
-				return false
-			}
-		}
-		_, err := d.Token()
-		return err == nil
-	case json.Delim('{'):
-		isPlaceholder, numFits, hasNum := false, true, false
-		for d.More() {
-			key, err := d.Token()
-			if err != nil {
-				return false
-			}
-			name, _ := key.(string)
-			switch {
-			case strings.EqualFold(name, "_placeholder"):
-				isPlaceholder = true
-				if !walk(d, attachments) {
-					return false
-				}
-			case strings.EqualFold(name, "num"):
-				token, err := d.Token()
-				if err != nil || !walkFrom(token, d, attachments) {
-					return false
-				}
-				number, _ := token.(json.Number)
-				n, digits := leadingNumber([]byte(number), 4)
-				hasNum = true
-				numFits = numFits && digits > 0 && digits == len(number) && n < uint64(attachments)
-			default:
-				if !walk(d, attachments) {
-					return false
-				}
-			}
-		}
-		_, err := d.Token()
-		return err == nil && (!isPlaceholder || (hasNum && numFits))
-	}
-	return true
 }

@@ -32,3 +32,31 @@ func BenchmarkCheck(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheckMebibyte is the same for a message as large as one may be, of what takes longest.
+func BenchmarkCheckMebibyte(b *testing.B) {
+	fill := func(unit string) string { return strings.Repeat(unit, (1<<20)/len(unit)) }
+	for _, c := range []struct{ name, data string }{
+		{"numbers", fill("1,") + "1"},
+		{"empty arrays", fill("[],") + "[]"},
+		{"empty objects", fill("{},") + "{}"},
+		{"empty strings", fill(`"",`) + `""`},
+		{"escapes", `"` + fill(`\n`) + `"`},
+		{"escaped names", "{" + fill(`"\n":1,`) + `"a":1}`},
+		{"names that are nearly it", "{" + fill(`"_placeholdeX":1,`) + `"\n":1}`},
+		{"placeholders", fill(`{"_placeholder":true,"num":0},`) + "1"},
+		{"escaped placeholders", fill(`{"\u005f\u0070\u006c\u0061\u0063\u0065\u0068\u006f\u006c\u0064\u0065\u0072":true,"num":0},`) + "1"},
+		{"nested", fill(strings.Repeat(`{"\n":`, 60)+"1"+strings.Repeat("}", 60)+",") + "1"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			conn, m := newParser(), textMessage(`51-["x",`+c.data+`]`)
+			b.SetBytes(int64(len(m.Data)))
+			for b.Loop() {
+				conn.partial = nil
+				if _, err := conn.parse(m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

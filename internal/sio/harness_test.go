@@ -46,7 +46,7 @@ func newServer(t testing.TB, limits transport.Limits) *testServer {
 		PingInterval: time.Minute, PingTimeout: time.Minute, Limits: defaults,
 		Polling: new(transport.PollingConfig), WebSocket: new(websocket.Upgrader), Upgrade: true,
 	})
-	s.Server = NewServer(hub, noForeign{}, maxTestAttachments)
+	s.Server = NewServer(hub, noForeign{}, testLimits)
 	s.SetDoorkeeper(s)
 	s.Add(Root)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

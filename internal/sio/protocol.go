@@ -18,7 +18,7 @@ type protocol interface {
 	// namespace splits what a packet names into a namespace and a query.
 	namespace(text string) (name, query string)
 	// auth takes what CONNECT brings behind the namespace.
-	auth(data []byte) (json.RawMessage, error)
+	auth(data []byte, depth int) (json.RawMessage, error)
 
 	// connected answers CONNECT, unknown one for a namespace that there is not.
 	connected(s *Socket) transport.Frame
@@ -47,7 +47,7 @@ func (protocol4) namespace(text string) (name, query string) {
 	return name, query
 }
 
-func (protocol4) auth(data []byte) (json.RawMessage, error) {
+func (protocol4) auth(data []byte, _ int) (json.RawMessage, error) {
 	if len(data) > 0 {
 		return nil, BadPayload
 	}
@@ -87,14 +87,14 @@ func (protocol5) namespace(text string) (name, query string) { return text, "" }
 // maxAuthBytes bounds what is kept for as long as the socket lives.
 const maxAuthBytes = 64 << 10
 
-func (protocol5) auth(data []byte) (json.RawMessage, error) {
+func (protocol5) auth(data []byte, depth int) (json.RawMessage, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
 	if len(data) > maxAuthBytes {
 		return nil, transport.TooLarge
 	}
-	if valid, _ := scanJSON(data); !valid {
+	if valid, _ := scanJSON(data, depth); !valid {
 		return nil, BadJSON
 	}
 	return append(json.RawMessage(nil), data...), nil // without the request that it came in

@@ -6,12 +6,12 @@ import (
 )
 
 // scanJSON reports whether data is one JSON value, as json.Valid does, that is nested no deeper
-// than maxJSONDepth. named reports whether a member in it could be the one that makes a
+// than so much. named reports whether a member in it could be the one that makes a
 // placeholder; encoding/json, which go-socket.io decodes with, matches names in any case and
 // after unescaping, so every name with an escape could be. It reads every event, and does all
 // this at once because json.Valid alone takes several times as long.
-func scanJSON(data []byte) (valid, named bool) {
-	var objects uint64 // bit n: the container at depth n+1 is an object
+func scanJSON(data []byte, maxDepth int) (valid, named bool) {
+	var objects containers
 	depth, state := 0, beginValue
 	for i := 0; i < len(data); {
 		c := data[i]
@@ -19,7 +19,7 @@ func scanJSON(data []byte) (valid, named bool) {
 			i++
 			continue
 		}
-		inObject := depth > 0 && objects>>(depth-1)&1 == 1
+		inObject := depth > 0 && objects.isObject(depth-1)
 		switch state {
 		case beginValue, beginElement:
 			switch {
@@ -32,13 +32,12 @@ func scanJSON(data []byte) (valid, named bool) {
 				state = endValue
 				continue
 			case c == '[' || c == '{':
-				if depth == maxJSONDepth {
+				if depth == maxDepth {
 					return false, named
 				}
-				objects &^= 1 << depth
+				objects.enter(depth, c == '{')
 				state = beginElement
 				if c == '{' {
-					objects |= 1 << depth
 					state = beginMember
 				}
 				depth++
@@ -99,6 +98,33 @@ const (
 	endName
 	endValue
 )
+
+// containers says of each container around a place in JSON whether it is an object.
+type containers struct {
+	near uint64 // bit n: that at depth n
+	deep []uint64
+}
+
+func (n *containers) isObject(depth int) bool {
+	if depth < 64 {
+		return n.near>>depth&1 == 1
+	}
+	return n.deep[depth/64-1]>>(depth%64)&1 == 1
+}
+
+func (n *containers) enter(depth int, object bool) {
+	word := &n.near
+	if depth >= 64 {
+		if depth/64 > len(n.deep) {
+			n.deep = append(n.deep, 0)
+		}
+		word = &n.deep[depth/64-1]
+	}
+	*word &^= 1 << (depth % 64)
+	if object {
+		*word |= 1 << (depth % 64)
+	}
+}
 
 var placeholder = []byte("_placeholder")
 

@@ -12,9 +12,9 @@ import (
 
 // Server is Socket.IO for the connections of one hub. Its methods are safe for concurrent use.
 type Server struct {
-	hub            *transport.Hub
-	foreign        Foreign
-	maxAttachments int
+	hub     *transport.Hub
+	foreign Foreign
+	limits  Limits
 
 	mu         sync.RWMutex
 	door       Doorkeeper
@@ -25,8 +25,8 @@ type Server struct {
 }
 
 // NewServer makes a Server without namespaces. Those it does not have are foreign's.
-func NewServer(hub *transport.Hub, foreign Foreign, maxAttachments int) *Server {
-	return &Server{hub: hub, foreign: foreign, maxAttachments: maxAttachments,
+func NewServer(hub *transport.Hub, foreign Foreign, limits Limits) *Server {
+	return &Server{hub: hub, foreign: foreign, limits: limits,
 		namespaces: make(map[string]*Namespace), ids: make(map[string]*Conn)}
 }
 

@@ -113,6 +113,13 @@ func (c *Client) Restrict(restricted bool) {
 	}
 }
 
+// Restricted reports whether they do.
+func (c *Client) Restricted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.restricted
+}
+
 func (c *Client) messageLimit() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -47,7 +47,7 @@ type Server struct {
 }
 
 // New makes a Server of go-socket.io's options. A transport of an unknown type is an error.
-func New(opts engineio.Options, limits transport.Limits, maxAttachments int) (*Server, error) {
+func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*Server, error) {
 	u := &Server{
 		check:   opts.RequestChecker,
 		init:    opts.ConnInitor,
@@ -98,7 +98,7 @@ func New(opts engineio.Options, limits transport.Limits, maxAttachments int) (*S
 		u.transports = append([]eiotransport.Transport{ourTransport{noWebSocket{}, u}}, u.transports...)
 	}
 	u.hub = transport.NewHub(config)
-	u.sio = sio.NewServer(u.hub, u, maxAttachments)
+	u.sio = sio.NewServer(u.hub, u, packets)
 	return u, nil
 }
 

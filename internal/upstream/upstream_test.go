@@ -12,6 +12,7 @@ import (
 	"github.com/googollee/go-socket.io/engineio/transport/polling"
 	"github.com/googollee/go-socket.io/engineio/transport/websocket"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 )
@@ -19,7 +20,7 @@ import (
 func newServer(t *testing.T, transports ...eiotransport.Transport) (*upstream.Server, *engineio.Options) {
 	t.Helper()
 	opts := engineio.Options{Transports: transports}
-	u, err := upstream.New(opts, transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 10}, 4)
+	u, err := upstream.New(opts, transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 10}, sio.Limits{Attachments: 4, Depth: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestProbe(t *testing.T) {
 type foreignTransport struct{ eiotransport.Transport }
 
 func TestUnknownTransport(t *testing.T) {
-	if _, err := upstream.New(engineio.Options{Transports: []eiotransport.Transport{foreignTransport{}}}, transport.Limits{}, 1); err == nil {
+	if _, err := upstream.New(engineio.Options{Transports: []eiotransport.Transport{foreignTransport{}}}, transport.Limits{}, sio.Limits{}); err == nil {
 		t.Error("a transport of an unknown type is taken")
 	}
 }
