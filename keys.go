@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // The algorithms of RFC 7518 §3.1 and RFC 8037 by the kind of key they take. `none`
@@ -81,20 +80,14 @@ func parseKey(key any) (any, error) {
 // parseBytes tells public keys from HMAC secrets. Whatever looks like a public key must
 // never become a secret: everybody knows it, so everybody could sign HS256 with it
 // (RFC 8725 §2.1).
-func parseBytes(text []byte) (any, error) {
-	if len(text) == 0 {
+func parseBytes(data []byte) (any, error) {
+	if len(data) == 0 {
 		return nil, errEmptyKey
 	}
-	if bytes.Contains(text, []byte("-----BEGIN")) {
-		return parsePEM(text)
+	if key, err := keyIn(data); key != nil || err != nil {
+		return key, err
 	}
-	trimmed := bytes.TrimSpace(text)
-	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "---- BEGIN SSH2"} {
-		if bytes.HasPrefix(trimmed, []byte(prefix)) {
-			return nil, errors.New("this is an SSH public key; convert it to PEM: ssh-keygen -e -m PKCS8 -f key.pub")
-		}
-	}
-	return text, nil
+	return data, nil
 }
 
 func parsePEM(text []byte) (any, error) {
@@ -111,9 +104,6 @@ func parsePEM(text []byte) (any, error) {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
-		}
-		if strings.Contains(block.Type, "PRIVATE KEY") {
-			return nil, errPrivateKey
 		}
 		// A chain of certificates starts with the one it is about. Of anything else
 		// there is one, or it would be a guess which is meant.

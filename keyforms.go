@@ -1,0 +1,186 @@
+package socketiojwt
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"unicode"
+)
+
+// shortestKey is a length in bytes below that of every key in DER, and above that of the
+// secrets that are in use most. The shortest, an Ed25519 key in SPKI, has 44.
+const shortestKey = 40
+
+var errUnreadableKey = errors.New(`this looks like a key, but there is less in it than one, or more; pass the public key as PEM, from "-----BEGIN PUBLIC KEY-----" to "-----END PUBLIC KEY-----"`)
+
+// keyIn returns the public key that data is another form of, nil if it is none. An error
+// means that it is a key, or looks like one, and cannot be used.
+func keyIn(data []byte) (any, error) {
+	if key, err := fromDER(data); key != nil || err != nil {
+		return key, err
+	}
+	text := plainText(data)
+	for _, from := range []func([]byte) (any, error){fromPEM, fromSSH, fromEncoded} {
+		if key, err := from(text); key != nil || err != nil {
+			return key, err
+		}
+	}
+	return nil, nil
+}
+
+// derMarks are in every key in DER that is in use. Random bytes do not have them.
+var derMarks = [][]byte{
+	{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01}, // the OIDs of PKCS: RSA in SPKI and PKCS #8
+	{0x2a, 0x86, 0x48, 0xce, 0x3d},             // of ANSI X9.62: ECDSA, P-256
+	{0x2b, 0x81, 0x04, 0x00},                   // of SEC 2: P-384, P-521
+	{0x06, 0x03, 0x2b, 0x65},                   // of RFC 8410: Ed25519, X25519
+	{0x02, 0x01, 0x01, 0x04},                   // the version of a private key of SEC 1
+	{0x02, 0x81, 0x81, 0x00},                   // a modulus of 1024 bits, as in PKCS #1
+	{0x02, 0x82, 0x01, 0x01, 0x00},             // of 2048
+	{0x02, 0x82, 0x01, 0x81, 0x00},             // of 3072
+	{0x02, 0x82, 0x02, 0x01, 0x00},             // of 4096
+}
+
+func fromDER(data []byte) (any, error) {
+	const sequence = 0x30 // what all of them are
+	if len(data) < shortestKey || data[0] != sequence {
+		return nil, nil
+	}
+	if isWhole(data) {
+		if key := publicDER(data); key != nil {
+			return parseKey(key)
+		}
+		if isPrivateDER(data) {
+			return nil, errPrivateKey
+		}
+	}
+	if containsAny(data, derMarks) {
+		return nil, errUnreadableKey
+	}
+	return nil, nil
+}
+
+// isWhole reports whether data has the length that it says. Text that begins with 0, which
+// is the byte of a sequence, does not get past here.
+func isWhole(data []byte) bool {
+	var outer asn1.RawValue
+	rest, err := asn1.Unmarshal(data, &outer)
+	return err == nil && len(rest) == 0
+}
+
+func publicDER(der []byte) any {
+	if key, err := x509.ParsePKIXPublicKey(der); err == nil {
+		return key
+	}
+	if key, err := x509.ParsePKCS1PublicKey(der); err == nil {
+		return key
+	}
+	if cert, err := x509.ParseCertificate(der); err == nil {
+		return cert.PublicKey
+	}
+	return nil
+}
+
+func isPrivateDER(der []byte) bool {
+	_, notPKCS8 := x509.ParsePKCS8PrivateKey(der)
+	_, notPKCS1 := x509.ParsePKCS1PrivateKey(der)
+	_, notSEC1 := x509.ParseECPrivateKey(der)
+	return notPKCS8 == nil || notPKCS1 == nil || notSEC1 == nil
+}
+
+// plainText returns text without what editors, and the shells of Windows, add to it: a byte
+// order mark, and the zero bytes of UTF-16.
+func plainText(text []byte) []byte {
+	if bytes.IndexByte(text, 0) >= 0 {
+		text = bytes.ReplaceAll(text, []byte{0}, nil)
+	}
+	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
+		text = bytes.TrimPrefix(text, []byte(mark))
+	}
+	return bytes.TrimSpace(text)
+}
+
+// pemMarks are what a PEM still has when a part of it is missing.
+var pemMarks = [][]byte{[]byte("-----BEGIN"), []byte("-----END"), []byte("KEY-----"), []byte("CERTIFICATE-----")}
+
+func fromPEM(text []byte) (any, error) {
+	if !containsAny(text, pemMarks) {
+		return nil, nil
+	}
+	if bytes.Contains(text, []byte("PRIVATE KEY")) {
+		return nil, errPrivateKey
+	}
+	return parsePEM(text)
+}
+
+var sshMarks = [][]byte{[]byte("ssh-rsa"), []byte("ssh-ed25519"), []byte("ecdsa-sha2-"), []byte("---- BEGIN SSH2")}
+
+func fromSSH(text []byte) (any, error) {
+	if bytes.HasPrefix(text, []byte("ssh-")) || containsAny(text, sshMarks) {
+		return nil, errors.New("this is an SSH public key; convert it to PEM: ssh-keygen -e -m PKCS8 -f key.pub")
+	}
+	return nil, nil
+}
+
+// fromEncoded looks into base64, of both alphabets, and hex. A word among others is no
+// key for certain: who knows what they are.
+func fromEncoded(text []byte) (any, error) {
+	text = bytes.TrimFunc(text, isNoDigit)
+	for word := range bytes.FieldsFuncSeq(text, isNoDigit) {
+		key, err := decodedKey(word)
+		if key != nil && len(word) < len(text) {
+			err = errUnreadableKey
+		}
+		if key != nil || err != nil {
+			return key, err
+		}
+	}
+	return nil, nil
+}
+
+// decodedKey is keyIn for what a word stands for. Of a broken one, that is what comes
+// before.
+func decodedKey(word []byte) (any, error) {
+	if base64.RawStdEncoding.DecodedLen(len(word)) < shortestKey {
+		return nil, nil
+	}
+	digits := bytes.Map(toDigit, word)
+	for _, decode := range []func(dst, src []byte) (int, error){base64.RawStdEncoding.Decode, hex.Decode} {
+		decoded := make([]byte, len(digits))
+		n, _ := decode(decoded, digits)
+		if key, err := keyIn(decoded[:n]); key != nil || err != nil {
+			return key, err
+		}
+	}
+	return nil, nil
+}
+
+// isNoDigit reports whether a character ends a word of base64. The ends of its lines do not.
+func isNoDigit(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || toDigit(r) != r)
+}
+
+// toDigit takes a character of base64url to base64, and blanks out.
+func toDigit(r rune) rune {
+	switch {
+	case r == '-':
+		return '+'
+	case r == '_':
+		return '/'
+	case unicode.IsSpace(r):
+		return -1
+	}
+	return r
+}
+
+func containsAny(data []byte, marks [][]byte) bool {
+	for _, mark := range marks {
+		if bytes.Contains(data, mark) {
+			return true
+		}
+	}
+	return false
+}
