@@ -23,7 +23,7 @@ func keyIn(data []byte) (any, error) {
 		return key, err
 	}
 	text := plainText(data)
-	for _, from := range []func([]byte) (any, error){fromPEM, fromSSH, fromEncoded} {
+	for _, from := range []func([]byte) (any, error){fromPEM, fromSSH, fromJWK, fromEncoded} {
 		if key, err := from(text); key != nil || err != nil {
 			return key, err
 		}
