@@ -7,7 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"unicode"
+	"unicode/utf8"
 )
 
 // shortestKey is a length in bytes below that of every key in DER, and above that of the
@@ -23,7 +23,7 @@ func keyIn(data []byte) (any, error) {
 		return key, err
 	}
 	text := plainText(data)
-	for _, from := range []func([]byte) (any, error){fromPEM, fromSSH, fromJWK, fromEncoded} {
+	for _, from := range []func([]byte) (any, error){fromPEMOrSSH, fromJWK, fromEncoded} {
 		if key, err := from(text); key != nil || err != nil {
 			return key, err
 		}
@@ -34,9 +34,10 @@ func keyIn(data []byte) (any, error) {
 // derMarks are in every key in DER that is in use. Random bytes do not have them.
 var derMarks = [][]byte{
 	{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01}, // the OIDs of PKCS: RSA in SPKI and PKCS #8
-	{0x2a, 0x86, 0x48, 0xce, 0x3d},             // of ANSI X9.62: ECDSA, P-256
+	{0x2a, 0x86, 0x48, 0xce},                   // of ANSI X9: ECDSA, P-256, DSA
 	{0x2b, 0x81, 0x04, 0x00},                   // of SEC 2: P-384, P-521
 	{0x06, 0x03, 0x2b, 0x65},                   // of RFC 8410: Ed25519, X25519
+	{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04}, // of NIST: ML-DSA
 	{0x02, 0x01, 0x01, 0x04},                   // the version of a private key of SEC 1
 	{0x02, 0x81, 0x81, 0x00},                   // a modulus of 1024 bits, as in PKCS #1
 	{0x02, 0x82, 0x01, 0x01, 0x00},             // of 2048
@@ -103,23 +104,21 @@ func plainText(text []byte) []byte {
 	return bytes.TrimSpace(text)
 }
 
-// pemMarks are what a PEM still has when a part of it is missing.
-var pemMarks = [][]byte{[]byte("-----BEGIN"), []byte("-----END"), []byte("KEY-----"), []byte("CERTIFICATE-----")}
+var (
+	// pemMarks are what a PEM still has when a part of it is missing.
+	pemMarks = [][]byte{[]byte("-----BEGIN"), []byte("-----END"), []byte("KEY-----"), []byte("CERTIFICATE-----")}
+	sshMarks = [][]byte{[]byte("ssh-rsa"), []byte("ssh-ed25519"), []byte("ecdsa-sha2-"), []byte("---- BEGIN SSH2")}
+)
 
-func fromPEM(text []byte) (any, error) {
-	if !containsAny(text, pemMarks) {
+func fromPEMOrSSH(text []byte) (any, error) {
+	switch {
+	case bytes.IndexByte(text, '-') < 0: // most secrets have none, and need no closer look
 		return nil, nil
-	}
-	if bytes.Contains(text, []byte("PRIVATE KEY")) {
+	case containsAny(text, pemMarks) && bytes.Contains(text, []byte("PRIVATE KEY")):
 		return nil, errPrivateKey
-	}
-	return parsePEM(text)
-}
-
-var sshMarks = [][]byte{[]byte("ssh-rsa"), []byte("ssh-ed25519"), []byte("ecdsa-sha2-"), []byte("---- BEGIN SSH2")}
-
-func fromSSH(text []byte) (any, error) {
-	if bytes.HasPrefix(text, []byte("ssh-")) || containsAny(text, sshMarks) {
+	case containsAny(text, pemMarks):
+		return parsePEM(text)
+	case bytes.HasPrefix(text, []byte("ssh-")), containsAny(text, sshMarks):
 		return nil, errors.New("this is an SSH public key; convert it to PEM: ssh-keygen -e -m PKCS8 -f key.pub")
 	}
 	return nil, nil
@@ -128,10 +127,13 @@ func fromSSH(text []byte) (any, error) {
 // fromEncoded looks into base64, of both alphabets, and hex. A word among others is no
 // key for certain: who knows what they are.
 func fromEncoded(text []byte) (any, error) {
-	text = bytes.TrimFunc(text, isNoDigit)
-	for word := range bytes.FieldsFuncSeq(text, isNoDigit) {
+	if base64.RawStdEncoding.DecodedLen(len(text)) < shortestKey || !utf8.Valid(text) {
+		return nil, nil
+	}
+	digits := bytes.Trim(digitsOf(text), noDigit)
+	for word := range bytes.SplitSeq(digits, []byte(noDigit)) {
 		key, err := decodedKey(word)
-		if key != nil && len(word) < len(text) {
+		if key != nil && len(word) < len(digits) {
 			err = errUnreadableKey
 		}
 		if key != nil || err != nil {
@@ -141,39 +143,41 @@ func fromEncoded(text []byte) (any, error) {
 	return nil, nil
 }
 
+const noDigit = "."
+
+// digitsOf returns text in the alphabet of base64, where the words of it are between
+// noDigits. Blanks are left out, as lines end anywhere.
+func digitsOf(text []byte) []byte {
+	digits := make([]byte, 0, len(text))
+	for _, c := range text {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+			digits = append(digits, c)
+		case c == '-':
+			digits = append(digits, '+')
+		case c == '_':
+			digits = append(digits, '/')
+		case c == ' ', c == '\t', c == '\r', c == '\n':
+		default:
+			digits = append(digits, noDigit[0])
+		}
+	}
+	return digits
+}
+
 // decodedKey is keyIn for what a word stands for. Of a broken one, that is what comes
 // before.
 func decodedKey(word []byte) (any, error) {
 	if base64.RawStdEncoding.DecodedLen(len(word)) < shortestKey {
 		return nil, nil
 	}
-	digits := bytes.Map(toDigit, word)
-	for _, decode := range []func(dst, src []byte) (int, error){base64.RawStdEncoding.Decode, hex.Decode} {
-		decoded := make([]byte, len(digits))
-		n, _ := decode(decoded, digits)
-		if key, err := keyIn(decoded[:n]); key != nil || err != nil {
-			return key, err
-		}
+	decode := base64.RawStdEncoding.Decode
+	if bytes.HasPrefix(word, []byte("30")) { // of DER in hex; in base64 neither DER nor text
+		decode = hex.Decode
 	}
-	return nil, nil
-}
-
-// isNoDigit reports whether a character ends a word of base64. The ends of its lines do not.
-func isNoDigit(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || toDigit(r) != r)
-}
-
-// toDigit takes a character of base64url to base64, and blanks out.
-func toDigit(r rune) rune {
-	switch {
-	case r == '-':
-		return '+'
-	case r == '_':
-		return '/'
-	case unicode.IsSpace(r):
-		return -1
-	}
-	return r
+	decoded := make([]byte, len(word))
+	n, _ := decode(decoded, word)
+	return keyIn(decoded[:n])
 }
 
 func containsAny(data []byte, marks [][]byte) bool {

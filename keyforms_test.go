@@ -295,13 +295,20 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 		}
 		return der
 	}
-	type algorithm struct{ OID asn1.ObjectIdentifier }
-	ed448, err := asn1.Marshal(struct {
-		Algorithm algorithm
-		Key       asn1.BitString
-	}{algorithm{asn1.ObjectIdentifier{1, 3, 101, 113}}, asn1.BitString{Bytes: make([]byte, 57), BitLength: 57 * 8}})
-	if err != nil {
-		t.Fatal(err)
+	unknown := func(bytes int, oid ...int) []byte {
+		type algorithm struct{ OID asn1.ObjectIdentifier }
+		der, err := asn1.Marshal(struct {
+			Algorithm algorithm
+			Key       asn1.BitString
+		}{algorithm{oid}, asn1.BitString{Bytes: make([]byte, bytes), BitLength: 8 * bytes}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	cut := func(bits uint) []byte {
+		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		return x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: n, E: 3})[:100]
 	}
 	blob := "\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + string(keyPairs().edPublic)
 	ssh := base64.StdEncoding.EncodeToString([]byte(blob))
@@ -311,10 +318,19 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 	}{
 		"P-224":               {spki(&p224.PublicKey), "P-224"},
 		"X25519":              {spki(x25519.PublicKey()), "cannot verify"},
-		"Ed448":               {ed448, "-----BEGIN"},
+		"Ed448":               {unknown(57, 1, 3, 101, 113), "-----BEGIN"},
+		"DSA":                 {unknown(128, 1, 2, 840, 10040, 4, 1), "-----BEGIN"},
+		"ML-DSA-65":           {unknown(1952, 2, 16, 840, 1, 101, 3, 4, 3, 18), "-----BEGIN"},
+		"RSA of 1024, cut":    {cut(1024), "-----BEGIN"},
+		"RSA of 2048, cut":    {cut(2048), "-----BEGIN"},
+		"RSA of 3072, cut":    {cut(3072), "-----BEGIN"},
+		"RSA of 4096, cut":    {cut(4096), "-----BEGIN"},
 		"certificate request": {request, "-----BEGIN"},
 		"RSA of 512 bits":     {x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 511, 1), E: 65537}), "2048"},
 		"SSH key":             {[]byte("ssh-ed25519 " + ssh + " bob@example"), "ssh-keygen"},
+		"SSH key, RSA":        {[]byte("bob.example ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 bob"), "ssh-keygen"},
+		"SSH key, ECDSA":      {[]byte("bob.example ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY="), "ssh-keygen"},
+		"SSH key, RFC 4716":   {[]byte("---- BEGIN SSH2 PUBLIC KEY ----\n" + ssh), "ssh-keygen"},
 		"SSH key, options":    {[]byte("no-pty ssh-ed25519 " + ssh), "ssh-keygen"},
 		"SSH key, no name":    {[]byte(ssh), "ssh-keygen"},
 		"SSH key, bytes":      {[]byte(blob), "ssh-keygen"},
