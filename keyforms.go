@@ -35,7 +35,6 @@ func keyIn(data []byte) (any, error) {
 var derMarks = [][]byte{
 	{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01}, // the OIDs of PKCS: RSA in SPKI and PKCS #8
 	{0x2a, 0x86, 0x48, 0xce},                   // of ANSI X9: ECDSA, P-256, DSA
-	{0x2b, 0x81, 0x04, 0x00},                   // of SEC 2: P-384, P-521
 	{0x06, 0x03, 0x2b, 0x65},                   // of RFC 8410: Ed25519, X25519
 	{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04}, // of NIST: ML-DSA
 	{0x02, 0x01, 0x01, 0x04},                   // the version of a private key of SEC 1
@@ -106,7 +105,7 @@ func plainText(text []byte) []byte {
 
 var (
 	// pemMarks are what a PEM still has when a part of it is missing.
-	pemMarks = [][]byte{[]byte("-----BEGIN"), []byte("-----END"), []byte("KEY-----"), []byte("CERTIFICATE-----")}
+	pemMarks = [][]byte{[]byte("-----BEGIN"), []byte("KEY-----"), []byte("CERTIFICATE-----")}
 	sshMarks = [][]byte{[]byte("ssh-rsa"), []byte("ssh-ed25519"), []byte("ecdsa-sha2-"), []byte("---- BEGIN SSH2")}
 )
 
