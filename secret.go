@@ -18,7 +18,7 @@ import (
 // that is abandoned.
 //
 // The key is what [StaticSecret] takes: a string or bytes, which are an HMAC secret
-// unless there is a PEM public key or certificate inside, an *rsa.PublicKey, an
+// unless they are a public key in one of the forms that are listed there, an *rsa.PublicKey, an
 // *ecdsa.PublicKey, an ed25519.PublicKey, or a jwt.VerificationKeySet of those, of
 // which one has to fit. A key is only ever used for the algorithms of its type, so an
 // RSA key never meets HS256. What cannot verify tokens (nothing, an empty secret, a
@@ -52,10 +52,20 @@ func (f keyfunc) Key(_ context.Context, _ *Request, token *jwt.Token) (any, erro
 // StaticSecret is one key for all tokens: a string or bytes, an *rsa.PublicKey, an
 // *ecdsa.PublicKey, an ed25519.PublicKey, or a jwt.VerificationKeySet of those.
 //
-// A string or bytes with a PEM public key or certificate inside stands for that key.
-// A certificate is only a wrapping here: neither its dates nor its issuer are checked.
+// A string or bytes with a public key or certificate inside stands for that key: PEM, the
+// base64 of a PEM without its first and last line, DER, a JWK, or a JWKS with one key for
+// signatures. They may be in UTF-16, base64 or hex. The alg of a JWK has to fit its key, but
+// narrows nothing: that is what Options.Methods is for. A certificate is only a wrapping
+// here: neither its dates nor its issuer are checked.
+//
+// A private key, and what looks like a key and is none that can be read, are an error,
+// because a secret that others know is none. A JWK of kind oct is one too: pass the bytes
+// that its k stands for.
+//
 // Any other string or bytes are an HMAC secret, as they are, and should be at least as
-// long as the hash: 32 bytes for HS256 (RFC 7518 §3.2). Bytes are copied.
+// long as the hash: 32 bytes for HS256 (RFC 7518 §3.2). Bytes are copied. A public key in
+// bytes that have no form, such as the 32 of an Ed25519 key, cannot be told from a secret:
+// pass an ed25519.PublicKey.
 //
 // A key that cannot verify anything is reported by [Authorize].
 func StaticSecret(key any) Secret {
