@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -32,6 +33,7 @@ type Authorizer struct {
 
 	leeway time.Duration // of ParserOptions
 	waits  bool          // verify calls somebody who may keep it waiting
+	calls  atomic.Int64  // callbacks that run, see call
 
 	sessions   sessions
 	stats      stats
@@ -175,9 +177,9 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	if a.opts.Accept == nil {
 		return v, nil
 	}
-	user, err := call(ctx, func() (any, error) { return a.opts.Accept(ctx, r, v.token) })
+	user, err := a.call(ctx, func() (any, error) { return a.opts.Accept(ctx, r, v.token) })
 	if err != nil {
-		return nil, a.callbackRefusal(ctx, r, "Accept", err, errUnauthorized(err))
+		return nil, a.callbackRefusal(ctx, r, "Accept", err, notAccepted(err))
 	}
 	v.user = user
 	return v, nil
@@ -189,11 +191,9 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if a.opts.Revocations == nil {
 		return nil
 	}
-	revoked, err := call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
+	revoked, err := a.call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
 	if err != nil {
-		busy := errServerBusy()
-		busy.cause = err
-		return a.callbackRefusal(ctx, r, "Revocations", err, busy)
+		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
 	if revoked != false { // nothing but a plain no will do
 		return errTokenRevoked()
@@ -315,8 +315,13 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 		unverified.Claims = maps.Clone(claims)
 	}
 
-	given, err := call(ctx, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
-	if err != nil {
+	given, err := a.call(ctx, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
+	switch {
+	case errors.Is(err, ErrKeyNotFound):
+		return nil, errInvalidSignature(err)
+	case errors.Is(err, errTooManyCallbacks):
+		return nil, a.callbackRefusal(ctx, r, "Secret", err, errServerBusy(err))
+	case err != nil:
 		return nil, a.callbackRefusal(ctx, r, "Secret", err, errSecretUnavailable(err))
 	}
 	keys, err := parseKeys(given)

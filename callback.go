@@ -8,10 +8,22 @@ import (
 	"runtime/debug"
 )
 
-// call runs a callback of the user so that neither its panic nor its patience is ours: it
-// returns when ctx ends even if f does not, and what f returns after that is dropped.
-func call(ctx context.Context, f func() (any, error)) (any, error) {
+// call is run for what clients ask for. A callback that goes on for ever stays, so how many run is
+// bounded.
+func (a *Authorizer) call(ctx context.Context, f func() (any, error)) (any, error) {
+	if a.calls.Add(1) > int64(max(a.opts.MaxPending, minCallbacks)) {
+		a.calls.Add(-1)
+		return nil, errTooManyCallbacks
+	}
+	return run(ctx, f, func() { a.calls.Add(-1) })
+}
+
+// run runs a callback of the user so that neither its panic nor its patience is ours: it
+// returns when ctx ends even if f does not, and what f returns after that is dropped. returned is
+// called when f has.
+func run(ctx context.Context, f func() (any, error), returned func()) (any, error) {
 	if err := ctx.Err(); err != nil {
+		returned()
 		return nil, err
 	}
 	type result struct {
@@ -25,6 +37,7 @@ func call(ctx context.Context, f func() (any, error)) (any, error) {
 			if p := recover(); p != nil {
 				res = result{err: newPanicError(p)}
 			}
+			returned()
 			done <- res
 		}()
 		value, err := f()
@@ -39,6 +52,20 @@ func call(ctx context.Context, f func() (any, error)) (any, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// minCallbacks may run at once, however small MaxPending is.
+const minCallbacks = 100
+
+var errTooManyCallbacks = errors.New("as many callbacks are running as Options.MaxPending says; the ones before do not return, or take long")
+
+// notAccepted is what the client is told when somebody who was to accept it failed with err: that it
+// took too long is no verdict.
+func notAccepted(err error) *UnauthorizedError {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTooManyCallbacks) {
+		return errServerBusy(err)
+	}
+	return errUnauthorized(err)
 }
 
 // panicError is a panic of a callback as an error.

@@ -202,14 +202,14 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 	}
 	if asker != nil {
 		asker.busy = false
-		if asker.state == socketJoining {
-			defer asker.openAtOnce()()
+		if asker.isAuthenticated() && !asker.guest {
+			asker.s.Tell(eventAuthenticated, nil, nil)
+		} else {
+			asker.letIn(true)
 		}
-		asker.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}
-	session := c.session.Load()
 	for _, sock := range c.sockets {
-		sock.authenticated(session)
+		sock.authenticated()
 	}
 	return true, nil
 }

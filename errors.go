@@ -7,6 +7,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// ErrKeyNotFound says that there is no key for a token, such as one with an unknown `kid`. A Secret
+// returns it, or wraps it, so that the client is refused for good, with `invalid signature`; after
+// any other error of a Secret the client tries again.
+var ErrKeyNotFound = errors.New("socketiojwt: no key for this token")
+
 // The codes an [UnauthorizedError] carries. They are part of the wire contract:
 // clients written for Node's socketio-jwt compare them.
 const (
@@ -29,8 +34,8 @@ const (
 	// CodeTooManyAttempts says that [Options.MaxAttempts] failed before, so that nobody looked
 	// at this token.
 	CodeTooManyAttempts = "too_many_attempts"
-	// CodeServerBusy says that [Options.MaxPending] was reached, or that [Options.Revocations]
-	// could not be asked. It is worth retrying.
+	// CodeServerBusy says that [Options.MaxPending] was reached, that [Options.Revocations]
+	// could not be asked, or that a callback did not answer in time. It is worth retrying.
 	CodeServerBusy = "server_busy"
 	// CodeUnauthorized says that the token was good and the application refused
 	// its bearer, see [Options.Accept] and [Authorizer.Disconnect].
@@ -47,8 +52,13 @@ type UnauthorizedError struct {
 	Code string
 	// Message is the text for the client.
 	Message string
-
-	cause error
+	// Retryable says that the refusal is the server's fault and may be gone a moment later, so
+	// the client is not told to stay away. Refusals with CodeInvalidSecret and CodeServerBusy
+	// are, whatever it says. It is not sent.
+	Retryable bool
+	// Err is the cause, for the log and errors.Is; nil if there is none. It is never sent. That of
+	// a refused token is golang-jwt's, and may hold bytes the client sent.
+	Err error
 }
 
 // Error returns the code and the message, which are all a client may know.
@@ -73,7 +83,7 @@ func (e *UnauthorizedError) Unwrap() error {
 	if e == nil {
 		return nil
 	}
-	return e.cause
+	return e.Err
 }
 
 // Is reports whether target is an *UnauthorizedError with the same code and, if
@@ -99,7 +109,7 @@ func (e UnauthorizedError) MarshalJSON() ([]byte, error) {
 // retryable tells refusals that are the server's fault, and may be gone a moment
 // later, from those that stay until the client has another token.
 func (e *UnauthorizedError) retryable() bool {
-	return e.Code == CodeInvalidSecret || e.Code == CodeServerBusy
+	return e.Retryable || e.Code == CodeInvalidSecret || e.Code == CodeServerBusy
 }
 
 // wantsToken tells that the client sent no token.
@@ -151,7 +161,7 @@ func errTokenTooLong() *UnauthorizedError { return invalidToken("jwt too long", 
 func errSubjectChanged() *UnauthorizedError { return invalidToken("jwt subject changed", nil) }
 
 func errSecretUnavailable(cause error) *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeInvalidSecret, Message: "secret unavailable", cause: cause}
+	return &UnauthorizedError{Code: CodeInvalidSecret, Message: "secret unavailable", Retryable: true, Err: cause}
 }
 
 func errTimeout() *UnauthorizedError {
@@ -162,16 +172,16 @@ func errTooManyAttempts() *UnauthorizedError {
 	return &UnauthorizedError{Code: CodeTooManyAttempts, Message: "too many attempts"}
 }
 
-func errServerBusy() *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeServerBusy, Message: "server busy"}
+func errServerBusy(cause error) *UnauthorizedError {
+	return &UnauthorizedError{Code: CodeServerBusy, Message: "server busy", Retryable: true, Err: cause}
 }
 
 func errUnauthorized(cause error) *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeUnauthorized, Message: "unauthorized", cause: cause}
+	return &UnauthorizedError{Code: CodeUnauthorized, Message: "unauthorized", Err: cause}
 }
 
 func invalidToken(message string, cause error) *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeInvalidToken, Message: message, cause: cause}
+	return &UnauthorizedError{Code: CodeInvalidToken, Message: message, Err: cause}
 }
 
 // claimErrors maps golang-jwt's claim errors to the contract. golang-jwt reports
@@ -212,7 +222,7 @@ func refusalOf(err error, otherwise *UnauthorizedError) *UnauthorizedError {
 	if !errors.As(err, &theirs) || theirs == nil {
 		return otherwise
 	}
-	refusal := &UnauthorizedError{Code: theirs.Code, Message: theirs.Message, cause: err}
+	refusal := &UnauthorizedError{Code: theirs.Code, Message: theirs.Message, Retryable: theirs.Retryable, Err: err}
 	if refusal.Code == "" {
 		refusal.Code = otherwise.Code
 	}

@@ -68,8 +68,8 @@ func TestOnlyTheServersOwnTroubleIsRetryable(t *testing.T) {
 		{socketiojwt.CodeMissingAuthorizationHeader, false},
 	} {
 		e := &socketiojwt.UnauthorizedError{Code: tc.code}
-		if e.Retryable() != tc.want {
-			t.Errorf("%s: retryable = %v, want %v", tc.code, e.Retryable(), tc.want)
+		if socketiojwt.IsRetryable(e) != tc.want {
+			t.Errorf("%s: retryable = %v, want %v", tc.code, !tc.want, tc.want)
 		}
 	}
 }

@@ -52,8 +52,8 @@ func (d AuthenticateData) Token() (raw string, present, isString bool) { return 
 // Normalised returns the options with their defaults.
 func (a *Authorizer) Normalised() Options { return a.opts }
 
-// Retryable reports whether a refusal is worth retrying.
-func (e *UnauthorizedError) Retryable() bool { return e.retryable() }
+// IsRetryable reports whether a refusal is worth retrying.
+func IsRetryable(e *UnauthorizedError) bool { return e.retryable() }
 
 // untyped keeps a nil *UnauthorizedError from becoming an error that is not nil.
 func untyped(raw string, err *UnauthorizedError) (string, error) {

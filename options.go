@@ -92,6 +92,11 @@ type Options struct {
 	// Default: nil, which means that every good token is accepted.
 	Accept func(ctx context.Context, r *Request, token *jwt.Token) (user any, err error)
 
+	// AcceptNamespace decides which protected namespaces a session opens: it is asked for each that
+	// the client joins, again when it comes back to one, before the socket is let in, and not for
+	// a newer token. Its errors are those of Accept, and ctx lasts for Timeout. Default: nil, which means that a session opens all.
+	AcceptNamespace func(ctx context.Context, s *Session, namespace string) error
+
 	// CloseGrace is how long a client that was told `unauthorized` in the round trip may
 	// take to call back before the server disconnects it. 0 is at once, a negative value
 	// leaves it to the rest of Timeout. Default: 0.

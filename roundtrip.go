@@ -115,7 +115,7 @@ func (sock *socket) startRoundTrip() *UnauthorizedError {
 	switch {
 	case sock.state != socketJoining:
 	case c.session.Load() != nil || c.auth.opts.Optional:
-		sock.admit()
+		sock.letIn(false)
 	default:
 		sock.open()
 		sock.deadline = time.AfterFunc(time.Until(sock.due), sock.timeout)
@@ -134,11 +134,7 @@ func (sock *socket) open() {
 func (sock *socket) openAtOnce() (done func()) {
 	sock.s.Hold()
 	sock.open()
-	return func() {
-		if !sock.s.IsForeign() { // else admit has it held on, until enter has run
-			sock.s.Release()
-		}
-	}
+	return sock.s.Release
 }
 
 // authenticateAtOnce answers CONNECT and `authenticate` together, or is refused.
@@ -148,9 +144,7 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if sock.state == socketJoining && c.session.Load() != nil {
-			defer sock.openAtOnce()()
-			sock.s.Tell(eventAuthenticated, nil, nil)
-			sock.admit()
+			sock.letIn(true)
 			return nil
 		}
 	}
@@ -164,7 +158,7 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 
 func (sock *socket) timeout() {
 	sock.conn.mu.Lock()
-	waits := sock.state == socketWaiting && !sock.busy // else the verification ends now, too
+	waits := sock.state == socketWaiting && !sock.busy && !sock.asking // else the verification ends now, too
 	sock.conn.mu.Unlock()
 	if waits {
 		sock.fail(errTimeout(), true)

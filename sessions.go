@@ -188,12 +188,12 @@ func (a *Authorizer) DisconnectSubject(sub string, reason ...*UnauthorizedError)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Timeout)
 	defer cancel()
-	if _, err := call(ctx, func() (any, error) {
+	if _, err := run(ctx, func() (any, error) {
 		return nil, a.opts.Revocations.Add(ctx, Revocation{
 			Subject: sub, SessionsOnly: true, Reason: told, Until: time.Now().Add(disconnectMemory),
 		})
-	}); err != nil {
-		a.logFailure(ctx, &Request{}, "Revocations", err)
+	}, func() {}); err != nil {
+		a.log.WarnContext(ctx, "socketiojwt: other nodes may not know that a subject was disconnected", "callback", "Revocations", "error", err.Error())
 	}
 	return n
 }

@@ -23,6 +23,8 @@ type socket struct {
 	session   *Session // that let it in, nil for guests and in public namespaces
 	former    *Session // the one it had, when that has ended
 	busy      bool     // a token is being verified
+	asking    bool     // AcceptNamespace is being asked
+	tells     bool     // with asking: it is told `authenticated` then
 	exiting   bool     // exitForeign was called
 	dismissed bool     // the server ended it
 	hung      bool     // refused for now, which its client learns from the end of the connection
@@ -48,9 +50,13 @@ const (
 // the first may let in the rest, and a client that joins and leaves again costs one goroutine.
 // Without the mutex.
 func (sock *socket) decideInTurn() {
-	c := sock.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	sock.conn.mu.Lock()
+	defer sock.conn.mu.Unlock()
+	sock.conn.takeTurn(sock)
+}
+
+// takeTurn is called with the mutex.
+func (c *connection) takeTurn(sock *socket) {
 	c.turns = append(c.turns, sock)
 	if !c.taking {
 		c.taking = true
@@ -68,8 +74,13 @@ func (c *connection) takeTurns() {
 		}
 		sock := c.turns[0]
 		c.turns = c.turns[1:]
+		asking := sock.asking
 		c.mu.Unlock()
-		sock.decide()
+		if asking {
+			sock.askNamespace()
+		} else {
+			sock.decide()
+		}
 	}
 }
 
@@ -91,7 +102,7 @@ func (sock *socket) decide() {
 	case exhausted:
 		sock.refuse(errTooManyAttempts())
 	case pending && !placed:
-		sock.refuse(errServerBusy())
+		sock.refuse(errServerBusy(nil))
 	case auth.opts.Handshake:
 		if err := sock.authenticateHandshake(); err != nil {
 			sock.refuse(err)
@@ -122,8 +133,74 @@ func (sock *socket) tryWelcome() *UnauthorizedError {
 	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
 		return c.ended // the session that let it in has ended since
 	}
-	sock.admit()
+	sock.letIn(false)
 	return nil
+}
+
+// letIn lets the socket in, once AcceptNamespace agrees where a session is to let it into a protected
+// namespace. With tells it is told `authenticated` first.
+func (sock *socket) letIn(tells bool) {
+	switch {
+	case !sock.ns.protected || sock.conn.session.Load() == nil || sock.conn.auth.opts.AcceptNamespace == nil:
+		sock.pass(tells)
+	case !sock.asking:
+		sock.asking, sock.tells = true, tells
+		sock.s.Hold()
+		sock.conn.takeTurn(sock)
+	}
+}
+
+// askNamespace asks AcceptNamespace. Without the mutex; it blocks while that does.
+func (sock *socket) askNamespace() {
+	defer sock.s.Release()
+	c, auth := sock.conn, sock.conn.auth
+	session := c.session.Load()
+	var refusal *UnauthorizedError
+	if session != nil {
+		ctx, cancel := c.until(time.Now().Add(auth.opts.Timeout))
+		_, err := auth.call(ctx, func() (any, error) {
+			return nil, auth.opts.AcceptNamespace(ctx, session, sock.name)
+		})
+		cancel()
+		if err != nil {
+			refusal = auth.callbackRefusal(ctx, sock.request(), "AcceptNamespace", err, notAccepted(err))
+		}
+	}
+	c.mu.Lock()
+	sock.asking = false
+	if refusal == nil && c.session.Load() == nil {
+		refusal = c.ended
+	}
+	joins, waits := sock.state == socketJoining, sock.state == socketWaiting || sock.guest && sock.state == socketAdmitted
+	if refusal == nil && (joins || waits) {
+		sock.pass(sock.tells)
+	}
+	c.mu.Unlock()
+	switch {
+	case refusal == nil:
+	case joins:
+		sock.refuse(refusal)
+	case waits:
+		sock.fail(refusal, true)
+	}
+}
+
+// pass is letIn when nobody has to be asked any more.
+func (sock *socket) pass(tells bool) {
+	if tells {
+		if sock.state == socketJoining {
+			defer sock.openAtOnce()()
+		}
+		sock.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
+	}
+	if !sock.guest {
+		sock.admit()
+		return
+	}
+	session := sock.conn.session.Load()
+	sock.guest = false
+	sock.s.SetMember()
+	sock.conn.conn.Do(func() { sock.introduce(session) })
 }
 
 // admit lets the socket in: enter follows, and then its events.
@@ -189,15 +266,11 @@ func (sock *socket) joinRoom(room string) {
 
 // authenticated is called when the connection got a session: a socket that waited for it is
 // admitted, a guest is one no more.
-func (sock *socket) authenticated(session *Session) {
+func (sock *socket) authenticated() {
 	switch {
 	case !sock.ns.protected:
-	case sock.state == socketWaiting, sock.hung && sock.state == socketJoining:
-		sock.admit()
-	case sock.guest && sock.state != socketClosed:
-		sock.guest = false
-		sock.s.SetMember()
-		sock.conn.conn.Do(func() { sock.introduce(session) })
+	case sock.state == socketWaiting, sock.hung && sock.state == socketJoining, sock.guest && sock.state == socketAdmitted:
+		sock.letIn(false)
 	}
 }
 
@@ -303,7 +376,12 @@ func (sock *socket) others(f func(*socket)) {
 func (sock *socket) leave() {
 	if sock.state != socketClosed {
 		sock.setState(socketClosed)
-		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool { return other == sock })
+		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool {
+			if other == sock && sock.asking {
+				sock.s.Release()
+			}
+			return other == sock
+		})
 	}
 	if sock.s.IsForeign() {
 		sock.exitForeign()

@@ -145,7 +145,7 @@ func (s *Socket) Connected() {
 func (s *Socket) Await(p *Packet) bool {
 	c := s.conn
 	c.mu.Lock()
-	for (s.state == stateKnocking || s.state != stateEnded && s.holds && p.Type == Event) && !c.gone {
+	for (s.state == stateKnocking || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.gone {
 		s.decided.Wait()
 	}
 	state, visitor := s.state, s.Visit

@@ -24,7 +24,7 @@ type Socket struct {
 	answered  bool // the client knows that it is connected
 	refused   bool // the client knows that it is not, and may ask again
 	member    bool // not a guest
-	holds     bool // what comes is kept: a verdict is due
+	holds     int  // as long as it is not 0, what comes is kept: a verdict is due
 	kept      []*Packet
 	replaying bool
 	byClient  bool // the end: what was sent before counts
@@ -151,18 +151,18 @@ func (s *Socket) SetMember() {
 	s.member = true
 }
 
-// Hold keeps what comes until Release: a verdict is due.
+// Hold keeps what comes until Release, which follows each Hold once: a verdict is due.
 func (s *Socket) Hold() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	s.holds = true
+	s.holds++
 }
 
 // Release lets what was kept through.
 func (s *Socket) Release() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	s.holds = false
+	s.holds--
 	s.proceed()
 	if s.foreign {
 		s.decided.Broadcast()
@@ -228,7 +228,7 @@ func (s *Socket) keep(p *Packet) bool {
 	if s.state == stateEnded || p.Type == Ack && s.state == stateAdmitted {
 		return false // OnConnect may wait for it
 	}
-	if s.state != stateKnocking && !s.holds && len(s.kept) == 0 {
+	if s.state != stateKnocking && s.holds == 0 && len(s.kept) == 0 {
 		return false
 	}
 	s.kept = append(s.kept, p)
@@ -237,7 +237,7 @@ func (s *Socket) keep(p *Packet) bool {
 
 // proceed has what was kept dealt with, where the doorkeeper may be called.
 func (s *Socket) proceed() {
-	if len(s.kept) > 0 && !s.holds && !s.replaying {
+	if len(s.kept) > 0 && s.holds == 0 && !s.replaying {
 		s.replaying = true
 		go s.conn.replay(s)
 	}
@@ -247,7 +247,7 @@ func (s *Socket) proceed() {
 func (s *Socket) nextKept() *Packet {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if len(s.kept) == 0 || s.holds || s.state == stateEnded {
+	if len(s.kept) == 0 || s.holds > 0 || s.state == stateEnded {
 		s.replaying = false
 		s.forget()
 		return nil
