@@ -2,12 +2,39 @@ package socketiojwt_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
 )
+
+// BenchmarkVerify is one verification, by the type of the claims, and of claims that are as
+// long as they may be.
+func BenchmarkVerify(b *testing.B) {
+	long, nested := benchmarkClaims(), benchmarkClaims()
+	long["x"] = strings.Repeat("x", 5000)
+	nested["x"] = strings.Split(strings.Repeat("member,", 600), ",")
+	for name, claims := range map[string]jwt.MapClaims{"": benchmarkClaims(), ", long": long, ", many values": nested} {
+		raw := signHS256(b, claims)
+		for kind, newClaims := range map[string]func() jwt.Claims{
+			"MapClaims":        nil,
+			"RegisteredClaims": func() jwt.Claims { return new(jwt.RegisteredClaims) },
+		} {
+			a := mustAuthorize(b, socketiojwt.Options{NewClaims: newClaims})
+			b.Run(kind+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := a.Verify(b.Context(), testRequest, raw); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
 
 // Broadcasts to 100 authenticated clients, with and without 1,000 anonymous ones that
 // opened a connection and never polled again (hazard 1). Compare the two.
