@@ -521,19 +521,24 @@ func attacksOnJSON(tb testing.TB) (all []attack) {
 		return strings.Repeat(open, depth) + "1" + strings.Repeat(end, depth)
 	}
 	for _, test := range []struct{ name, on, header, payload, want string }{
-		// Of members with one name the last counts, as encoding/json and JSON.parse have it.
+		// Of members with one name the last counts, as encoding/json and JSON.parse have it, but
+		// registered claims come once.
 		{"alg twice, the last none", "", `{"alg":"HS256","alg":"none"}`, payloadEve, invalidAlgorithm},
 		{"alg twice, the first none", "", `{"alg":"none","alg":"HS256"}`, payloadEve, accepted},
 		{"alg twice, escaped", "", `{"alg":"HS256","\u0061lg":"none"}`, payloadEve, invalidAlgorithm},
 		{"alg in two cases", "", `{"Alg":"none","alg":"HS256","ALG":"none"}`, payloadEve, accepted},
 		{"crit twice", "", `{"alg":"HS256","crit":["x"],"crit":[]}`, payloadEve, invalidAlgorithm},
-		{"exp twice, the last past", "", headerHS256, `{"sub":"eve","exp":4000000000,"exp":1}`, expired},
-		{"exp twice, the last future", "", headerHS256, `{"sub":"eve","exp":1,"exp":4000000000}`, accepted},
+		{"exp twice, the last past", "", headerHS256, `{"sub":"eve","exp":4000000000,"exp":1}`, malformed},
+		{"exp twice, the last future", "", headerHS256, `{"sub":"eve","exp":1,"exp":4000000000}`, malformed},
 		{"exp twice, the last null", "", headerHS256, `{"sub":"eve","exp":4000000000,"exp":null}`, malformed},
-		{"sub twice", "", headerHS256, `{"sub":"bob","sub":"eve"}`, accepted},
-		{"sub twice, escaped", "", headerHS256, `{"sub":"bob","s\u0075b":"eve"}`, accepted},
-		{"sub in two cases", "", headerHS256, `{"sub":"eve","SUB":"bob"}`, accepted},
-		{"sub in two cases, struct", "HMAC, struct", headerHS256, `{"sub":"bob","SUB":"eve"}`, accepted}, // as encoding/json
+		{"sub twice", "", headerHS256, `{"sub":"bob","sub":"eve"}`, malformed},
+		{"sub twice, escaped", "", headerHS256, `{"sub":"bob","s\u0075b":"eve"}`, malformed},
+		{"sub in two cases", "", headerHS256, `{"sub":"eve","SUB":"bob"}`, malformed},
+		{"sub in two cases, struct", "HMAC, struct", headerHS256, `{"sub":"bob","SUB":"eve"}`, malformed}, // encoding/json takes the last
+		{"exp in two cases, struct", "HMAC, struct", headerHS256, `{"sub":"eve","exp":1,"Exp":null}`, malformed},
+		{"sub in another case, struct", "HMAC, struct", headerHS256, `{"SUB":"eve"}`, malformed},
+		{"sub with a long s, struct", "HMAC, struct", headerHS256, `{"\u017fub":"eve"}`, malformed},
+		{"claims in another case", "", headerHS256, `{"sub":"eve","Exp2":1,"ROLE":1,"role":2,"x":{"Sub":1,"sub":2}}`, accepted},
 		{"header nested", "", `{"alg":"HS256","x":` + nested(1000, "[", "]") + `}`, payloadEve, accepted},
 		{"payload nested", "", headerHS256, `{"sub":"eve","x":` + nested(1000, "[", "]") + `}`, accepted},
 		{"payload nested 10,000 deep", "", headerHS256, `{"sub":"eve","x":` + nested(10_000, "[", "]") + `}`, tooLong},

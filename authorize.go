@@ -135,17 +135,22 @@ func (v *verified) registered() *jwt.RegisteredClaims {
 
 // readTokenID returns the `jti`, for which jwt.Claims has no method.
 func (v *verified) readTokenID() (string, error) {
-	claims, isMap := mapClaims(v.token)
-	if !isMap {
-		payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.Split(v.raw, ".")[1], "="))
-		if err != nil {
-			return "", err
-		}
-		if err := json.Unmarshal(payload, &claims); err != nil {
-			return "", err
-		}
+	if claims, isMap := asMap(v.token.Claims); isMap {
+		return textOf(claims["jti"])
 	}
-	return textOf(claims["jti"])
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.Split(v.raw, ".")[1], "="))
+	if err != nil {
+		return "", err
+	}
+	// No map: other claims may be of what only their own types can read, such as a number too
+	// large for a float64.
+	var claims struct {
+		ID any `json:"jti"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return "", err
+	}
+	return textOf(claims.ID)
 }
 
 // verify is the one way a token is accepted, wherever it came from. Whatever it cannot
@@ -163,11 +168,12 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	if strings.TrimSpace(signature) == "" {
 		return nil, errSignatureRequired()
 	}
-	if !isObject(payload) {
-		return nil, errMalformed(nil)
+	names, err := readNames(payload)
+	if err != nil {
+		return nil, errMalformed(err)
 	}
 
-	v, refusal := a.parse(ctx, r, raw, signature)
+	v, refusal := a.parse(ctx, r, raw, signature, names)
 	if refusal == nil {
 		refusal = a.checkRevoked(ctx, r, v)
 	}
@@ -203,7 +209,7 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 
 // parse does all that needs the token decoded, which happens once. The claims type is the
 // user's code and runs in here, hence the recover.
-func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature string) (v *verified, refusal *UnauthorizedError) {
+func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature string, names claimNames) (v *verified, refusal *UnauthorizedError) {
 	defer func() {
 		if p := recover(); p != nil {
 			err := newPanicError(p)
@@ -214,6 +220,9 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	claims := a.opts.NewClaims()
 	if !decodable(claims) {
 		return nil, a.callbackRefusal(ctx, r, "NewClaims", errNoClaims, errUnauthorized(errNoClaims))
+	}
+	if _, isMap := asMap(claims); names.folded && !isMap {
+		return nil, errMalformed(errFolded)
 	}
 
 	keyAsked, parsedAt := false, time.Now()
@@ -248,25 +257,6 @@ var errNoClaims = errors.New("it returned nothing that can be decoded into; retu
 // cannot with a nil map, and would take the token for one without claims.
 func decodable(c jwt.Claims) bool {
 	return c != nil && isMapOrPointer(c) && !reflect.ValueOf(c).IsNil()
-}
-
-// isObject reports whether a part of a token holds a JSON object, going by its first
-// character. golang-jwt takes the claims `null` for an empty object (RFC 7519 §7.2 (10)).
-func isObject(part string) bool {
-	part = strings.TrimRight(part, "=")
-	var buf [3]byte
-	for len(part) > 0 {
-		n := min(4, len(part))
-		m, err := base64.RawURLEncoding.Decode(buf[:], []byte(part[:n]))
-		if err != nil {
-			return false
-		}
-		if text := bytes.TrimLeft(buf[:m], " \t\r\n"); len(text) > 0 {
-			return text[0] == '{'
-		}
-		part = part[n:]
-	}
-	return false
 }
 
 // key returns what verifies token: a key, or a set, that fits its algorithm.
@@ -342,7 +332,7 @@ func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time
 	if err != nil {
 		return nil, errMalformed(err)
 	}
-	claims, isMap := mapClaims(token)
+	claims, isMap := asMap(token.Claims)
 	if exp != nil {
 		v.expiresAt = exp.Time
 	} else if _, present := claims["exp"]; present {
@@ -365,8 +355,8 @@ func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time
 	return v, nil
 }
 
-func mapClaims(token *jwt.Token) (jwt.MapClaims, bool) {
-	switch claims := token.Claims.(type) {
+func asMap(claims jwt.Claims) (jwt.MapClaims, bool) {
+	switch claims := claims.(type) {
 	case jwt.MapClaims:
 		return claims, true
 	case *jwt.MapClaims:

@@ -80,7 +80,9 @@ type Options struct {
 	ParserOptions []jwt.ParserOption
 
 	// NewClaims returns a new value that a token's claims are decoded into, a pointer
-	// unless it is a jwt.MapClaims. Unlike Accept, neither it nor the methods of the claims
+	// unless it is a jwt.MapClaims. encoding/json takes a claim "Sub" for the field of `sub`,
+	// so a registered name in another case is refused; only in jwt.MapClaims it is a claim
+	// of its own. Unlike Accept, neither NewClaims nor the methods of the claims
 	// are abandoned when they block. Default: nil, which means jwt.MapClaims{}.
 	NewClaims func() jwt.Claims
 

@@ -1,0 +1,180 @@
+package socketiojwt
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// registeredNames are the claims of RFC 7519 §4.1. All have three letters.
+var registeredNames = [...][3]byte{
+	{'e', 'x', 'p'}, {'n', 'b', 'f'}, {'i', 'a', 't'},
+	{'i', 's', 's'}, {'s', 'u', 'b'}, {'a', 'u', 'd'}, {'j', 't', 'i'},
+}
+
+// claimNames is what the names in a payload say of it.
+type claimNames struct {
+	// folded: a name is a registered one but for its case.
+	folded bool
+}
+
+var (
+	errNoObject = errors.New("the claims are no JSON object")
+	errTwice    = errors.New("a registered claim comes twice")
+	errFolded   = errors.New("a claim is a registered one but for its case, which only jwt.MapClaims can tell apart")
+)
+
+// readNames reads the names of the claims in the second part of a token. It is an error if a
+// registered one comes twice: names must be unique (RFC 7519 §4), and parsers disagree on which
+// one counts (RFC 8259 §4). Case makes no difference, because encoding/json takes "Sub" for the
+// field of "sub" too, whichever comes last.
+//
+// It does not check the JSON. golang-jwt does.
+func readNames(part string) (names claimNames, err error) {
+	var buf [1024]byte
+	payload, err := base64.RawURLEncoding.AppendDecode(buf[:0], []byte(strings.TrimRight(part, "=")))
+	if err != nil {
+		return names, err
+	}
+	if !isObject(payload) {
+		return names, errNoObject
+	}
+
+	var seen [len(registeredNames)]bool
+	for m := nextMember(payload, 0); m.value > 0; m = nextMember(payload, m.value) {
+		i, exact := registeredName(m.name)
+		if i < 0 {
+			continue
+		}
+		if seen[i] {
+			return names, errTwice
+		}
+		seen[i] = true
+		names.folded = names.folded || !exact
+	}
+	return names, nil
+}
+
+// isObject reports whether a payload holds a JSON object, going by its first character.
+// golang-jwt takes the claims `null` for an empty object (RFC 7519 §7.2 (10)).
+func isObject(payload []byte) bool {
+	text := bytes.TrimLeft(payload, " \t\r\n")
+	return len(text) > 0 && text[0] == '{'
+}
+
+// member is one of a JSON object: its name as it is written, without the quotes, and where its
+// value begins.
+type member struct {
+	name  []byte
+	value int // 0: there is none
+}
+
+// nextMember returns the next member of the object in text from i on, which is where the object
+// begins or the value of the member before.
+func nextMember(text []byte, i int) member {
+	depth := 1
+	if i == 0 {
+		depth = 0
+	}
+	for ; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			end := stringEnd(text, i)
+			if depth == 1 {
+				if colon := skipBlanks(text, end+1); colon < len(text) && text[colon] == ':' {
+					return member{text[i+1 : end], skipBlanks(text, colon+1)}
+				}
+			}
+			i = end
+		}
+	}
+	return member{}
+}
+
+// stringEnd returns where the string that begins at i has its second quote, len(text) if it has
+// none.
+func stringEnd(text []byte, i int) int {
+	for end := i + 1; ; end++ {
+		n := bytes.IndexByte(text[end:], '"')
+		if n < 0 {
+			return len(text)
+		}
+		end += n
+		backslashes := 0
+		for text[end-1-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 {
+			return end
+		}
+	}
+}
+
+func skipBlanks(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
+		i++
+	}
+	return i
+}
+
+// registeredName returns which of registeredNames encoding/json takes a name in JSON for, -1 if
+// for none. exact is false if it only folds to it, as "Sub" and "ſub" do.
+func registeredName(written []byte) (i int, exact bool) {
+	if len(written) == 3 {
+		if i := slices.Index(registeredNames[:], [3]byte(written)); i >= 0 {
+			return i, true
+		}
+	}
+	var name [3]byte
+	exact = true
+	for n := 0; len(written) > 0; n++ {
+		r, size := rune(written[0]), 1
+		if r == '\\' || r >= utf8.RuneSelf {
+			r, size = firstRune(written)
+		}
+		letter := fold(r)
+		if n == len(name) || letter >= utf8.RuneSelf {
+			return -1, false
+		}
+		name[n] = byte(letter)
+		exact = exact && letter == r
+		written = written[size:]
+	}
+	return slices.Index(registeredNames[:], name), exact
+}
+
+// firstRune returns the first character of what is written in a JSON string, U+FFFD where that
+// is an escape that stands for no letter.
+func firstRune(written []byte) (r rune, size int) {
+	if written[0] != '\\' {
+		return utf8.DecodeRune(written)
+	}
+	if len(written) < 6 || written[1] != 'u' {
+		return utf8.RuneError, len(written)
+	}
+	code, err := strconv.ParseUint(string(written[2:6]), 16, 16)
+	if err != nil {
+		return utf8.RuneError, len(written)
+	}
+	return rune(code), 6
+}
+
+// fold returns the small letter of the registered names that encoding/json takes r for
+// (strings.EqualFold), or else r.
+func fold(r rune) rune {
+	switch {
+	case 'A' <= r && r <= 'Z':
+		return r + 'a' - 'A'
+	case r == 'ſ': // U+017F; the only other one beyond ASCII is the Kelvin sign, and no name has a k
+		return 's'
+	}
+	return r
+}
