@@ -207,8 +207,8 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	return nil
 }
 
-// parse does all that needs the token decoded, which happens once. The claims type is the
-// user's code and runs in here, hence the recover.
+// parse does all that needs the token decoded, which happens once unless a date is far away.
+// The claims type is the user's code and runs in here, hence the recover.
 func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature string, names claimNames) (v *verified, refusal *UnauthorizedError) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -228,6 +228,9 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	keyAsked, parsedAt := false, time.Now()
 	token, err := a.parser.ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
 		keyAsked = true
+		if refusal = a.decodeBounded(names.bounded, claims); refusal != nil {
+			return nil, refusal
+		}
 		var key any
 		if key, refusal = a.key(ctx, r, token, signature); refusal != nil {
 			return nil, refusal
@@ -249,6 +252,19 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 		return nil, errClaims(err)
 	}
 	return nil, errInvalidSignature(err)
+}
+
+// decodeBounded decodes claims once more where dates were bounded, so that from now on golang-jwt
+// and callbacks see what the token is judged by, whatever the type of the claims.
+func (a *Authorizer) decodeBounded(payload []byte, claims jwt.Claims) *UnauthorizedError {
+	if payload == nil {
+		return nil
+	}
+	const header = "eyJhbGciOiJIUzI1NiJ9." // {"alg":"HS256"}, which the parser requires
+	if _, _, err := a.parser.ParseUnverified(header+base64.RawURLEncoding.EncodeToString(payload)+".", claims); err != nil {
+		return errMalformed(err)
+	}
+	return nil
 }
 
 var errNoClaims = errors.New("it returned nothing that can be decoded into; return a new pointer or jwt.MapClaims{}")

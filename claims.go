@@ -3,6 +3,7 @@ package socketiojwt
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -10,16 +11,28 @@ import (
 	"unicode/utf8"
 )
 
-// registeredNames are the claims of RFC 7519 §4.1. All have three letters.
+// registeredNames are the claims of RFC 7519 §4.1, first the dates. All have three letters.
 var registeredNames = [...][3]byte{
 	{'e', 'x', 'p'}, {'n', 'b', 'f'}, {'i', 'a', 't'},
 	{'i', 's', 's'}, {'s', 'u', 'b'}, {'a', 'u', 'd'}, {'j', 't', 'i'},
 }
 
+const dates = 3
+
+// A NumericDate (RFC 7519 §2) is bounded by the seconds that a float64 counts exactly (RFC 7493
+// §2.2), 285 million years from 1970. golang-jwt makes it an int64, and package time adds to
+// that: what is much further away wraps round, so that the far future would be long past.
+const (
+	maxDate  = 1<<53 - 1
+	lastDate = "9007199254740991"
+)
+
 // claimNames is what the names in a payload say of it.
 type claimNames struct {
 	// folded: a name is a registered one but for its case.
 	folded bool
+	// bounded is the payload with its dates bounded, nil if they are as it is.
+	bounded []byte
 }
 
 var (
@@ -45,6 +58,7 @@ func readNames(part string) (names claimNames, err error) {
 	}
 
 	var seen [len(registeredNames)]bool
+	copied := 0 // of payload to bounded
 	for m := nextMember(payload, 0); m.value > 0; m = nextMember(payload, m.value) {
 		i, exact := registeredName(m.name)
 		if i < 0 {
@@ -54,7 +68,18 @@ func readNames(part string) (names claimNames, err error) {
 			return names, errTwice
 		}
 		seen[i] = true
-		names.folded = names.folded || !exact
+		if !exact {
+			names.folded = true
+		} else if i < dates {
+			date := dateAt(payload, m.value)
+			if nearer := bound(date); nearer != "" {
+				names.bounded = slices.Concat(names.bounded, payload[copied:m.value], []byte(nearer))
+				copied = m.value + len(date)
+			}
+		}
+	}
+	if copied > 0 {
+		names.bounded = append(names.bounded, payload[copied:]...)
 	}
 	return names, nil
 }
@@ -177,4 +202,51 @@ func fold(r rune) rune {
 		return 's'
 	}
 	return r
+}
+
+// dateAt returns the number or the string that begins at i, as it is written.
+func dateAt(text []byte, i int) []byte {
+	if i < len(text) && text[i] == '"' {
+		return text[i:min(stringEnd(text, i)+1, len(text))]
+	}
+	end := i
+	for end < len(text) && isNumeric(text[end]) {
+		end++
+	}
+	return text[i:end]
+}
+
+func isNumeric(c byte) bool {
+	return '0' <= c && c <= '9' || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E'
+}
+
+// bound returns what a NumericDate is read as that is too far away, "" for any other.
+func bound(date []byte) string {
+	if len(date) > 0 && date[0] == '"' { // golang-jwt takes that too, except in a jwt.MapClaims
+		return boundQuoted(date)
+	}
+	if len(date) < len(lastDate) && bytes.IndexByte(date, 'e') < 0 && bytes.IndexByte(date, 'E') < 0 {
+		return "" // most are
+	}
+	seconds, _ := strconv.ParseFloat(string(date), 64) // infinite for what is no float64
+	switch {
+	case seconds > maxDate:
+		return lastDate
+	case seconds < -maxDate:
+		return "-" + lastDate
+	}
+	return ""
+}
+
+func boundQuoted(date []byte) string {
+	var number json.Number
+	// Of a copy, so that the buffer of readNames stays on the stack.
+	if json.Unmarshal(bytes.Clone(date), &number) != nil {
+		return ""
+	}
+	nearer := bound([]byte(number))
+	if nearer == "" {
+		return ""
+	}
+	return strconv.Quote(nearer)
 }

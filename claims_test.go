@@ -1,10 +1,13 @@
 package socketiojwt_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -40,6 +43,221 @@ func hasMap(opts socketiojwt.Options) bool {
 func verifyPayload(t *testing.T, opts socketiojwt.Options, payload string) (*socketiojwt.Session, error) {
 	t.Helper()
 	return mustAuthorize(t, opts).Verify(t.Context(), testRequest, signParts(headerHS256, payload))
+}
+
+// farAway are seconds that time.Time, int64 or Duration cannot hold, or just can.
+var farAway = []string{
+	"1e12", "9007199254740991", "9007199254740993", "9007199254740993.5", "1e17", "9.2e18",
+	"9223371974719179007", "9223371974719179008", "9223372036854774784", "9223372036854775807", "9223372036854775808",
+	"18446744073709551616", "1e19", "1.5e19", "1E+19", "10000000000000000000.5", "99999999999999999999999", "1e300", "1.7976931348623157e308",
+}
+
+func TestFarDatesDoNotWrapRound(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for _, leeway := range []time.Duration{0, time.Minute, 1000 * time.Hour} {
+			opts := opts
+			opts.ParserOptions = append(opts.ParserOptions[:len(opts.ParserOptions):len(opts.ParserOptions)], jwt.WithIssuedAt(), jwt.WithLeeway(leeway))
+			for _, date := range farAway {
+				for payload, want := range map[string]error{
+					`{"nbf":` + date + `}`:                 tokenRefusal(notActive),
+					`{"nbf":-` + date + `}`:                nil,
+					`{"iat":` + date + `}`:                 tokenRefusal(notActive),
+					`{"iat":-` + date + `}`:                nil,
+					`{"exp":` + date + `}`:                 nil,
+					`{"exp":-` + date + `}`:                tokenRefusal(expired),
+					`{ "\u0065xp" :` + "\n\t" + date + `}`: nil,
+					`{"\u006ebf":` + date + "\r}":          tokenRefusal(notActive),
+					`{"exp":` + date + `,"nbf":-` + date + `,"iat":-` + date + `}`:  nil,
+					`{"exp":-` + date + `,"nbf":-` + date + `}`:                     tokenRefusal(expired),
+					`{"exp":` + date + `,"nbf":` + date + `}`:                       tokenRefusal(notActive),
+					`{"x":{"nbf":` + date + `},"exp":` + date + `,"y":"\"nbf\":1"}`: nil,
+				} {
+					_, err := verifyPayload(t, opts, payload)
+					if checkRefusal(t, err, want); t.Failed() {
+						t.Fatalf("%s, leeway %v", payload, leeway)
+					}
+				}
+			}
+		}
+	})
+}
+
+// iat is compared for jwt.WithIssuedAt and Revocations only (RFC 7519 §4.1.6).
+func TestFarIssuedAtIsNotCompared(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for _, date := range farAway {
+			_, err := verifyPayload(t, opts, `{"iat":`+date+`}`)
+			checkRefusal(t, err, nil)
+		}
+	})
+}
+
+// What is no float64 is decoded by jwt.WithJSONNumber only, and is further than all dates.
+func TestDatesThatAreNoFloat64(t *testing.T) {
+	for payload, want := range map[string]string{
+		`{"exp":1e400}`:  accepted,
+		`{"exp":-1e400}`: expired,
+		`{"nbf":1e400}`:  notActive,
+		`{"nbf":-1e400}`: accepted,
+	} {
+		eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+			want := want
+			if !hasMap(opts) || opts.ParserOptions == nil {
+				want = malformed
+			}
+			_, err := verifyPayload(t, opts, payload)
+			if want == accepted {
+				checkRefusal(t, err, nil)
+			} else {
+				checkRefusal(t, err, tokenRefusal(want))
+			}
+		})
+	}
+}
+
+// golang-jwt takes a number in quotes for a date too, though not in a map.
+func TestFarDatesInQuotes(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for payload, want := range map[string]string{
+			`{"exp":"1e300"}`:                    accepted,
+			`{"exp":"-1e300"}`:                   expired,
+			`{"nbf":"1e19"}`:                     notActive,
+			`{"nbf":"\u0031e19","x":1}`:          notActive,
+			`{"nbf":"922337203685477580\u0037"}`: notActive,
+			`{"nbf":"-1e19"}`:                    accepted,
+			`{"nbf":"1e19`:                       malformed,
+			`{"nbf":"1e19\"}`:                    malformed,
+		} {
+			if hasMap(opts) {
+				want = malformed
+			}
+			_, err := verifyPayload(t, opts, payload)
+			if want == accepted {
+				checkRefusal(t, err, nil)
+			} else {
+				checkRefusal(t, err, tokenRefusal(want))
+			}
+		}
+	})
+}
+
+func TestFarDatesOfOtherBase64(t *testing.T) {
+	opts := socketiojwt.Options{ParserOptions: []jwt.ParserOption{jwt.WithPaddingAllowed(), jwt.WithStrictDecoding()}}
+	for _, payload := range []string{`{"exp":1e300}`, `{"exp":1e300 }`, `{"exp":1e300  }`} {
+		_, err := verifyPayload(t, opts, payload)
+		checkRefusal(t, err, nil)
+		_, err = verifyPayload(t, opts, strings.Replace(payload, "exp", "nbf", 1))
+		checkRefusal(t, err, tokenRefusal(notActive))
+	}
+}
+
+func TestTypesOfFarDatesAreChecked(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for _, value := range []string{`"x"`, `[1e300]`, `{"exp":1e300}`, `true`, `01e300`, `1.e300`, `1e300-1`, `+1e300`, `--1e300`, `-`, `1e300 1`} {
+			_, err := verifyPayload(t, opts, `{"exp":`+value+`}`)
+			checkRefusal(t, err, tokenRefusal(malformed))
+		}
+	})
+}
+
+func TestSessionsOfFarDates(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for _, date := range farAway {
+			payload := `{"role":"admin","sub":"bob","big":12345678901234567890,"exp":` + date + `,"iat":-` + date + `,"jti":"one"}`
+			session, err := verifyPayload(t, opts, payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if session.Subject() != "bob" || session.TokenID() != "one" {
+				t.Errorf("%s: got %v, %q", date, session, session.TokenID())
+			}
+			seconds, err := json.Number(date).Float64()
+			if err != nil {
+				t.Fatal(err)
+			}
+			far := int64(min(seconds, 1<<53-1))
+			end := session.ExpiresAt()
+			if end.Unix() != far || !end.After(time.Now()) || time.Until(end) < 200*365*24*time.Hour {
+				t.Errorf("%s: expires at %v", date, end)
+			}
+			if raw := signParts(headerHS256, payload); session.RawToken() != raw || session.Token().Raw != raw || session.Token().Claims != nil && !session.Token().Valid {
+				t.Errorf("%s: another token", date)
+			}
+			exp, err := session.Claims().GetExpirationTime()
+			if err != nil || !exp.Time.Equal(end) {
+				t.Errorf("%s: the claims say %v, %v", date, exp, err)
+			}
+			iat, err := session.Claims().GetIssuedAt()
+			if err != nil || iat.Unix() != -far {
+				t.Errorf("%s: the claims say %v, %v", date, iat, err)
+			}
+			switch claims := session.Claims().(type) {
+			case jwt.MapClaims:
+				want := any(12345678901234567890.0)
+				if opts.ParserOptions != nil {
+					want = json.Number("12345678901234567890")
+				}
+				if claims["big"] != want || claims["role"] != "admin" || len(claims) != 6 {
+					t.Errorf("%s: claims %v", date, claims)
+				}
+			case *ownClaims:
+				if claims.Role != "admin" || claims.Subject != "bob" {
+					t.Errorf("%s: claims %v", date, claims)
+				}
+			}
+		}
+	})
+}
+
+// Secret and Accept see the dates that were compared.
+func TestCallbacksSeeFarDates(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		check := func(token *jwt.Token) {
+			if exp, err := token.Claims.GetExpirationTime(); err != nil || exp.Before(time.Now()) {
+				t.Errorf("expires at %v, %v", exp, err)
+			}
+		}
+		opts.Secret = socketiojwt.Keyfunc(func(token *jwt.Token) (any, error) { check(token); return testSecret, nil })
+		opts.Accept = func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+			check(token)
+			return nil, nil
+		}
+		_, err := verifyPayload(t, opts, `{"exp":1e300}`)
+		checkRefusal(t, err, nil)
+	})
+}
+
+// No timer of a date that never comes fires at once.
+func TestSessionsThatNeverEnd(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		for _, date := range []string{"9007199254740991", "9223372036854775807", "1e300"} {
+			synctest.Test(t, func(t *testing.T) {
+				opts := opts
+				opts.ExpiryWarning = time.Hour
+				opts.ParserOptions = append(opts.ParserOptions[:len(opts.ParserOptions):len(opts.ParserOptions)], jwt.WithLeeway(time.Hour))
+				s := startAt(t, inMemory(t), opts, chat)
+				c, must := s.enter(t, false, "websocket", signParts(headerHS256, `{"sub":"bob","exp":`+date+`}`))
+				must.NextRaw(`42["welcome","bob"]`)
+				time.Sleep(24 * time.Hour)
+				must.Call("/", "echo", "still here")
+				c.Close()
+			})
+		}
+	})
+}
+
+func TestRevocationOfFarIssuedAt(t *testing.T) {
+	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
+		list := socketiojwt.NewMemoryRevocations()
+		opts.Revocations = list
+		revoke(t, list, socketiojwt.Revocation{Subject: "bob"})
+		for _, date := range farAway {
+			_, err := verifyPayload(t, opts, `{"sub":"bob","iat":`+date+`}`)
+			checkRefusal(t, err, nil)
+			_, err = verifyPayload(t, opts, `{"sub":"bob","iat":-`+date+`}`)
+			checkRefusal(t, err, tokenRefusal("jwt revoked"))
+		}
+	})
 }
 
 // spellings are how a registered name can be written so that encoding/json matches a field.

@@ -53,7 +53,8 @@ func (s *Session) RawToken() string { return s.verified.raw }
 // AuthenticatedAt returns when the token was accepted.
 func (s *Session) AuthenticatedAt() time.Time { return s.authenticatedAt }
 
-// ExpiresAt returns the `exp` claim, the zero time if there is none.
+// ExpiresAt returns the `exp` claim, the zero time if there is none. One of more than 2^53-1
+// seconds from 1970 is returned as that, which never comes; in Claims it is the same.
 func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
 
 // String returns the subject only, quoted, so that a Session in a log takes neither the
