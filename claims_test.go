@@ -1,6 +1,7 @@
 package socketiojwt_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -385,4 +386,91 @@ func TestHonestNames(t *testing.T) {
 			}
 		})
 	}
+}
+
+// registeredIn returns the names of an object that are or fold to a registered one, as
+// encoding/json reads them.
+func registeredIn(payload []byte) (names []string) {
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return names
+		}
+		for _, registered := range registeredNames {
+			if strings.EqualFold(registered, name.(string)) {
+				names = append(names, name.(string))
+			}
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return names
+		}
+	}
+	return names
+}
+
+// FuzzClaims checks with each claims type that no registered name counts twice or under
+// another name, and that no date wraps round.
+func FuzzClaims(f *testing.F) {
+	for _, seed := range []string{
+		`{"sub":"a","Sub":"b"}`, `{"exp":1,"E\u0058P":null}`, `{"\u017fub":1}`, `{"exp":1e300,"nbf":-1e300}`, `{"nbf":9223372036854775807}`,
+		`{"x":{"sub":1,"y":[{}]},"sub":"a"}`, `{"x":"\\\"","exp" : 1e19 }`, `{"exp":01e300}`, `{"a":]"sub":1}`, `{"sub":"`, `{`, `null`, "\xff", `{"exp":1e300}{"exp":1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	authorizers := make(map[string]*socketiojwt.Authorizer)
+	for name, opts := range claimsTypes {
+		opts.Revocations = socketiojwt.NewMemoryRevocations()
+		authorizers[name] = mustAuthorize(f, opts)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		raw := signParts(headerHS256, string(payload))
+		names := registeredIn(payload)
+		folded := make(map[string]bool)
+		for _, name := range names {
+			for _, registered := range registeredNames {
+				if strings.EqualFold(registered, name) {
+					folded[registered] = true
+				}
+			}
+		}
+		for name, a := range authorizers {
+			session, err := a.Verify(t.Context(), testRequest, raw)
+			if err != nil {
+				continue
+			}
+			if len(folded) != len(names) {
+				t.Fatalf("%s: accepted with a name twice: %q", name, payload)
+			}
+			var members map[string]any
+			dec := json.NewDecoder(bytes.NewReader(payload))
+			dec.UseNumber()
+			if err := dec.Decode(&members); err != nil {
+				t.Fatalf("%s: accepted, and no object: %q", name, payload)
+			}
+			if sub, isText := members["sub"].(string); isText && session.Subject() != sub || members["sub"] == nil && session.Subject() != "" {
+				t.Fatalf("%s: subject %q of %q", name, session.Subject(), payload)
+			}
+			if _, ok := members["jti"]; !ok && session.TokenID() != "" {
+				t.Fatalf("%s: token id %q of %q", name, session.TokenID(), payload)
+			}
+			now := float64(time.Now().Unix())
+			if nbf, ok := members["nbf"].(json.Number); ok {
+				if seconds, _ := nbf.Float64(); seconds > now+1 {
+					t.Fatalf("%s: accepted before its time: %q", name, payload)
+				}
+			}
+			if exp, ok := members["exp"].(json.Number); ok {
+				if seconds, _ := exp.Float64(); seconds < now-1 || !session.ExpiresAt().After(time.Now().Add(-time.Second)) {
+					t.Fatalf("%s: accepted after its time: %q", name, payload)
+				}
+			} else if !session.ExpiresAt().IsZero() {
+				t.Fatalf("%s: expires at %v: %q", name, session.ExpiresAt(), payload)
+			}
+		}
+	})
 }
