@@ -87,20 +87,28 @@ func (r *Revocations) session(connected func()) error {
 	}
 	connected()
 	swept := time.Now()
+	var over []stale
 	for {
 		r.wakeIfUnsent()
-		_, err := r.read(conn, blockTime)
+		block := blockTime
+		if len(over) > 0 {
+			block = 0
+		}
+		_, err := r.read(conn, block)
 		if errors.Is(err, errUnread) {
 			return errors.New("redis has lost data") // a new connection finds the new epoch
 		}
 		if err != nil {
 			return err
 		}
-		if time.Since(swept) >= sweepEvery {
+		if len(over) == 0 && time.Since(swept) >= sweepEvery {
 			swept = time.Now()
-			if err := r.sweep(conn); err != nil {
+			if over, err = r.allOver(conn); err != nil {
 				return err
 			}
+		}
+		if over, err = r.sweep(conn, over); err != nil {
+			return err
 		}
 	}
 }
@@ -252,38 +260,76 @@ func (r *Revocations) forget(id string) {
 	delete(r.unsent, id)
 }
 
-// sweep forgets what is over, here and in Redis, by the clock of Redis: if each node went by its
-// own, one that is wrong would do harm to all.
-func (r *Revocations) sweep(conn redis.Conn) error {
+// stale is an entry of the stream whose record is over.
+type stale struct {
+	id string // of the record
+	at position
+}
+
+// allOver returns the entries that are over, and forgets what is over and has none. It goes by the
+// clock of Redis: if each node went by its own, one that is wrong would do harm to all.
+func (r *Revocations) allOver(conn redis.Conn) ([]stale, error) {
 	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("TIME"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	clock, err := redis.Int64s(replies[0], refusal(replies[0]))
 	if err != nil || len(clock) != 2 {
-		return errors.Join(errOddReply, err)
+		return nil, errors.Join(errOddReply, err)
 	}
 	now := time.Unix(clock[0], clock[1]*1000)
 
-	gone := []any{r.stream}
+	var over []stale
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	looked := 0
 	for id, n := range r.known {
 		if n.over(now) {
 			for _, at := range n.at {
-				gone = append(gone, at.String())
+				over = append(over, stale{id, at})
 			}
-			r.forget(id)
+			if len(n.at) == 0 {
+				r.forget(id)
+			}
+		}
+		if looked++; looked%pageSize == 0 { // others wait for the mutex
+			r.mu.Unlock()
+			r.mu.Lock()
 		}
 	}
-	r.mu.Unlock()
-	if len(gone) == 1 {
-		return nil
+	return over, nil
+}
+
+// sweep removes the first page of what is over from Redis, and returns the rest. What Redis has
+// removed is forgotten here. What it has not, the next allOver finds again.
+func (r *Revocations) sweep(conn redis.Conn, over []stale) (rest []stale, err error) {
+	page, rest := over[:min(len(over), pageSize)], over[min(len(over), pageSize):]
+	if len(page) == 0 {
+		return nil, nil
 	}
-	replies, err = exchange(r.ctx, conn, r.opts.Timeout, do("XDEL", gone...))
+	args := []any{r.stream}
+	for _, e := range page {
+		args = append(args, e.at.String())
+	}
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("XDEL", args...))
+	if err == nil {
+		err = refusal(replies[0])
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return refusal(replies[0])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range page {
+		n := r.known[e.id]
+		if n == nil {
+			continue
+		}
+		if n.at = n.at[1:]; len(n.at) == 0 { // they came in this order
+			r.forget(e.id)
+		}
+	}
+	return rest, nil
 }
 
 // sweepUnsent forgets what is over before Redis has seen it.
