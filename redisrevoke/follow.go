@@ -128,21 +128,13 @@ func (r *Revocations) load(conn redis.Conn, opened opening) error {
 		return nil
 	}
 	var last position
-	for {
-		replies, err := exchange(r.ctx, conn, r.opts.Timeout, r.xread(last))
-		if err != nil {
-			return err
+	for page := range r.pages(conn) {
+		if page.err != nil {
+			return page.err
 		}
-		entries, err := parseEntries(replies[0])
-		if err != nil {
-			return err
-		}
-		if len(entries) == 0 {
-			break
-		}
-		last = entries[len(entries)-1].at
+		last = page.entries[len(page.entries)-1].at
 		r.mu.Lock()
-		r.take(entries, opened.now.Add(-r.pageTime()))
+		r.take(page.entries, opened.now.Add(-r.pageTime()))
 		r.mu.Unlock()
 	}
 
@@ -167,6 +159,42 @@ func (r *Revocations) load(conn redis.Conn, opened opening) error {
 		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.unsent))
 	}
 	return nil
+}
+
+// page is what one XREAD brought, or why there will be no other.
+type page struct {
+	entries []entry
+	err     error
+}
+
+// pages reads the whole stream. One page is fetched while the one before is taken in, which takes as
+// long. They have to be received up to the last, or to the error.
+func (r *Revocations) pages(conn redis.Conn) <-chan page {
+	pages := make(chan page, 1)
+	go func() {
+		defer close(pages)
+		var last position
+		for {
+			entries, err := r.fetch(conn, last)
+			if err == nil && len(entries) == 0 {
+				return
+			}
+			pages <- page{entries, err}
+			if err != nil {
+				return
+			}
+			last = entries[len(entries)-1].at
+		}
+	}()
+	return pages
+}
+
+func (r *Revocations) fetch(conn redis.Conn, last position) ([]entry, error) {
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, r.xread(last))
+	if err != nil {
+		return nil, err
+	}
+	return parseEntries(replies[0])
 }
 
 func (r *Revocations) xread(last position, options ...any) command {
@@ -227,19 +255,18 @@ func (r *Revocations) take(entries []entry, recent time.Time) {
 	now := time.Now()
 	skipped, example := 0, ""
 	for _, e := range entries {
-		data, ok := e.fields[fieldRevocation]
-		if _, isEpoch := e.fields[fieldEpoch]; isEpoch && !ok {
+		if e.isEpoch {
 			continue
 		}
-		if _, again := e.fields[fieldAgain]; again && e.at.time().After(recent) {
+		if e.again && e.at.time().After(recent) {
 			r.writtenBack = now
 		}
-		rec, err := decodeRecord([]byte(data))
-		if err != nil {
+		if e.odd != nil {
 			skipped++
-			example = fmt.Sprintf("%s: %v", e.at, err)
+			example = fmt.Sprintf("%s: %v", e.at, e.odd)
 			continue
 		}
+		rec := e.record
 		if n := r.known[rec.ID]; n != nil {
 			n.at = append(n.at, e.at)
 			continue

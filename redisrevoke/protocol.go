@@ -207,8 +207,11 @@ func parsePosition(id string) (p position, err error) {
 
 // entry is one of the stream.
 type entry struct {
-	at     position
-	fields map[string]string
+	at      position
+	isEpoch bool // and no revocation
+	again   bool
+	record  record
+	odd     error // why there is no record
 }
 
 // parseEntries reads a reply to XREAD of one stream.
@@ -233,20 +236,51 @@ func parseEntries(reply any) ([]entry, error) {
 	}
 	entries := make([]entry, len(list))
 	for i, item := range list {
-		pair, err := redis.Values(item, nil)
-		if err != nil || len(pair) != 2 {
-			return nil, errOddReply
-		}
-		id, err := redis.String(pair[0], nil)
-		if err != nil {
-			return nil, errOddReply
-		}
-		if entries[i].at, err = parsePosition(id); err != nil {
-			return nil, errOddReply
-		}
-		if entries[i].fields, err = redis.StringMap(pair[1], nil); err != nil {
+		if entries[i], err = parseEntry(item); err != nil {
 			return nil, errOddReply
 		}
 	}
 	return entries, nil
+}
+
+func parseEntry(item any) (e entry, err error) {
+	pair, err := redis.Values(item, nil)
+	if err != nil || len(pair) != 2 {
+		return e, errOddReply
+	}
+	id, err := redis.String(pair[0], nil)
+	if err != nil {
+		return e, err
+	}
+	if e.at, err = parsePosition(id); err != nil {
+		return e, err
+	}
+	fields, err := redis.Values(pair[1], nil)
+	if err != nil || len(fields)%2 != 0 {
+		return e, errOddReply
+	}
+	var data []byte
+	isRevocation := false
+	for i := 0; i < len(fields); i += 2 {
+		name, err := redis.Bytes(fields[i], nil)
+		if err != nil {
+			return e, err
+		}
+		value, err := redis.Bytes(fields[i+1], nil)
+		if err != nil {
+			return e, err
+		}
+		switch string(name) {
+		case fieldRevocation:
+			data, isRevocation = value, true
+		case fieldEpoch:
+			e.isEpoch = true
+		case fieldAgain:
+			e.again = true
+		}
+	}
+	if e.isEpoch = e.isEpoch && !isRevocation; !e.isEpoch {
+		e.record, e.odd = decodeRecord(data)
+	}
+	return e, nil
 }
