@@ -65,3 +65,10 @@ func untyped(raw string, err *UnauthorizedError) (string, error) {
 
 // Plain returns the go-socket.io server behind s.
 func (s *Server) Plain() *socketio.Server { return s.plain }
+
+// Kept is how many revocations are in memory, with those that are over.
+func (m *MemoryRevocations) Kept() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.entries)
+}

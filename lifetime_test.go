@@ -833,6 +833,37 @@ func TestMemoryRevocations(t *testing.T) {
 	})
 }
 
+// What expires at the same time is not forgotten by one caller, who would wait for it, and is over all
+// the same.
+func TestMuchIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many, atOnce = 3500, 1000
+		list := socketiojwt.NewMemoryRevocations()
+		until := time.Now().Add(time.Minute)
+		for i := range many {
+			revoke(t, list, socketiojwt.Revocation{TokenID: fmt.Sprint(i), Until: until})
+		}
+		time.Sleep(time.Minute)
+		for i := range many {
+			before := list.Kept()
+			if revoked, err := list.Revoked(context.Background(), &jwt.RegisteredClaims{ID: fmt.Sprint(i)}); revoked || err != nil {
+				t.Fatalf("token %d: revoked %v, %v", i, revoked, err)
+			}
+			if n := before - list.Kept(); n > atOnce {
+				t.Fatalf("one caller forgets %d", n)
+			}
+			if i == 0 {
+				if n := len(slices.Collect(list.All())); n != 0 {
+					t.Errorf("%d that are over are listed", n)
+				}
+			}
+		}
+		if n := list.Kept(); n != 0 {
+			t.Errorf("%d are kept for ever", n)
+		}
+	})
+}
+
 // When a client leaves, nothing holds on to its session: no timer until exp, no index.
 func TestSessionIsCollected(t *testing.T) {
 	var kept atomic.Int64

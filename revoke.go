@@ -147,9 +147,16 @@ func (m *MemoryRevocations) keep(r Revocation) {
 	}
 }
 
-// forget drops what concerns expired tokens only.
+// forgetAtOnce bounds how long a caller waits, to a millisecond or so, where very much expires at the
+// same time.
+const forgetAtOnce = 1000
+
+// forget drops what concerns expired tokens only. It may leave some to the next call.
 func (m *MemoryRevocations) forget(now time.Time) {
-	for len(m.queue) > 0 && !now.Before(m.queue[0].at) {
+	for range forgetAtOnce {
+		if len(m.queue) == 0 || now.Before(m.queue[0].at) {
+			return
+		}
 		next := &m.queue[0]
 		if until := m.entries[next.key].Until; now.Before(until) { // it was revoked again
 			next.at = until
@@ -165,9 +172,10 @@ func (m *MemoryRevocations) forget(now time.Time) {
 func (m *MemoryRevocations) Revoked(_ context.Context, claims *jwt.RegisteredClaims) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.forget(time.Now())
+	now := time.Now()
+	m.forget(now)
 	for _, key := range []revocationKey{{tokenID: claims.ID}, {subject: claims.Subject}} {
-		if r, ok := m.entries[key]; ok && r.concerns(claims) {
+		if r, ok := m.entries[key]; ok && now.Before(r.Until) && r.concerns(claims) {
 			return true, nil
 		}
 	}
@@ -185,10 +193,13 @@ func (m *MemoryRevocations) Watch(f func(Revocation)) {
 func (m *MemoryRevocations) All() iter.Seq[Revocation] {
 	return func(yield func(Revocation) bool) {
 		m.mu.Lock()
-		m.forget(time.Now())
+		now := time.Now()
+		m.forget(now)
 		all := make([]Revocation, 0, len(m.entries))
 		for _, r := range m.entries {
-			all = append(all, r)
+			if now.Before(r.Until) {
+				all = append(all, r)
+			}
 		}
 		m.mu.Unlock()
 		for _, r := range all {
