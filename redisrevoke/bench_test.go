@@ -79,6 +79,19 @@ func waitFor(tb testing.TB, r *redisrevoke.Revocations) {
 	}
 }
 
+// What a token costs that nobody revoked, one after the other.
+func BenchmarkCheck(b *testing.B) {
+	s := startRedis(b, forgets)
+	r := s.revocations(b)
+	defer r.Close()
+	waitFor(b, r)
+	for b.Loop() {
+		if err := check(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // How long a node refuses new tokens that starts on so many revocations.
 func BenchmarkStart(b *testing.B) {
 	for _, n := range sizes() {

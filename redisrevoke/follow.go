@@ -38,14 +38,17 @@ var (
 	errUnread   = errors.New("what Redis holds is being read")
 	errSettling = errors.New("redis is new, or may have lost data; other nodes are given the time to write back what they know")
 	errNoStream = errors.New("the stream is gone")
+
+	errElsewhere = errors.New("redis is another one, or has lost data")
 )
 
 // follow reads what is added, from whatever Redis there is, until Close.
 func (r *Revocations) follow() {
-	backOff, down := minBackOff, false
+	backOff := minBackOff
+	var told error // why it is not connected, since it was last
 	for {
 		err := r.session(func() {
-			backOff, down = minBackOff, false
+			backOff, told = minBackOff, nil
 			r.mu.Lock()
 			n := len(r.known)
 			r.mu.Unlock()
@@ -54,8 +57,9 @@ func (r *Revocations) follow() {
 		if r.ctx.Err() != nil {
 			return
 		}
-		if !down {
-			down = true
+		// A replica closes connections before it says that it is one.
+		if told == nil || errors.Is(err, errReplica) && !errors.Is(told, errReplica) {
+			told = err
 			r.log.Warn("redisrevoke: not connected", "error", err.Error(), "new_tokens", r.meanwhile())
 		}
 		select {
@@ -77,6 +81,9 @@ func (r *Revocations) meanwhile() string {
 
 // session follows one connection until it ends, and returns why.
 func (r *Revocations) session(connected func()) error {
+	r.mu.Lock()
+	r.found = ""
+	r.mu.Unlock()
 	conn, opened, err := r.dial()
 	if err != nil {
 		return err
@@ -90,16 +97,15 @@ func (r *Revocations) session(connected func()) error {
 	var over []stale
 	for {
 		r.wakeIfUnsent()
+		if r.elsewhere() {
+			return errElsewhere
+		}
 		block := blockTime
 		if len(over) > 0 {
 			block = 0
 		}
-		_, err := r.read(conn, block)
-		if errors.Is(err, errUnread) {
-			return errors.New("redis has lost data") // a new connection finds the new epoch
-		}
-		if err != nil {
-			return err
+		if _, err := r.read(conn, block); err != nil {
+			return err // a new connection finds the new epoch, or another Redis
 		}
 		if len(over) == 0 && time.Since(swept) >= sweepEvery {
 			swept = time.Now()
@@ -111,6 +117,14 @@ func (r *Revocations) session(connected func()) error {
 			return err
 		}
 	}
+}
+
+// elsewhere reports whether serve found another epoch than the one that was loaded. So Dial may lead to
+// another Redis by now than this connection does.
+func (r *Revocations) elsewhere() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.found != "" && r.found != r.epoch
 }
 
 // load reads the whole stream where the epoch is another than before. What it lacks of what the
@@ -202,8 +216,8 @@ func (r *Revocations) xread(last position, options ...any) command {
 	return do("XREAD", args...)
 }
 
-// read takes in what was added, for which it waits up to block. It returns errUnread where the
-// epoch is not the one that was loaded, and whether there may be more.
+// read takes in what was added, for which it waits up to block. It returns errUnread where nothing
+// was loaded yet, and whether there may be more.
 func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err error) {
 	r.mu.Lock()
 	epoch, last := r.epoch, r.last
@@ -215,10 +229,7 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	if block > 0 {
 		options = []any{"BLOCK", block.Milliseconds()}
 	}
-	// The epoch comes last. What was lost after it was asked for was still in the stream when
-	// that was read.
-	replies, err := exchange(r.ctx, conn, block+r.opts.Timeout,
-		r.xread(last, options...), do("EXISTS", r.stream), do("GET", r.epochOf))
+	replies, err := exchange(r.ctx, conn, block+r.opts.Timeout, append([]command{r.xread(last, options...)}, r.look()...)...)
 	if err != nil {
 		return false, err
 	}
@@ -226,18 +237,13 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	if err != nil {
 		return false, err
 	}
-	exists, err := redis.Bool(replies[1], refusal(replies[1]))
-	if err != nil {
-		return false, err
-	}
-	now, err := redis.String(replies[2], refusal(replies[2]))
-	if err != nil && !errors.Is(err, redis.ErrNil) {
+	if err := judge(replies[1:], epoch); err != nil {
 		return false, err
 	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !exists || now != epoch || r.epoch != epoch {
+	if r.epoch != epoch {
 		return false, errUnread
 	}
 	// One step with the reading of r.last above: when the other goroutine finds that
@@ -416,12 +422,8 @@ func (r *Revocations) wakeIfUnsent() {
 
 // serve does the rounds, one at a time, until Close.
 func (r *Revocations) serve() {
-	var conn redis.Conn
-	defer func() {
-		if conn != nil {
-			_ = conn.Close()
-		}
-	}()
+	var l line
+	defer l.hangUp()
 	for {
 		select {
 		case <-r.wake:
@@ -435,32 +437,80 @@ func (r *Revocations) serve() {
 		if now == nil { // follow has something to send
 			now = &round{done: make(chan struct{})}
 		}
-		var err error
-		if conn == nil {
-			conn, _, err = r.dial()
-		}
-		if err == nil {
-			if now.sent, err = r.send(conn); err == nil {
-				now.read, err = r.catchUp(conn)
-			}
-		}
-		if err != nil {
-			if conn != nil {
-				_ = conn.Close()
-				conn = nil
-			}
-			now.read = err
-			if now.sent == nil {
-				now.sent = err
-			}
+		before := r.loaded()
+		r.try(&l, now)
+		if r.loaded() != before { // what was sent may have gone where it is lost
+			r.try(&l, now)
 		}
 		close(now.done)
 	}
 }
 
+// line is the connection of serve.
+type line struct {
+	conn  redis.Conn // nil while there is none
+	epoch string     // that was there when it was opened
+}
+
+func (l *line) hangUp() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// try does a round. It writes nothing while the epoch of the connection is another than the one that
+// was loaded, as what is in a Redis that the nodes do not follow counts for nothing.
+func (r *Revocations) try(l *line, now *round) {
+	now.sent, now.read = nil, nil
+	if loaded := r.loaded(); loaded != "" && loaded != l.epoch {
+		l.hangUp() // follow may have found another Redis
+	}
+	err := r.find(l)
+	if err == nil {
+		if loaded := r.loaded(); loaded != "" && loaded != l.epoch {
+			now.sent, now.read = errUnread, errUnread // follow has not
+			return
+		}
+		if now.sent, err = r.send(l); err == nil {
+			now.read, err = r.catchUp(l.conn)
+		}
+	}
+	if err != nil {
+		l.hangUp()
+		now.read = err
+		if now.sent == nil {
+			now.sent = err
+		}
+	}
+}
+
+// loaded returns the epoch whose stream was read, "" before there is one.
+func (r *Revocations) loaded() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
+}
+
+// find opens the connection, unless it is open, and tells follow which epoch is there.
+func (r *Revocations) find(l *line) error {
+	if l.conn != nil {
+		return nil
+	}
+	conn, opened, err := r.dial()
+	if err != nil {
+		return err
+	}
+	l.conn, l.epoch = conn, opened.epoch
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.found = opened.epoch
+	return nil
+}
+
 // send writes what is not in Redis yet. It returns whether Redis has it all, and an error
 // where the connection is lost.
-func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
+func (r *Revocations) send(l *line) (sent, lost error) {
 	r.mu.Lock()
 	ids := make([]string, 0, len(r.unsent))
 	for id := range r.unsent {
@@ -470,22 +520,22 @@ func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
 	for len(ids) > 0 {
 		page := ids[:min(len(ids), pageSize)]
 		ids = ids[len(page):]
-		if refused, err := r.sendPage(conn, page); err != nil {
+		refused, err := r.sendPage(l, page)
+		if err != nil {
 			return nil, err
-		} else if errors.Is(refused, errUnread) {
-			return r.send(conn)
-		} else if refused != nil {
+		}
+		if refused != nil {
 			sent = refused
 		}
 	}
 	return sent, nil
 }
 
-func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost error) {
+func (r *Revocations) sendPage(l *line, ids []string) (refused, lost error) {
 	var sending []string
 	var commands []command
 	r.mu.Lock()
-	epoch := r.epoch
+	loaded := r.epoch
 	for _, id := range ids {
 		n := r.known[id]
 		if n == nil {
@@ -505,19 +555,22 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 		commands = append(commands, add)
 	}
 	r.mu.Unlock()
-	replies, err := exchange(r.ctx, conn, r.opts.Timeout, commands...)
+	replies, err := exchange(r.ctx, l.conn, r.opts.Timeout, append(commands, r.look()...)...)
 	if err != nil {
+		return nil, err
+	}
+	if err := judge(replies[len(commands):], l.epoch); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, reply := range replies {
+	for i, reply := range replies[:len(commands)] {
 		switch err := refusal(reply); {
 		case err != nil:
 			refused = err
 		case reply == nil:
 			refused = errNoStream
-		case r.epoch != epoch && r.unsent[sending[i]]:
+		case r.epoch != loaded && r.unsent[sending[i]]:
 			refused = errUnread // load did not find it: it may have gone where it is lost
 		default:
 			delete(r.unsent, sending[i])
@@ -531,7 +584,7 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
 	for {
 		more, err := r.read(conn, 0)
-		if errors.Is(err, errUnread) {
+		if errors.Is(err, errUnread) || errors.Is(err, errLost) {
 			return err, nil
 		}
 		if err != nil {

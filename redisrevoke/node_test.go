@@ -73,7 +73,9 @@ func (n *node) stop(tb testing.TB, served chan struct{}) {
 
 func startNode(tb testing.TB, s *server, opts redisrevoke.Options) *node {
 	tb.Helper()
-	opts.Dial = s.dial
+	if opts.Dial == nil {
+		opts.Dial = s.dial
+	}
 	n, err := newNode(opts)
 	if err != nil {
 		tb.Fatal(err)

@@ -16,22 +16,31 @@ import (
 // changes when the stream may have lost entries. The epoch is made by openScript, which runs
 // first on each connection. A connection is to one process, so whoever restarts Redis, or
 // fails over to a replica that lacked the last writes, is found out by the process's run_id in
-// the epoch; whoever empties Redis, by the epoch that is gone. The stream never is without the
-// epoch's entry, so one that is missing was deleted or evicted.
+// the epoch; whoever empties Redis, by the epoch that is gone. Whoever makes a replica of it, which then
+// holds the data of its master, and a master again, is found out by the replication id in the epoch,
+// which is a new one from then on: run_id stays, and the other data may have the same epoch. (It also is
+// a new one when the first replica comes, and an hour after the last one has left.) The stream never is
+// without the epoch's entry, so one that is missing was deleted or evicted.
 //
-// It returns the epoch, and in milliseconds when that was made and what time it is.
+// A replica may lack what its master has, so it is no place to ask: openScript returns nothing there. From
+// a master it returns the epoch, and in milliseconds when that was made and what time it is. The epoch of nodes of
+// version 0.1.0 has no replication id, and they take this one for theirs.
 const openScript = `
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 if not run then return redis.error_reply('ERR INFO has no run_id') end
+local replication = redis.call('INFO', 'replication')
+if string.match(replication, 'role:(%w+)') ~= 'master' then return {} end
+local history = string.match(replication, 'master_replid:(%w+)')
+if not history then return redis.error_reply('ERR INFO has no master_replid') end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch = redis.call('GET', KEYS[1])
 local stream = redis.call('EXISTS', KEYS[2])
-local owner, made
-if epoch then owner, made = string.match(epoch, '^(%w+) (%d+) ') end
-if not made or owner ~= run or stream == 0 then
+local owner, made, of
+if epoch then owner, made, of = string.match(epoch, '^(%w+) (%d+) %w+ (%w+)$') end
+if not made or owner ~= run or of ~= history or stream == 0 then
 	made = string.format('%.0f', now)
-	epoch = run .. ' ' .. made .. ' ' .. ARGV[1]
+	epoch = run .. ' ' .. made .. ' ' .. ARGV[1] .. ' ' .. history
 	redis.call('SET', KEYS[1], epoch)
 	redis.call('XADD', KEYS[2], '*', 'epoch', epoch)
 end
@@ -103,6 +112,42 @@ func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any,
 	return replies, nil
 }
 
+var (
+	errReplica = errors.New("redis is a replica, which may lack what its master has")
+	errLost    = errors.New("redis has lost data")
+)
+
+// look asks whether the stream is the one of an epoch, and all that was added is in it. It comes
+// last in an exchange: what is lost after that was still there when the commands before ran. judge reads
+// the replies.
+func (r *Revocations) look() []command {
+	return []command{do("EXISTS", r.stream), do("GET", r.epochOf), do("INFO", "replication")}
+}
+
+// judge returns errReplica, errLost, or why it cannot tell. An epoch of "" stands for any.
+func judge(replies []any, epoch string) error {
+	exists, err := redis.Bool(replies[0], refusal(replies[0]))
+	if err != nil {
+		return err
+	}
+	now, err := redis.String(replies[1], refusal(replies[1]))
+	if err != nil && !errors.Is(err, redis.ErrNil) {
+		return err
+	}
+	info, err := redis.String(replies[2], refusal(replies[2]))
+	if err != nil {
+		return err
+	}
+	history := now[strings.LastIndexByte(now, ' ')+1:]
+	switch {
+	case !strings.Contains(info, "\nrole:master\r\n"):
+		return errReplica
+	case !exists, epoch != "" && epoch != now, !strings.Contains(info, "\nmaster_replid:"+history+"\r\n"):
+		return errLost
+	}
+	return nil
+}
+
 // opening is what openScript returned: the epoch, when it was made, and what time it was then by
 // the clock of Redis.
 type opening struct {
@@ -133,6 +178,9 @@ func parseOpening(reply any) (opened opening, err error) {
 	fields, err := redis.Strings(reply, refusal(reply))
 	if err != nil {
 		return opened, err
+	}
+	if len(fields) == 0 {
+		return opened, errReplica
 	}
 	if len(fields) != 3 {
 		return opened, errOddReply

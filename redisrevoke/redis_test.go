@@ -36,14 +36,9 @@ func startRedis(tb testing.TB, args []string) *server {
 	s := newRedis(tb, args)
 	s.start()
 	// As if there had been nodes for long, which have settled.
-	info, err := redis.String(s.do("INFO", "server"), nil)
-	_, rest, ok := strings.Cut(info, "run_id:")
-	if err != nil || !ok {
-		tb.Fatal("INFO has no run_id: ", err)
-	}
-	run, _, _ := strings.Cut(rest, "\r\n")
-	s.do("SET", "socketiojwt:epoch", run+" 1 x")
-	s.do("XADD", "socketiojwt:revocations", "*", "epoch", run+" 1 x")
+	epoch := s.info("server", "run_id") + " 1 x " + s.info("replication", "master_replid")
+	s.do("SET", "socketiojwt:epoch", epoch)
+	s.do("XADD", "socketiojwt:revocations", "*", "epoch", epoch)
 	return s
 }
 
@@ -140,6 +135,18 @@ func (s *server) do(name string, args ...any) any {
 		s.tb.Fatalf("%s: %v", name, err)
 	}
 	return reply
+}
+
+// info returns one line of a section of INFO.
+func (s *server) info(section, name string) string {
+	s.tb.Helper()
+	text, err := redis.String(s.do("INFO", section), nil)
+	_, rest, ok := strings.Cut(text, "\n"+name+":")
+	if err != nil || !ok {
+		s.tb.Fatalf("INFO has no %s: %v", name, err)
+	}
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
 }
 
 // patience bounds what is waited for.

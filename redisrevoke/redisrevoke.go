@@ -83,6 +83,7 @@ type Revocations struct {
 
 	mu      sync.Mutex
 	epoch   string           // in which all of the stream up to last is in replica; "" before that
+	found   string           // the epoch of the connection that serve opened last
 	last    position         // in the stream
 	settled time.Time        // when the other nodes have had their turn to write back
 	known   map[string]*note // by record.ID: what replica holds, and kicks
