@@ -459,20 +459,16 @@ func (l *line) hangUp() {
 	}
 }
 
-// try does a round. It writes nothing while the epoch of the connection is another than the one that
-// was loaded, as what is in a Redis that the nodes do not follow counts for nothing.
+// try does a round. What is in a Redis that the nodes do not follow counts for nothing, so where follow
+// has loaded another epoch than that of the connection, it takes a new one.
 func (r *Revocations) try(l *line, now *round) {
 	now.sent, now.read = nil, nil
 	if loaded := r.loaded(); loaded != "" && loaded != l.epoch {
-		l.hangUp() // follow may have found another Redis
+		l.hangUp()
 	}
 	err := r.find(l)
 	if err == nil {
-		if loaded := r.loaded(); loaded != "" && loaded != l.epoch {
-			now.sent, now.read = errUnread, errUnread // follow has not
-			return
-		}
-		if now.sent, err = r.send(l); err == nil {
+		if now.sent, err = r.send(l.conn); err == nil {
 			now.read, err = r.catchUp(l.conn)
 		}
 	}
@@ -510,7 +506,7 @@ func (r *Revocations) find(l *line) error {
 
 // send writes what is not in Redis yet. It returns whether Redis has it all, and an error
 // where the connection is lost.
-func (r *Revocations) send(l *line) (sent, lost error) {
+func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
 	r.mu.Lock()
 	ids := make([]string, 0, len(r.unsent))
 	for id := range r.unsent {
@@ -520,7 +516,7 @@ func (r *Revocations) send(l *line) (sent, lost error) {
 	for len(ids) > 0 {
 		page := ids[:min(len(ids), pageSize)]
 		ids = ids[len(page):]
-		refused, err := r.sendPage(l, page)
+		refused, err := r.sendPage(conn, page)
 		if err != nil {
 			return nil, err
 		}
@@ -531,7 +527,7 @@ func (r *Revocations) send(l *line) (sent, lost error) {
 	return sent, nil
 }
 
-func (r *Revocations) sendPage(l *line, ids []string) (refused, lost error) {
+func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost error) {
 	var sending []string
 	var commands []command
 	r.mu.Lock()
@@ -555,16 +551,13 @@ func (r *Revocations) sendPage(l *line, ids []string) (refused, lost error) {
 		commands = append(commands, add)
 	}
 	r.mu.Unlock()
-	replies, err := exchange(r.ctx, l.conn, r.opts.Timeout, append(commands, r.look()...)...)
+	replies, err := exchange(r.ctx, conn, r.opts.Timeout, commands...)
 	if err != nil {
-		return nil, err
-	}
-	if err := judge(replies[len(commands):], l.epoch); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, reply := range replies[:len(commands)] {
+	for i, reply := range replies {
 		switch err := refusal(reply); {
 		case err != nil:
 			refused = err

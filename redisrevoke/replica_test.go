@@ -5,6 +5,7 @@ package redisrevoke_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -34,12 +35,18 @@ func (s *server) follows(master *server) {
 // promote makes s a master.
 func (s *server) promote() { s.tb.Helper(); s.do("REPLICAOF", "NO", "ONE") }
 
-// lagging starts a second Redis that has what s holds, and is a master of its own from then on.
-func lagging(t *testing.T, s *server) *server {
+// lagging starts a second Redis that has what s holds, with its epoch, and is a master of its own from
+// then on. ready waits for a node of s, as the epoch changes when the first replica comes.
+func lagging(t *testing.T, s *server, ready func()) *server {
 	t.Helper()
 	other := newRedis(t, replicates)
 	other.start()
 	other.follows(s)
+	ready()
+	eventually(t, "the replica has the epoch", func() bool {
+		get := func(s *server) string { return fmt.Sprintf("%s", s.do("GET", "socketiojwt:epoch")) }
+		return get(s) == get(other)
+	})
 	other.promote()
 	return other
 }
@@ -62,8 +69,7 @@ func TestRedisTakesOverOtherData(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, replicates)
 	a, b := two(t, s)
-	other := lagging(t, s)
-	a.ready(t)
+	other := lagging(t, s, func() { a.ready(t) })
 	b.ready(t)
 	token := sign(t, jwt.MapClaims{"jti": "live"})
 	_, must := b.enter(t, token)
@@ -87,7 +93,6 @@ func TestRedisTakesOverOtherData(t *testing.T) {
 func TestRedisTakesOverOtherDataUnseen(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, replicates)
-	other := lagging(t, s)
 	var closed atomic.Bool
 	n, err := redisrevoke.New(redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
 		if closed.Load() {
@@ -100,6 +105,7 @@ func TestRedisTakesOverOtherDataUnseen(t *testing.T) {
 	}
 	defer n.Close()
 	waitFor(t, n)
+	other := lagging(t, s, func() { waitFor(t, n) })
 	closed.Store(true)
 	s.follows(other)
 	s.promote()
@@ -129,6 +135,10 @@ func TestRedisIsAReplica(t *testing.T) {
 			eventually(t, "it is logged", a.log.has("redis is a replica"))
 			c := startNode(t, s, redisrevoke.Options{})
 			c.refused(t, good, saysBusy)
+			eventually(t, "it is logged", c.log.has("redis is a replica"))
+			if c.log.has(`msg="redisrevoke: connected"`)() {
+				t.Error("a node that starts reads from a replica")
+			}
 
 			s.promote()
 			for _, n := range []*node{a, b, c} {
@@ -150,8 +160,7 @@ func TestFailover(t *testing.T) {
 	a, b := startNode(t, s, redisrevoke.Options{Dial: dial}), startNode(t, s, redisrevoke.Options{Dial: dial})
 	a.ready(t)
 	b.ready(t)
-	other := lagging(t, s)
-	a.ready(t)
+	other := lagging(t, s, func() { a.ready(t) })
 	a.add(t, socketiojwt.Revocation{TokenID: "lost"})
 	b.knows(t, "lost")
 
@@ -171,43 +180,54 @@ func TestFailover(t *testing.T) {
 // A node whose two connections are to two masters moves to the one that Dial leads to, with what it
 // knows.
 func TestRedisIsTwo(t *testing.T) {
-	t.Parallel()
-	first, second := startRedis(t, forgets), startRedis(t, forgets)
-	var current atomic.Pointer[server]
-	current.Store(first)
-	n := startNode(t, first, redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
-		return current.Load().dial(ctx)
-	}})
-	n.ready(t)
-	n.add(t, socketiojwt.Revocation{TokenID: "one"})
-	other := startNode(t, second, redisrevoke.Options{})
-	other.ready(t)
+	for name, command := range map[string]string{"follow moves first": "cmd=xread", "serve moves first": "cmd=info"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := startRedis(t, forgets), startRedis(t, forgets)
+			var current atomic.Pointer[server]
+			current.Store(first)
+			n := startNode(t, first, redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
+				return current.Load().dial(ctx)
+			}})
+			n.ready(t)
+			n.add(t, socketiojwt.Revocation{TokenID: "one"})
+			other := startNode(t, second, redisrevoke.Options{})
+			other.ready(t)
 
-	current.Store(second)
-	eventually(t, "no connection is left but that which follows what is added", func() bool {
-		clients, err := redis.String(first.do("CLIENT", "LIST", "TYPE", "normal"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(clients) {
-			if strings.Contains(line, "cmd=info") { // its last command
-				id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
-				first.do("CLIENT", "KILL", "ID", id)
-				return false
+			current.Store(second)
+			eventually(t, "one of the connections is cut", func() bool { return first.cut(command) })
+			if command == "cmd=xread" {
+				eventually(t, "it has moved", func() bool { return strings.Count(n.log.String(), "redisrevoke: connected") == 2 })
 			}
-		}
-		return true
-	})
-	if err := n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err == nil {
-		if revoked, err := other.revoked(jwt.RegisteredClaims{ID: "two"}); !revoked && err == nil {
-			t.Error("Add succeeded, and another node accepts the token")
-		}
-	}
-	for _, id := range []string{"one", "two"} {
-		eventually(t, "the other node knows", func() bool {
-			revoked, err := other.revoked(jwt.RegisteredClaims{ID: id})
-			return revoked && err == nil
+			if err := n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err == nil {
+				if revoked, err := other.revoked(jwt.RegisteredClaims{ID: "two"}); !revoked && err == nil {
+					t.Error("Add succeeded, and another node accepts the token")
+				}
+			}
+			for _, id := range []string{"one", "two"} {
+				eventually(t, "the other node knows", func() bool {
+					revoked, err := other.revoked(jwt.RegisteredClaims{ID: id})
+					return revoked && err == nil
+				})
+			}
+			n.ready(t)
 		})
 	}
-	n.ready(t)
+}
+
+// cut closes a connection whose last command that was, and reports whether there is one.
+func (s *server) cut(command string) bool {
+	s.tb.Helper()
+	clients, err := redis.String(s.do("CLIENT", "LIST", "TYPE", "normal"), nil)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	for line := range strings.Lines(clients) {
+		if strings.Contains(line, command) {
+			id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
+			s.do("CLIENT", "KILL", "ID", id)
+			return true
+		}
+	}
+	return false
 }
