@@ -16,7 +16,10 @@
 //
 // When Redis has been restarted, was emptied or is new, the nodes write back what it lacks. New
 // tokens are refused meanwhile: for three seconds (with the default Timeout), so that each node
-// in reach has had its turn, and until two seconds after the last that is written back.
+// in reach has had its turn, and until two seconds after the last that is written back. The same
+// happens when another Redis takes its place, when a replica is promoted, and whenever its replication id
+// changes: also when its first replica comes, and an hour (repl-backlog-ttl) after the last one left. A
+// replica itself is never asked. All nodes need the same master: Dial finds it where it may change.
 //
 // The user that Dial logs in as needs the two keys of [Options.Prefix] and the commands EVAL, EXISTS,
 // GET, INFO, SET, TIME, XADD, XDEL and XREAD.
