@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -68,12 +69,18 @@ type Request struct {
 }
 
 // String says who asks for what. It shows neither tokens nor headers.
-func (r *Request) String() string {
+func (r Request) String() string {
 	return fmt.Sprintf("request from %s for namespace %q", r.RemoteAddr, r.Namespace)
 }
 
+// Format prints String, whatever the verb.
+func (r Request) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+
+// MarshalText is String, for logs in JSON.
+func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // LogValue is String for log/slog.
-func (r *Request) LogValue() slog.Value {
+func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("remote", r.RemoteAddr), slog.String("namespace", r.Namespace))
 }
 

@@ -31,6 +31,7 @@ type connection struct {
 	turns    []*socket  // to be decided about, see decideInTurn
 	taking   bool       // takeTurns runs
 	attempts int        // tokens that were refused since the last good one
+	forgiven time.Time  // up to when attempts were taken back
 	early    bool       // an event came before authentication, which was logged
 	gone     bool
 	expiry   *time.Timer         // of the session, see arm

@@ -1267,3 +1267,32 @@ func TestSuccessorWaitsForHandlers(t *testing.T) {
 	}
 	c.Close()
 }
+
+// The clock of an issuer may be ahead: what was used before a subject is revoked was issued before, and
+// what says that it will be issued is too.
+func TestRevocationAndAClockThatIsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := socketiojwt.NewMemoryRevocations()
+		s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: true, Revocations: list}, chat)
+		token := func(ahead time.Duration) string {
+			return signHS256(t, jwt.MapClaims{"sub": "bob", "iat": time.Now().Add(ahead).Unix(), "exp": time.Now().Add(time.Hour).Unix()})
+		}
+		enter := func(token string) siotest.Must {
+			_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(token)})
+			return must
+		}
+		must := enter(token(30 * time.Second))
+		must.Event("/", "welcome")
+		unused := token(30 * time.Second)
+		time.Sleep(time.Second)
+		if err := list.Add(t.Context(), socketiojwt.Revocation{Subject: "bob", Until: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		unauthorized(t, must.Event("/", "unauthorized"), "invalid_token", "jwt revoked")
+		must.NextRaw("41")
+		enter(unused).NextRaw("44" + e("invalid_token", "jwt revoked"))
+		time.Sleep(2 * time.Second)
+		enter(token(0)).Event("/", "welcome")
+		enter(token(10 * time.Second)).NextRaw("44" + e("invalid_token", "jwt revoked")) // nobody can tell
+	})
+}

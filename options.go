@@ -134,8 +134,8 @@ type Options struct {
 
 	// MaxAttempts is how many failed `authenticate` events a connection may send since its
 	// last good one. Further ones are refused unread as `too_many_attempts`; a client that is
-	// not in is disconnected, one that is in stays until its token expires, and `server_busy`
-	// does not count for it; after twice as many it gets no answer any more. Without CloseGrace the first failure disconnects a client that is
+	// not in is disconnected; of one that is in, one is forgotten each Timeout, and `server_busy`
+	// does not count; after twice as many it gets no answer any more. Without CloseGrace the first failure disconnects a client that is
 	// not in. Negative values are an error. Default: 0, which means 5.
 	MaxAttempts int
 

@@ -36,12 +36,14 @@ type Revocation struct {
 	// TokenID is the `jti` of the token that is revoked.
 	TokenID string
 
-	// Subject is the `sub` whose tokens are revoked: those issued up to IssuedBefore, and
-	// those that do not say when they were issued.
+	// Subject is the `sub` whose tokens are revoked: those issued up to IssuedBefore, those
+	// whose sessions began until then, and those that do not say when they were issued, or say a
+	// time that is yet to come.
 	Subject string
 
 	// IssuedBefore belongs to Subject. `iat` counts in seconds, so a token of the same
-	// second counts as issued before. Add what the clocks of your issuers may be ahead.
+	// second counts as issued before. Add what the clocks of your issuers may be ahead: a token
+	// that was issued but not used before it is revoked would be good when its `iat` has come.
 	// The zero time means now.
 	IssuedBefore time.Time
 
@@ -77,13 +79,15 @@ func (r Revocation) Complete() (Revocation, error) {
 	return r, nil
 }
 
-// concerns reports whether it ends the session of a token.
-func (r Revocation) concerns(claims *jwt.RegisteredClaims) bool {
+// concerns reports whether it is about a token that was seen at a time. What was seen before was
+// issued before, and what is of the future was as far as one can tell, whatever the clock of the
+// issuer says.
+func (r Revocation) concerns(claims *jwt.RegisteredClaims, seen time.Time) bool {
 	if r.TokenID != "" {
 		return claims.ID == r.TokenID
 	}
-	return claims.Subject == r.Subject &&
-		(r.SessionsOnly || claims.IssuedAt == nil || !claims.IssuedAt.After(r.IssuedBefore))
+	return claims.Subject == r.Subject && (r.SessionsOnly || claims.IssuedAt == nil ||
+		!claims.IssuedAt.After(r.IssuedBefore) || !seen.After(r.IssuedBefore) || claims.IssuedAt.After(seen))
 }
 
 func (r Revocation) reason() *UnauthorizedError {
@@ -175,7 +179,7 @@ func (m *MemoryRevocations) Revoked(_ context.Context, claims *jwt.RegisteredCla
 	now := time.Now()
 	m.forget(now)
 	for _, key := range []revocationKey{{tokenID: claims.ID}, {subject: claims.Subject}} {
-		if r, ok := m.entries[key]; ok && now.Before(r.Until) && r.concerns(claims) {
+		if r, ok := m.entries[key]; ok && now.Before(r.Until) && r.concerns(claims, now) {
 			return true, nil
 		}
 	}

@@ -52,6 +52,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 	if sock.state == socketAdmitted {
 		due = time.Now().Add(opts.Timeout)
 	}
+	c.forgive()
 	exhausted := c.attempts >= opts.MaxAttempts
 	if sock.state == socketAdmitted && c.attempts > 2*opts.MaxAttempts {
 		return nil // it was told often enough, and each answer costs more than the question
@@ -76,6 +77,19 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 			sock.fail(err, false)
 		}
 	}
+}
+
+// forgive takes attempts back from a client that is in, one for each Timeout: it needs a newer token
+// to stay. It is called with the mutex.
+func (c *connection) forgive() {
+	if c.session.Load() == nil || c.attempts == 0 {
+		c.forgiven = time.Now()
+		return
+	}
+	most := c.auth.opts.Timeout
+	n := min(int(time.Since(c.forgiven)/most), c.attempts)
+	c.attempts -= n
+	c.forgiven = c.forgiven.Add(time.Duration(n) * most)
 }
 
 // intercept deals with an `authenticate` event of a socket of ours. What comes behind it waits.

@@ -477,3 +477,29 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 		}
 	}
 }
+
+// A client that is in may try again after a while: it needs a newer token to stay.
+func TestAttemptsOfASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: true, MaxAttempts: 3, Timeout: 10 * time.Second}, chat)
+		_, must := s.dial(t, bob(t, "websocket"))
+		must.Event("/", "welcome")
+		try := func(token string) siotest.Packet {
+			must.Emit("/", "authenticate", map[string]string{"token": token})
+			return must.Next()
+		}
+		for range 3 {
+			unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed")
+		}
+		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		time.Sleep(10 * time.Second) // one of four is forgotten
+		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		time.Sleep(20 * time.Second)
+		unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed") // that was the one
+		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		time.Sleep(20 * time.Second)
+		if p := try(tokenOf(t, "bob")); p.Raw != `42["authenticated"]` {
+			t.Errorf("got %s", p.Raw)
+		}
+	})
+}

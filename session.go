@@ -1,6 +1,8 @@
 package socketiojwt
 
 import (
+	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -60,3 +62,6 @@ func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
 // String returns the subject only, quoted, so that a Session in a log takes neither the
 // token nor the connection's id there.
 func (s *Session) String() string { return "session of " + strconv.Quote(s.Subject()) }
+
+// Format prints String, whatever the verb.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }

@@ -78,7 +78,7 @@ func (ss *sessions) outdates(v *verified) bool {
 		return true
 	}
 	for n := v.change; n < ss.change; n++ {
-		if ss.recent[n%recentRevocations].concerns(v.registered()) {
+		if ss.recent[n%recentRevocations].concerns(v.registered(), v.parsedAt) {
 			return true
 		}
 	}
@@ -222,7 +222,7 @@ func (a *Authorizer) revoked(r Revocation) {
 	if r.TokenID != "" {
 		key = sessionKey{ofToken, r.TokenID}
 	}
-	match := func(s *Session) bool { return r.concerns(s.verified.registered()) }
+	match := func(s *Session) bool { return r.concerns(s.verified.registered(), s.verified.parsedAt) }
 	endAll(a.sessions.changed(key, r), match, r.reason(), count)
 }
 

@@ -3,6 +3,8 @@ package socketiojwt
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -185,6 +187,9 @@ func (d *AuthenticateData) setToken(value json.RawMessage) {
 
 // String keeps the token out of logs.
 func (d AuthenticateData) String() string { return "authenticate data" }
+
+// Format prints String, whatever the verb.
+func (d AuthenticateData) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
 // token returns the token. present says that there was a `token` member, isString that it
 // is one non-empty string: Node calls an empty one an invalid datatype, too.
