@@ -168,3 +168,41 @@ func TestLogAndStatsHoldNoTokenKeyOrClaim(t *testing.T) {
 		}
 	}
 }
+
+// The line of a panic says whose it was, whichever callback it was in.
+func TestPanicsAreLoggedWithTheirClient(t *testing.T) {
+	for name, set := range map[string]func(*socketiojwt.Options){
+		"UserRoom": func(o *socketiojwt.Options) { o.UserRoom = func(*socketiojwt.Session) string { panic("x") } },
+		"OnAuthenticated": func(o *socketiojwt.Options) {
+			o.OnAuthenticated = func(socketio.Conn, *socketiojwt.Session) { panic("x") }
+		},
+		"OnUnauthorized": func(o *socketiojwt.Options) {
+			o.OnUnauthorized = func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { panic("x") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log record
+			opts := socketiojwt.Options{Logger: logTo(&log)}
+			set(&opts)
+			s := start(t, opts, nil)
+			for _, token := range []string{tokenOf(t, "bob"), "x"} {
+				_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+				must.Connected("/")
+				must.Emit("/", "authenticate", map[string]string{"token": token})
+			}
+			eventually(t, "it is logged", func() bool {
+				return strings.Contains(log.String(), `msg="socketiojwt: a callback panicked" callback=`+name+` error="panic: string" namespace=/ remote=127.0.0.1:`)
+			})
+		})
+	}
+}
+
+// Of several fields that are wrong it is always the same that is named.
+func TestAuthorizeNamesTheFirstWrongField(t *testing.T) {
+	opts := socketiojwt.Options{Secret: socketiojwt.StaticSecret(testSecret), Timeout: 1, CloseGrace: 1, ExpiryWarning: 1}
+	for range 100 {
+		if _, err := socketiojwt.Authorize(opts); err == nil || !strings.HasPrefix(err.Error(), "socketiojwt: Timeout: ") {
+			t.Fatal(err)
+		}
+	}
+}

@@ -326,9 +326,12 @@ func (o *Options) checkSizes() error {
 	if o.ExpiryWarning < 0 {
 		return wrongField("ExpiryWarning", "negative (%v); leave it 0 for no warning", o.ExpiryWarning)
 	}
-	for name, d := range map[string]time.Duration{"Timeout": o.Timeout, "CloseGrace": o.CloseGrace, "ExpiryWarning": o.ExpiryWarning} {
-		if d > 0 && d < time.Millisecond {
-			return wrongField(name, "%v is too short for any client; a unit may be missing, as in %d*time.Millisecond or %d*time.Second", d, d, d)
+	for _, field := range []struct {
+		name string
+		d    time.Duration
+	}{{"Timeout", o.Timeout}, {"CloseGrace", o.CloseGrace}, {"ExpiryWarning", o.ExpiryWarning}} {
+		if d := field.d; d > 0 && d < time.Millisecond {
+			return wrongField(field.name, "%v is too short for any client; a unit may be missing, as in %d*time.Millisecond or %d*time.Second", d, d, d)
 		}
 	}
 	if o.Timeout == 0 {

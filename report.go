@@ -12,9 +12,9 @@ import (
 )
 
 // userRoom asks the user's code for a session's room.
-func (a *Authorizer) userRoom(session *Session) (room string) {
+func (a *Authorizer) userRoom(sock *socket, session *Session) (room string) {
 	if a.opts.UserRoom != nil {
-		a.run("UserRoom", func() { room = a.opts.UserRoom(session) })
+		a.run("UserRoom", sock.request(), func() { room = a.opts.UserRoom(session) })
 	}
 	return room
 }
@@ -23,7 +23,7 @@ func (a *Authorizer) userRoom(session *Session) (room string) {
 func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	a.log.Debug("socketiojwt: authenticated", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnAuthenticated != nil {
-		a.run("OnAuthenticated", func() { a.opts.OnAuthenticated(sock.s.User(), session) })
+		a.run("OnAuthenticated", sock.request(), func() { a.opts.OnAuthenticated(sock.s.User(), session) })
 	}
 }
 
@@ -43,19 +43,19 @@ func (a *Authorizer) reportEnded(r *Request, err *UnauthorizedError) {
 
 func (a *Authorizer) callOnUnauthorized(r *Request, err *UnauthorizedError) {
 	if a.opts.OnUnauthorized != nil {
-		a.run("OnUnauthorized", func() { a.opts.OnUnauthorized(r, err) })
+		a.run("OnUnauthorized", r, func() { a.opts.OnUnauthorized(r, err) })
 	}
 }
 
 // run runs the user's code and waits for it. It gets a goroutine of its own, because it may
 // end that (runtime.Goexit, as (*testing.T).FailNow does): ours is in the middle of something.
-func (a *Authorizer) run(callback string, f func()) {
+func (a *Authorizer) run(callback string, r *Request, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
-				a.logFailure(context.Background(), &Request{}, callback, newPanicError(p))
+				a.logFailure(context.Background(), r, callback, newPanicError(p))
 			}
 		}()
 		f()

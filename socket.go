@@ -251,7 +251,7 @@ func (sock *socket) enter() {
 
 // introduce does what comes with being authenticated, in the lane. Without the mutex.
 func (sock *socket) introduce(session *Session) {
-	if room := sock.conn.auth.userRoom(session); room != "" {
+	if room := sock.conn.auth.userRoom(sock, session); room != "" {
 		sock.joinRoom(room)
 	}
 	sock.conn.auth.reportAuthenticated(sock, session)
