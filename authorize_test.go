@@ -728,7 +728,7 @@ func TestVerificationEndsWithItsContext(t *testing.T) {
 	}{
 		"Secret":  {socketiojwt.Options{Secret: socketiojwt.SecretFunc(forever)}, secretUnavailable},
 		"Keyfunc": {socketiojwt.Options{Secret: socketiojwt.Keyfunc(func(*jwt.Token) (any, error) { return forever(nil, nil, nil) })}, secretUnavailable},
-		"Accept":  {socketiojwt.Options{Accept: forever}, notAccepted},
+		"Accept":  {socketiojwt.Options{Accept: forever}, &socketiojwt.UnauthorizedError{Code: "server_busy", Message: "server busy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

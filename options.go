@@ -143,7 +143,8 @@ type Options struct {
 	// as `server_busy`. Of clients 3.x and 4.x it counts the connections without an admitted
 	// socket. While more than half of the places are taken, a host that has more than a tenth
 	// of them, and more than ten, gets no more; a host is an IPv4 address or a /64 of IPv6 of
-	// RemoteAddr. Negative values are an error. Default: 0, which means 10,000.
+	// RemoteAddr. As many calls of Secret, Accept, AcceptNamespace and Revocations, and at least
+	// 100, may run at once. Negative values are an error. Default: 0, which means 10,000.
 	MaxPending int
 
 	// OnAuthenticated is called when a socket has become authenticated, before OnConnect. It
