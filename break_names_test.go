@@ -1,0 +1,39 @@
+package socketiojwt_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// In protocol 5 a question mark is part of a namespace's name, and go-socket.io takes it for the end of one: a client
+// that asks for /admin?x must not be in /admin, nor in a root that it has not asked for.
+func TestQuestionMarkInTheNameOfAForeignNamespace(t *testing.T) {
+	for _, name := range []string{"/admin", "/"} {
+		for _, handshake := range []bool{true, false} {
+			auth := mustAuthorize(t, socketiojwt.Options{Handshake: handshake})
+			plain := socketio.NewServer(hardened())
+			ran := make(chan string, 10)
+			for _, namespace := range []string{"/", "/admin"} {
+				plain.OnConnect(namespace, auth.OnConnect)
+				plain.OnEvent(namespace, "authenticate", auth.OnAuthenticate)
+				plain.OnDisconnect(namespace, auth.OnDisconnect)
+				plain.OnEvent(namespace, "secret", func(c socketio.Conn) string { ran <- c.Namespace(); return "secret" })
+			}
+			at := loopback(t)
+			serve(t, plain, at, auth.Handler(plain))
+			c := siotest.MustDial(t, at.url, siotest.Options{Version: 4, Transport: "websocket"})
+			_ = c.SendPacket("40" + name + "?x,")
+			_ = c.SendPacket("42" + name + `?x,1["secret"]`)
+			select {
+			case namespace := <-ran:
+				t.Errorf("%s, handshake %t: an event reached namespace %q of a client without a token", name, handshake, namespace)
+			case <-time.After(500 * time.Millisecond):
+			}
+			c.Abort()
+		}
+	}
+}
