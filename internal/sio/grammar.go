@@ -148,8 +148,9 @@ func parseHeader(data []byte, limits Limits, p protocol) (h Header, body []byte,
 // back: a control character would split a payload.
 func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 
-// isOdd reports whether go-socket.io would not find the end of a namespace's name.
-func isOdd(namespace string) bool { return strings.ContainsAny(namespace, "\"[]{}\\") }
+// isOdd reports whether go-socket.io would not find the end of a namespace's name. It takes a question
+// mark for that, and would mean another namespace.
+func isOdd(namespace string) bool { return strings.ContainsAny(namespace, "?\"[]{}\\") }
 
 // leadingNumber reads at most max+1 digits and says how many there were.
 func leadingNumber(b []byte, max int) (n uint64, digits int) {
