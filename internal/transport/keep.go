@@ -21,7 +21,11 @@ func HandshakeCost(r *http.Request) int { return handshakeCost(r.URL, r.Header, 
 func (h *Handshake) Cost() int { return handshakeCost(h.URL, h.Header, h.Host) }
 
 func handshakeCost(u *url.URL, header http.Header, host string) int {
-	cost := len(u.Path) + len(u.RawPath) + len(u.RawQuery) + len(host)
+	// net/http has all of the first line in one string, which any part of it keeps.
+	cost := len(u.Scheme) + len(u.Opaque) + len(u.Path) + len(u.RawPath) + len(u.RawQuery) + len(host)
+	if u.User != nil {
+		cost += len(u.User.String())
+	}
 	for name, values := range header {
 		cost += len(name) + nameCost
 		for _, value := range values {
@@ -54,7 +58,7 @@ func (h *Handshake) Keep(most int) {
 	longest := longestThatFits(costs, most-len(u.Path)-len(h.Host))
 
 	query = slices.DeleteFunc(query, func(parameter string) bool { return parameterCost(parameter) > longest })
-	u.RawQuery = strings.Join(query, "&")
+	u.RawQuery = strings.Clone(strings.Join(query, "&")) // of a single one Join makes no copy
 	header := make(http.Header)
 	for name, values := range h.Header {
 		for _, value := range values {
