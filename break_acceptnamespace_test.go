@@ -1,0 +1,132 @@
+package socketiojwt_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// The session of another namespace has a socket asked about whose own token is still being verified: that is
+// answered all the same.
+func TestAcceptNamespaceAnswersAuthenticate(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
+			verifying, verify := make(chan bool, 1), make(chan bool)
+			asked, answer := make(chan bool, 1), make(chan bool)
+			s := start(t, socketiojwt.Options{
+				Accept: func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
+					if r.Namespace == "/admin" {
+						verifying <- true
+						<-verify
+					}
+					return nil, nil
+				},
+				AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
+					if namespace == "/admin" {
+						asked <- true
+						<-answer
+					}
+					return nil
+				},
+			}, func(s *testServer) {
+				for _, name := range []string{"/", "/admin"} {
+					s.OnEvent(name, "echo", func(_ socketio.Conn, text string) string { return text })
+				}
+			})
+			must := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: "websocket"}).Must(t)
+			if version == 4 {
+				must.Join("/")
+			}
+			must.Connected("/")
+			must.Join("/admin")
+			must.Connected("/admin")
+			must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			<-verifying
+			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			<-asked
+			verify <- true
+			must.Event("/", "authenticated")
+			eventually(t, "the token of /admin has been verified", func() bool { return s.auth.Stats().Refreshed == 1 })
+			answer <- true
+			must.Call("/", "echo", "x")
+			must.Event("/admin", "authenticated")
+		})
+	}
+}
+
+// The session that AcceptNamespace was asked about is the one that lets the socket in: not another's that came when
+// that had ended.
+func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
+	asked, answer := make(chan bool, 10), make(chan bool, 10)
+	who := make(chan string, 10)
+	s := start(t, socketiojwt.Options{
+		Handshake: true,
+		AcceptNamespace: func(_ context.Context, s *socketiojwt.Session, namespace string) error {
+			if namespace != "/admin" {
+				return nil
+			}
+			if s.Subject() != "alice" {
+				return &socketiojwt.UnauthorizedError{Code: "no_admin", Message: "not an admin"}
+			}
+			asked <- true
+			<-answer
+			return nil
+		},
+	}, func(s *testServer) {
+		for _, name := range []string{"/chat", "/news"} {
+			s.OnEvent(name, "echo", func(_ socketio.Conn, text string) string { return text })
+		}
+		s.OnConnect("/admin", func(c socketio.Conn) error {
+			session, _ := s.auth.Session(c)
+			who <- session.Subject()
+			return nil
+		})
+	})
+	must := siotest.MustDial(t, s.at.url, siotest.Options{Version: 4, Transport: "websocket"}).Must(t)
+	must.JoinWith("/chat", auth{"token": tokenOf(t, "alice")})
+	must.Connected("/chat")
+	must.Join("/admin")
+	<-asked
+	s.auth.DisconnectSubject("alice")
+	must.Event("/chat", "unauthorized")
+	must.JoinWith("/news", auth{"token": tokenOf(t, "eve")})
+	eventually(t, "eve has a session", func() bool { return s.auth.Stats().Active == 1 })
+	answer <- true
+	select {
+	case name := <-who:
+		t.Errorf("%s is in /admin", name)
+	case <-time.After(300 * time.Millisecond):
+	}
+	must.Connected("/news")
+}
+
+// CloseGrace is for who is not authenticated: a client whose good token came in time is not disconnected while
+// AcceptNamespace is asked.
+func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
+			s := start(t, socketiojwt.Options{
+				CloseGrace: 100 * time.Millisecond,
+				AcceptNamespace: func(context.Context, *socketiojwt.Session, string) error {
+					time.Sleep(300 * time.Millisecond)
+					return nil
+				},
+			}, nil)
+			must := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: "websocket"}).Must(t)
+			if version == 4 {
+				must.Join("/")
+			}
+			must.Connected("/")
+			must.Emit("/", "authenticate", map[string]string{"token": "bad"})
+			must.Event("/", "unauthorized")
+			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.Event("/", "authenticated")
+		})
+	}
+}
