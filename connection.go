@@ -37,6 +37,7 @@ type connection struct {
 	expiry   *time.Timer         // of the session, see arm
 	links    [sessionKinds]links // guarded by the mutex of sessions
 	ended    *UnauthorizedError  // why the last session ended
+	ends     int                 // how many sessions have
 }
 
 // connectionOf finds or makes the connection behind s. It returns nil when s does not

@@ -239,11 +239,12 @@ func (sock *socket) acknowledged() {
 	sock.dismiss()
 }
 
-// disconnect ends the socket when CloseGrace is over, unless it was authenticated since.
+// disconnect ends the socket when CloseGrace is over, unless it was authenticated since, or
+// AcceptNamespace is about to decide.
 func (sock *socket) disconnect() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if sock.state == socketWaiting || sock.guest {
+	if (sock.state == socketWaiting || sock.guest) && !sock.asking {
 		sock.dismiss()
 	}
 }

@@ -280,6 +280,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	}
 	c.session.Store(nil)
 	c.ended = told
+	c.ends++
 	c.spent.Store(true)
 	c.arm(lifetime{}, time.Now())
 	c.auth.sessions.remove(c, session)

@@ -143,10 +143,13 @@ func (sock *socket) letIn(tells bool) {
 	switch {
 	case !sock.ns.protected || sock.conn.session.Load() == nil || sock.conn.auth.opts.AcceptNamespace == nil:
 		sock.pass(tells)
-	case !sock.asking:
-		sock.asking, sock.tells = true, tells
-		sock.s.Hold()
-		sock.conn.takeTurn(sock)
+	default:
+		sock.tells = sock.tells || tells // its own token may have been verified meanwhile
+		if !sock.asking {
+			sock.asking = true
+			sock.s.Hold()
+			sock.conn.takeTurn(sock)
+		}
 	}
 }
 
@@ -154,7 +157,9 @@ func (sock *socket) letIn(tells bool) {
 func (sock *socket) askNamespace() {
 	defer sock.s.Release()
 	c, auth := sock.conn, sock.conn.auth
-	session := c.session.Load()
+	c.mu.Lock()
+	session, ends := c.session.Load(), c.ends
+	c.mu.Unlock()
 	var refusal *UnauthorizedError
 	if session != nil {
 		ctx, cancel := c.until(time.Now().Add(auth.opts.Timeout))
@@ -167,13 +172,19 @@ func (sock *socket) askNamespace() {
 		}
 	}
 	c.mu.Lock()
-	sock.asking = false
+	tells, another := sock.tells, c.ends != ends && c.session.Load() != nil
+	sock.asking, sock.tells = false, false
 	if refusal == nil && c.session.Load() == nil {
 		refusal = c.ended
 	}
 	joins, waits := sock.state == socketJoining, sock.state == socketWaiting || sock.guest && sock.state == socketAdmitted
-	if refusal == nil && (joins || waits) {
-		sock.pass(sock.tells)
+	switch {
+	case !joins && !waits:
+	case another:
+		refusal = nil // that was of a session that has ended
+		sock.letIn(tells)
+	case refusal == nil:
+		sock.pass(tells)
 	}
 	c.mu.Unlock()
 	switch {
