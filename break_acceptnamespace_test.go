@@ -129,3 +129,45 @@ func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {
 		})
 	}
 }
+
+// A guest of a namespace where AcceptNamespace has yet to agree, or does not, has no session there.
+func TestAcceptNamespaceGivesGuestsNoSession(t *testing.T) {
+	running, run := make(chan bool, 1), make(chan bool)
+	asked, answer := make(chan bool, 1), make(chan bool)
+	who := make(chan string, 1)
+	s := start(t, socketiojwt.Options{
+		Optional: true,
+		AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
+			if namespace != "/admin" {
+				return nil
+			}
+			asked <- true
+			<-answer
+			return &socketiojwt.UnauthorizedError{Code: "no_admin", Message: "not an admin"}
+		},
+	}, func(s *testServer) {
+		s.OnEvent("/admin", "slow", func(socketio.Conn) { running <- true; <-run })
+		s.OnEvent("/admin", "whoami", func(c socketio.Conn) {
+			if session, ok := s.auth.Session(c); ok {
+				who <- session.Subject()
+			} else {
+				who <- "a guest"
+			}
+		})
+	})
+	must := siotest.MustDial(t, s.at.url, siotest.Options{Transport: "websocket"}).Must(t)
+	must.Connected("/")
+	must.Join("/admin")
+	must.Connected("/admin")
+	must.Emit("/admin", "slow")
+	must.Emit("/admin", "whoami")
+	<-running
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "eve")})
+	<-asked
+	run <- true
+	if name := <-who; name != "a guest" {
+		t.Errorf("%s has a session in /admin", name)
+	}
+	answer <- true
+	must.Event("/admin", "unauthorized")
+}
