@@ -3,7 +3,6 @@ package socketiojwt_test
 import (
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,32 +19,36 @@ func TestPlacesOfClientsWithAnotherAddress(t *testing.T) {
 	plain.OnConnect("/", auth.OnConnect)
 	plain.OnEvent("/", "authenticate", auth.OnAuthenticate)
 	plain.OnDisconnect("/", auth.OnDisconnect)
-	var n atomic.Int64
-	realIP := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r2 := r.Clone(r.Context())
-		r2.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", n.Add(1)%250)
-		plain.ServeHTTP(w, r2)
-	})
-	at := loopback(t)
-	serve(t, plain, at, auth.Handler(realIP))
-	enter := func() siotest.Must {
-		must := siotest.MustDial(t, at.url, siotest.Options{Transport: "websocket"}).Must(t)
-		must.NextRaw("40")
-		return must
+	rewritten := func(next http.Handler, name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			other := r.Clone(r.Context())
+			other.RemoteAddr = r.Header.Get(name)
+			next.ServeHTTP(w, other)
+		})
 	}
-	for range 20 { // and nobody of them waits any more
-		must := enter()
+	at := loopback(t)
+	serve(t, plain, at, rewritten(auth.Handler(rewritten(plain, "X-Inner")), "X-Outer"))
+	enter := func(outer, inner string) siotest.Packet {
+		return siotest.MustDial(t, at.url, siotest.Options{Transport: "websocket", Header: http.Header{
+			"X-Outer": {outer}, "X-Inner": {inner},
+		}}).Must(t).Next()
+	}
+	for i := range 20 { // and nobody of them waits any more
+		c := siotest.MustDial(t, at.url, siotest.Options{Transport: "websocket", Header: http.Header{
+			"X-Outer": {"192.0.2.1:1"}, "X-Inner": {fmt.Sprintf("198.51.100.%d:1", i)},
+		}})
+		must := c.Must(t)
+		must.NextRaw("40")
 		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 		must.Event("/", "authenticated")
 	}
 	if pending := auth.Stats().Pending; pending != 0 {
 		t.Errorf("%d are pending", pending)
 	}
-	for range 21 { // half of the places are taken then, each by another
-		enter()
+	for i := range 21 { // half of the places are taken then, each by another
+		enter(fmt.Sprintf("203.0.113.%d:1", i), "198.51.100.1:1")
 	}
-	must := siotest.MustDial(t, at.url, siotest.Options{Transport: "websocket"}).Must(t)
-	if p := must.Next(); p.Raw != "40" {
-		t.Errorf("the next client got %s", p.Raw)
+	if p := enter("192.0.2.1:1", "198.51.100.1:1"); p.Raw != "40" {
+		t.Errorf("a client of a host that holds no place got %s", p.Raw)
 	}
 }
