@@ -70,9 +70,9 @@ func (a *Authorizer) findConnection(s socketio.Conn) *connection {
 }
 
 // Session returns the session of the connection that s belongs to, and whether there
-// is one. It is the same in all namespaces, and after the upgrade to WebSocket; it
-// stays readable after the connection is closed, so that OnDisconnect can say who
-// left. Session does not block and is safe for concurrent use.
+// is one. It is the same in all namespaces, and after the upgrade to WebSocket; a guest has
+// none, also while AcceptNamespace is asked about it. It stays readable after the connection
+// is closed, so that OnDisconnect can say who left. Session does not block and is safe for concurrent use.
 func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 	c := a.findConnection(s)
 	if c == nil {
@@ -83,6 +83,9 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 		if former := c.former(s); former != nil {
 			session = former // also where others of the connection's sockets have a new one
 		}
+	}
+	if session != nil && a.opts.Optional && a.opts.AcceptNamespace != nil && c.isGuest(s) {
+		return nil, false
 	}
 	return session, session != nil
 }
@@ -96,6 +99,15 @@ func (c *connection) former(s socketio.Conn) *Session {
 		return sock.former
 	}
 	return nil
+}
+
+// isGuest reports whether handlers know a guest as s. Where AcceptNamespace has yet to agree there is
+// one although the connection has a session.
+func (c *connection) isGuest(s socketio.Conn) bool {
+	sock := c.socketOf(s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return sock != nil && sock.guest
 }
 
 // socketOf returns the socket that handlers know as s, or nil.
@@ -129,8 +141,12 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	c.auth.sockets.add(1)
 	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
-		sock.placed = name == root && passageOf(c.client.Handshake().Context).of(c.auth).handOver() ||
-			c.auth.places.take(c.client.Handshake().RemoteAddr)
+		if p := passageOf(c.client.Handshake().Context).of(c.auth); name == root && p.handOver() {
+			sock.placed, sock.placedAs = true, p.remote // which need not be that of the handshake
+		} else {
+			sock.placedAs = c.client.Handshake().RemoteAddr
+			sock.placed = c.auth.places.take(sock.placedAs)
+		}
 		if name == root {
 			c.client.Restrict(true)
 		}

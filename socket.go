@@ -19,6 +19,7 @@ type socket struct {
 	state     socketState
 	pending   bool     // not authenticated yet
 	placed    bool     // has one of Authorizer.places, while pending
+	placedAs  string   // the remote address that it was taken for
 	guest     bool     // admitted to a protected namespace without a session
 	session   *Session // that let it in, nil for guests and in public namespaces
 	former    *Session // the one it had, when that has ended
@@ -437,7 +438,7 @@ func (sock *socket) setState(state socketState) {
 	sock.pending = false
 	if sock.placed {
 		sock.placed = false
-		sock.conn.auth.places.release(sock.conn.client.Handshake().RemoteAddr)
+		sock.conn.auth.places.release(sock.placedAs)
 	}
 }
 
