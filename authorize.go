@@ -59,7 +59,7 @@ type Request struct {
 	RemoteAddr string
 	// URL is that of the request that opened the connection. Its query may hold a token. Of a
 	// connection that opens before its client is authenticated, URL and Header have what fits into
-	// 6 KiB, the shortest parameters and fields first.
+	// 6 KiB with the token, or into 1.5 KiB beside a large one, the shortest parameters and fields first.
 	URL *url.URL
 	// Header is that of the request that opened the connection. It may hold a token.
 	Header http.Header

@@ -14,6 +14,7 @@ const (
 	maxHostBytes  = 512      // a name has at most 253 (RFC 1035 §2.3.4)
 	maxHandshake  = 96 << 10 // memory of all
 	maxUnverified = 6 << 10  // the same as long as nobody has authenticated
+	minUnverified = 3 << 9   // what is left of it beside a large token
 )
 
 // tooLarge answers handshakes that are larger than those of any honest client.
@@ -42,7 +43,7 @@ func cutDown(c *sio.Conn, all []*Authorizer) {
 		of.brought = of.readHandshake()
 		left -= len(of.brought.token.raw) + len(of.brought.cookie.raw)
 	}
-	c.Client().Handshake().Keep(max(left, 0))
+	c.Client().Handshake().Keep(max(left, minUnverified))
 }
 
 // broughtTokens are those of a handshake that was cut down.
@@ -59,8 +60,10 @@ func (c *connection) readHandshake() *broughtTokens {
 	r := c.request(root)
 	if c.auth.opts.Handshake {
 		b.token = c.auth.brought(c.auth.handshakeToken(r, c.client.Handshake().Host))
-	} else {
-		b.cookie = c.auth.brought(c.auth.cookieToken(r, c.client.Handshake().Host))
+	}
+	b.cookie = c.auth.brought(c.auth.cookieToken(r, c.client.Handshake().Host))
+	if b.cookie.raw == b.token.raw {
+		b.cookie.raw = b.token.raw // one copy of it
 	}
 	return &b
 }
