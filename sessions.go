@@ -252,6 +252,17 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 	return true
 }
 
+// restrict has the limits for clients that are not authenticated apply again, unless another
+// Authorizer has a session of the client.
+func (c *connection) restrict() {
+	for _, a := range passageOf(c.client.Handshake().Context).authorizers(c.client.Hub()) {
+		if other, ok := c.conn.Attach(a, nil).(*connection); ok && other.session.Load() != nil {
+			return
+		}
+	}
+	c.client.Restrict(true)
+}
+
 // endIf ends the connection's session if match, which is called without the mutex, says
 // true for the one there is by then: a refresh may come between.
 func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
@@ -315,6 +326,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		namespace = words[0].sock.name
 	}
 	c.endAll(closes, words)
+	c.restrict()
 	request := c.request(namespace)
 	c.conn.Do(func() { c.auth.reportEnded(request, told) })
 	return true

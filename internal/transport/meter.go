@@ -19,9 +19,9 @@ func (m *meter) spend(now time.Time, packets, bytes int, l Limits) bool {
 	m.at = now
 	m.packets += float64(packets)
 	m.bytes += float64(bytes)
-	// One message may be as large as it may be, whatever the rate.
+	// One message may be as large as it may be, whatever the rate, and has something around it.
 	return m.packets <= float64(l.RestrictedPackets) &&
-		m.bytes <= float64(max(l.RestrictedBytes, l.RestrictedMessage))
+		m.bytes <= float64(max(l.RestrictedBytes, l.RestrictedMessage+overhead))
 }
 
 // spend meters a restricted client. It is called with c.mu.
