@@ -90,9 +90,11 @@ func (p *poller) wake() {
 const pauseTime = 100 * time.Millisecond
 
 func (p *Client) poll(w http.ResponseWriter, r *http.Request) {
-	// http.Server's ReadTimeout would end a long poll as if the client had left.
+	// http.Server's ReadTimeout would end a long poll as if the client had left, and so would its
+	// WriteTimeout with HTTP/2.
 	controller := http.NewResponseController(w)
 	_ = controller.SetReadDeadline(time.Time{})
+	_ = controller.SetWriteDeadline(time.Time{})
 	if err := p.spendPoll(); err != nil {
 		p.violated(err)
 	}
