@@ -18,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -34,7 +33,7 @@ type Authorizer struct {
 
 	leeway time.Duration // of ParserOptions
 	waits  bool          // verify calls somebody who may keep it waiting
-	calls  atomic.Int64  // callbacks that run, see call
+	calls  places        // of callbacks that run, see call
 
 	sessions   sessions
 	stats      stats
@@ -93,6 +92,7 @@ func Authorize(opts Options) (*Authorizer, error) {
 	}
 	a := &Authorizer{
 		places: places{most: opts.MaxPending},
+		calls:  places{most: max(opts.MaxPending, minCallbacks)},
 		opts:   opts,
 		log:    opts.Logger,
 		parser: jwt.NewParser(opts.ParserOptions...),
@@ -190,7 +190,7 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	if a.opts.Accept == nil {
 		return v, nil
 	}
-	user, err := a.call(ctx, func() (any, error) { return a.opts.Accept(ctx, r, v.token) })
+	user, err := a.call(ctx, r.RemoteAddr, func() (any, error) { return a.opts.Accept(ctx, r, v.token) })
 	if err != nil {
 		return nil, a.callbackRefusal(ctx, r, "Accept", err, notAccepted(err))
 	}
@@ -204,7 +204,7 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if a.opts.Revocations == nil {
 		return nil
 	}
-	revoked, err := a.call(ctx, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
+	revoked, err := a.call(ctx, r.RemoteAddr, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
 	if err != nil {
 		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
@@ -328,7 +328,7 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 		unverified.Claims = maps.Clone(claims)
 	}
 
-	given, err := a.call(ctx, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
+	given, err := a.call(ctx, r.RemoteAddr, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
 	switch {
 	case errors.Is(err, ErrKeyNotFound):
 		return nil, errInvalidSignature(err)

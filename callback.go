@@ -8,14 +8,13 @@ import (
 	"runtime/debug"
 )
 
-// call is run for what clients ask for. A callback that goes on for ever stays, so how many run is
-// bounded.
-func (a *Authorizer) call(ctx context.Context, f func() (any, error)) (any, error) {
-	if a.calls.Add(1) > int64(max(a.opts.MaxPending, minCallbacks)) {
-		a.calls.Add(-1)
+// call is run for what a client of a remote address asks for. A callback that goes on for ever stays,
+// so how many run is bounded, and nobody has to know a token to make Secret run.
+func (a *Authorizer) call(ctx context.Context, remote string, f func() (any, error)) (any, error) {
+	if !a.calls.take(remote) {
 		return nil, errTooManyCallbacks
 	}
-	return run(ctx, f, func() { a.calls.Add(-1) })
+	return run(ctx, f, func() { a.calls.release(remote) })
 }
 
 // run runs a callback of the user so that neither its panic nor its patience is ours: it

@@ -164,7 +164,7 @@ func (sock *socket) askNamespace() {
 	var refusal *UnauthorizedError
 	if session != nil {
 		ctx, cancel := c.until(time.Now().Add(auth.opts.Timeout))
-		_, err := auth.call(ctx, func() (any, error) {
+		_, err := auth.call(ctx, c.client.Handshake().RemoteAddr, func() (any, error) {
 			return nil, auth.opts.AcceptNamespace(ctx, session, sock.name)
 		})
 		cancel()
