@@ -803,7 +803,7 @@ func TestMemoryRevocations(t *testing.T) {
 			{jwt.RegisteredClaims{Subject: "bob"}, true},
 			{jwt.RegisteredClaims{Subject: "bob", IssuedAt: at(0)}, true},
 			{jwt.RegisteredClaims{Subject: "bob", IssuedAt: at(-time.Minute)}, true},
-			{jwt.RegisteredClaims{Subject: "bob", IssuedAt: at(time.Second)}, false},
+			{jwt.RegisteredClaims{Subject: "bob", IssuedAt: at(time.Second)}, true}, // it is yet to come
 			{jwt.RegisteredClaims{Subject: "eve", IssuedAt: at(-time.Minute)}, false},
 		} {
 			if got := revoked(test.RegisteredClaims); got != test.want {
@@ -814,6 +814,9 @@ func TestMemoryRevocations(t *testing.T) {
 			t.Errorf("%d are kept", n)
 		}
 		time.Sleep(2 * time.Second)
+		if revoked(jwt.RegisteredClaims{Subject: "bob", IssuedAt: at(time.Second)}) {
+			t.Error("a token that was issued later is revoked")
+		}
 		if !revoked(jwt.RegisteredClaims{Subject: "bob"}) {
 			t.Error("a shorter revocation cuts the longer one short")
 		}
