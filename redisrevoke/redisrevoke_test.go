@@ -33,7 +33,7 @@ func TestRevocationOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	a, b := two(t, startRedis(t, forgets))
 	token := func(sub, jti string) string {
-		return sign(t, jwt.MapClaims{"sub": sub, "jti": jti, "iat": time.Now().Unix()})
+		return sign(t, jwt.MapClaims{"sub": sub, "jti": jti, "iat": time.Now().Add(-time.Minute).Unix()})
 	}
 	one, other := token("bob", "one"), token("bob", "other")
 	_, mustOne := b.enter(t, one)
@@ -45,11 +45,11 @@ func TestRevocationOnAnotherNode(t *testing.T) {
 	ended(t, mustOne, "invalid_token")
 	alive(t, mustOther)
 
-	a.add(t, socketiojwt.Revocation{Subject: "bob", Reason: &socketiojwt.UnauthorizedError{Code: "bye"}})
+	a.add(t, socketiojwt.Revocation{Subject: "bob", IssuedBefore: time.Now().Add(-30 * time.Second), Reason: &socketiojwt.UnauthorizedError{Code: "bye"}})
 	b.refused(t, other, saysRevoked)
 	ended(t, mustOther, "bye")
 	alive(t, mustEve)
-	_, mustNewer := b.enter(t, sign(t, jwt.MapClaims{"sub": "bob", "iat": time.Now().Unix() + 2}))
+	_, mustNewer := b.enter(t, sign(t, jwt.MapClaims{"sub": "bob", "iat": time.Now().Unix()}))
 	alive(t, mustNewer)
 
 	a.auth.DisconnectSubject("eve", &socketiojwt.UnauthorizedError{Code: "kicked"})
