@@ -8,7 +8,7 @@ import { refusal, verify } from './token.mjs';
 // Starts a server of version 2 or 4 on a free port. It warns `warning` ms before a token expires; in the
 // round trip a client has `timeout` ms.
 // hangUp: it ends the connection, not the socket, once a client has heard why it is refused.
-export async function startNodeServer({ version, mode, timeout = 1000, warning = 1000, hangUp = false }) {
+export async function startNodeServer({ version, mode, timeout = 4000, warning = 1000, hangUp = false }) {
   const http = createServer();
   const options = { serveClient: false, transports: ['polling', 'websocket'] };
   const io = version === 2 ? new Server2(http, options) : new Server4(http, options);
