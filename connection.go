@@ -151,6 +151,9 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 			c.client.Restrict(true)
 		}
 	}
+	if c.gone { // a hook of go-socket.io's may be late; nobody else would make it leave
+		sock.leave()
+	}
 	return sock
 }
 

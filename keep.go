@@ -8,7 +8,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// What is kept of a handshake, for as long as its connection lasts (hazards 18 and 46).
+// What is kept of a handshake, for as long as its connection lasts (hazard 18, and 46).
 const (
 	maxURLBytes   = 32 << 10
 	maxHostBytes  = 512      // a name has at most 253 (RFC 1035 §2.3.4)

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// places are those of MaxPending, and of callbacks that run. One host cannot take all of them: when more than half are taken,
-// who holds more than its share gets no more. Behind a proxy all clients are one host.
+// places are those of MaxPending, and of callbacks that run. One host cannot take all of them: when
+// more than half are taken, who holds more than its share gets no more. Behind a proxy all clients
+// are one host.
 type places struct {
 	most int
 

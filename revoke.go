@@ -37,8 +37,9 @@ type Revocation struct {
 	TokenID string
 
 	// Subject is the `sub` whose tokens are revoked: those issued up to IssuedBefore, those
-	// whose sessions began until then, and those that do not say when they were issued, or say a
-	// time that is yet to come.
+	// whose sessions began until then, and those that do not say when they were issued. One that
+	// says a time that is yet to come counts as issued up to a minute earlier than it says, and
+	// always as before if that time is more than a minute ahead.
 	Subject string
 
 	// IssuedBefore belongs to Subject. `iat` counts in seconds, so a token of the same
@@ -79,15 +80,28 @@ func (r Revocation) Complete() (Revocation, error) {
 	return r, nil
 }
 
-// concerns reports whether it is about a token that was seen at a time. What was seen before was
-// issued before, and what is of the future was as far as one can tell, whatever the clock of the
-// issuer says.
+// concerns reports whether it is about a token that was seen at a time.
 func (r Revocation) concerns(claims *jwt.RegisteredClaims, seen time.Time) bool {
 	if r.TokenID != "" {
 		return claims.ID == r.TokenID
 	}
-	return claims.Subject == r.Subject && (r.SessionsOnly || claims.IssuedAt == nil ||
-		!claims.IssuedAt.After(r.IssuedBefore) || !seen.After(r.IssuedBefore) || claims.IssuedAt.After(seen))
+	return claims.Subject == r.Subject && (r.SessionsOnly || claims.IssuedAt == nil || r.isBefore(claims.IssuedAt.Time, seen))
+}
+
+// aheadAtMost is how far the clock of an issuer may be ahead. One that is further does not count.
+const aheadAtMost = time.Minute
+
+// isBefore reports whether a token may have been issued before. What was seen before was. That of an
+// issuer whose clock is ahead says a time that is yet to come, so it may have been issued up to
+// aheadAtMost earlier than it says.
+func (r Revocation) isBefore(issued, seen time.Time) bool {
+	switch ahead := issued.Sub(seen); {
+	case !seen.After(r.IssuedBefore), ahead > aheadAtMost:
+		return true
+	case ahead > 0:
+		issued = issued.Add(-aheadAtMost)
+	}
+	return !issued.After(r.IssuedBefore)
 }
 
 func (r Revocation) reason() *UnauthorizedError {

@@ -2,7 +2,6 @@ package socketiojwt_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
@@ -26,14 +25,14 @@ func TestQuestionMarkInTheNameOfAForeignNamespace(t *testing.T) {
 			at := loopback(t)
 			serve(t, plain, at, auth.Handler(plain))
 			c := siotest.MustDial(t, at.url, siotest.Options{Version: 4, Transport: "websocket"})
-			_ = c.SendPacket("40" + name + "?x,")
-			_ = c.SendPacket("42" + name + `?x,1["secret"]`)
-			select {
-			case namespace := <-ran:
-				t.Errorf("%s, handshake %t: an event reached namespace %q of a client without a token", name, handshake, namespace)
-			case <-time.After(500 * time.Millisecond):
-			}
+			must := c.Must(t)
+			must.Send("40"+name+"?x,", "42"+name+`?x,1["secret"]`)
+			must.NextRaw("44" + name + `?x,{"message":"Invalid namespace"}`)
 			c.Abort()
+			eventually(t, "it is gone", func() bool { return plain.Count() == 0 })
+			if len(ran) > 0 {
+				t.Errorf("%s, handshake %t: an event reached namespace %q of a client without a token", name, handshake, <-ran)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -21,10 +22,14 @@ func TestPlacesAfterWhatever(t *testing.T) {
 	for _, how := range []string{"protected", "two Authorizers, public root", "hooks"} {
 		for _, handshake := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/handshake=%t", how, handshake), func(t *testing.T) {
-				pause := func() { time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond) }
+				pause := func() {
+					for range rand.IntN(100) {
+						runtime.Gosched()
+					}
+				}
 				opts := socketiojwt.Options{
-					Handshake: handshake, Timeout: 500 * time.Millisecond, MaxPending: 30, Optional: rand.IntN(2) == 0,
-					CloseGrace: time.Duration(rand.IntN(3)) * time.Millisecond,
+					Handshake: handshake, Timeout: 500 * time.Millisecond, MaxPending: 30, Optional: handshake,
+					CloseGrace: time.Millisecond,
 					Accept:     func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) { pause(); return nil, nil },
 					AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
 						pause()
@@ -110,11 +115,7 @@ func TestPlacesAfterWhatever(t *testing.T) {
 					})
 				}
 				group.Wait()
-				for end := time.Now().Add(5 * time.Second); auth.Stats().Pending+another.Stats().Pending != 0; time.Sleep(10 * time.Millisecond) {
-					if time.Now().After(end) {
-						t.Fatalf("%d and %d are pending", auth.Stats().Pending, another.Stats().Pending)
-					}
-				}
+				eventually(t, "nobody has a place", func() bool { return auth.Stats().Pending == 0 && another.Stats().Pending == 0 })
 			})
 		}
 	}
