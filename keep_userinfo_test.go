@@ -44,15 +44,7 @@ func TestHeapOfUserinfo(t *testing.T) {
 				for range connections {
 					open()
 				}
-				var each int64
-				for end := time.Now().Add(2 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-					if each = (heapOf() - before) / connections; each <= 10<<10 {
-						return
-					}
-					if time.Now().After(end) {
-						t.Fatalf("each connection takes %d KiB", each>>10)
-					}
-				}
+				eventually(t, "each takes little", func() bool { return (heapOf()-before)/connections <= 10<<10 })
 			})
 		}
 	}
