@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -41,13 +40,13 @@ func TestCallbacksThatNeverReturn(t *testing.T) {
 					s.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=3&transport=polling&token="+tokenOf(t, "bob"), nil))
 					return w.Body.String()
 				}
-				before := runtime.NumGoroutine()
+				before := inBubble()
 				var all sync.WaitGroup
 				for range 500 {
 					all.Go(func() { enter() })
 				}
 				all.Wait() // 5 seconds
-				if n := runtime.NumGoroutine() - before; n > 125 {
+				if n := inBubble() - before; n > 125 {
 					t.Errorf("%d goroutines are left", n)
 				}
 				if got := enter(); !strings.Contains(got, `"code":"server_busy"`) {
@@ -55,7 +54,7 @@ func TestCallbacksThatNeverReturn(t *testing.T) {
 				}
 				close(release)
 				synctest.Wait()
-				if n := runtime.NumGoroutine() - before; n > 0 {
+				if n := inBubble() - before; n > 0 {
 					t.Errorf("%d goroutines are left in the end", n)
 				}
 			})
