@@ -75,7 +75,11 @@ func connect(t *testing.T, url, kind string, auth map[string]any) *client {
 	t.Helper()
 	opts := socket.DefaultOptions()
 	opts.SetTransports(types.NewSet(kinds[kind]...))
-	opts.SetReconnection(false)
+	// Over a WebSocket that client now and then misses an OPEN that comes together with the 101, as ours
+	// does: it tries again then.
+	opts.SetTimeout(2 * time.Second)
+	opts.SetReconnectionDelay(100)
+	opts.SetAutoConnect(false) // not before somebody listens
 	if auth != nil {
 		opts.SetAuth(auth)
 	}
@@ -87,6 +91,7 @@ func connect(t *testing.T, url, kind string, auth map[string]any) *client {
 		c.On(types.EventName(event), func(args ...any) { heard <- args })
 	}
 	t.Cleanup(func() { c.Disconnect() })
+	c.Connect()
 	return c
 }
 
@@ -164,10 +169,12 @@ func TestRefused(t *testing.T) {
 				{map[string]any{"token": 5}, refused("invalid_token", "invalid token datatype")},
 			} {
 				c := connect(t, url, kind, test.auth)
-				args := c.until("connect_error")
-				got, ok := args[0].(*types.ExtendedError)
-				if !ok || got.Message != test.want["message"] || !reflect.DeepEqual(got.Data, any(test.want)) {
-					t.Errorf("connect_error %#v, want %v", args, test.want)
+				var got *types.ExtendedError
+				for got == nil {
+					got, _ = c.until("connect_error")[0].(*types.ExtendedError) // others are about the connection
+				}
+				if got.Message != test.want["message"] || !reflect.DeepEqual(got.Data, any(test.want)) {
+					t.Errorf("connect_error %#v, want %v", got, test.want)
 				}
 				if len(c.heard["connect"]) > 0 {
 					t.Error("it was connected")
