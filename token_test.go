@@ -294,6 +294,7 @@ func FuzzHandshakeToken(f *testing.F) {
 	f.Add("token=a&token=b", "Basic b", "jwt=c; jwt=d", "null", "")
 	f.Add("%zz;&j=1", "", "jwt=\"", "http://[::1", "[::1]:80")
 	f.Add("", "", "jwt=cookie", "https://app.example", "api.example:443")
+	f.Add("j=1", "", "jwt=cookie", "", "api.example")
 	plain := mustAuthorize(f, socketiojwt.Options{Handshake: true, Cookie: "jwt", AllowedOrigins: []string{"https://app.example"}})
 	required := mustAuthorize(f, socketiojwt.Options{Handshake: true, HeaderRequired: true})
 	f.Fuzz(func(t *testing.T, query, authorization, cookie, origin, host string) {
@@ -310,7 +311,14 @@ func FuzzHandshakeToken(f *testing.F) {
 				t.Fatalf("%q is not of the header", raw)
 			}
 		}
-		if raw, _ := plain.CookieToken(r, host); raw != "" && !strings.EqualFold(origin, "https://app.example") && !strings.EqualFold(origin, "https://app.example:443") {
+		raw, _ := plain.CookieToken(r, host)
+		switch {
+		case raw == "":
+		case origin == "": // as none, and there is no Sec-Fetch-Site
+			if r.URL.Query().Has("j") {
+				t.Fatal("the cookie counts for a script")
+			}
+		case !strings.EqualFold(origin, "https://app.example") && !strings.EqualFold(origin, "https://app.example:443"):
 			_, own, _ := strings.Cut(strings.ToLower(origin), "://")
 			if bare := strings.TrimSuffix(strings.TrimSuffix(own, ":80"), ":443"); bare == "" || !strings.HasPrefix(strings.ToLower(host), bare) {
 				t.Fatalf("the cookie counts for %q at %q", origin, host)
