@@ -157,7 +157,7 @@ func (r *Revocations) load(conn redis.Conn, opened opening) error {
 	now := time.Now()
 	for id, n := range r.known {
 		switch {
-		case len(n.at) > 0:
+		case len(n.at) > 0 || n.sentIn == opened.epoch: // serve may have sent it while the stream was read
 			delete(r.unsent, id)
 		case n.over(now):
 			r.forget(id)
@@ -249,6 +249,9 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	// One step with the reading of r.last above: when the other goroutine finds that
 	// there is nothing after last, all before it is in replica.
 	r.take(entries, time.Time{})
+	for _, e := range entries { // another node may have written it back
+		delete(r.unsent, e.record.ID)
+	}
 	if n := len(entries); n > 0 && r.last.before(entries[n-1].at) {
 		r.last = entries[n-1].at
 	}
@@ -468,7 +471,7 @@ func (r *Revocations) try(l *line, now *round) {
 	}
 	err := r.find(l)
 	if err == nil {
-		if now.sent, err = r.send(l.conn); err == nil {
+		if now.sent, err = r.send(l); err == nil {
 			now.read, err = r.catchUp(l.conn)
 		}
 	}
@@ -506,7 +509,7 @@ func (r *Revocations) find(l *line) error {
 
 // send writes what is not in Redis yet. It returns whether Redis has it all, and an error
 // where the connection is lost.
-func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
+func (r *Revocations) send(l *line) (sent, lost error) {
 	r.mu.Lock()
 	ids := make([]string, 0, len(r.unsent))
 	for id := range r.unsent {
@@ -516,7 +519,7 @@ func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
 	for len(ids) > 0 {
 		page := ids[:min(len(ids), pageSize)]
 		ids = ids[len(page):]
-		refused, err := r.sendPage(conn, page)
+		refused, err := r.sendPage(l, page)
 		if err != nil {
 			return nil, err
 		}
@@ -527,22 +530,21 @@ func (r *Revocations) send(conn redis.Conn) (sent, lost error) {
 	return sent, nil
 }
 
-func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost error) {
-	var sending []string
+func (r *Revocations) sendPage(l *line, ids []string) (refused, lost error) {
+	var sending []*note
 	var commands []command
 	r.mu.Lock()
-	loaded := r.epoch
 	for _, id := range ids {
 		n := r.known[id]
-		if n == nil {
-			continue // swept
+		if n == nil || !r.unsent[id] {
+			continue // swept, or written back by another node since
 		}
 		data, err := n.encode()
 		if err != nil { // Add has tried
 			r.forget(id)
 			continue
 		}
-		sending = append(sending, id)
+		sending = append(sending, n)
 		// A stream that is gone is for openScript to make, or nobody would notice.
 		add := do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data)
 		if n.again {
@@ -551,7 +553,10 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 		commands = append(commands, add)
 	}
 	r.mu.Unlock()
-	replies, err := exchange(r.ctx, conn, r.opts.Timeout, commands...)
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	replies, err := exchange(r.ctx, l.conn, r.opts.Timeout, commands...)
 	if err != nil {
 		return nil, err
 	}
@@ -563,10 +568,11 @@ func (r *Revocations) sendPage(conn redis.Conn, ids []string) (refused, lost err
 			refused = err
 		case reply == nil:
 			refused = errNoStream
-		case r.epoch != loaded && r.unsent[sending[i]]:
-			refused = errUnread // load did not find it: it may have gone where it is lost
+		case r.epoch != "" && r.epoch != l.epoch:
+			refused = errUnread // it has gone where it is lost
 		default:
-			delete(r.unsent, sending[i])
+			sending[i].sentIn = l.epoch
+			delete(r.unsent, sending[i].ID)
 		}
 	}
 	return refused, nil

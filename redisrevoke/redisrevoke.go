@@ -104,8 +104,9 @@ var _ socketiojwt.Revocations = (*Revocations)(nil)
 // note is a record that the node knows.
 type note struct {
 	record
-	at    []position // where it was read in the stream
-	again bool       // a Redis that lost it may have had it
+	at     []position // where it was read in the stream
+	sentIn string     // the epoch of the connection on which Redis took it
+	again  bool       // a Redis that lost it may have had it
 }
 
 // New returns the list that Redis holds under opts.Prefix, and starts to read it. It does not

@@ -260,6 +260,65 @@ func TestRedisIsEmptiedWhileItAnswers(t *testing.T) {
 	})
 }
 
+// lateConn holds up the first reply that says that there is nothing more in the stream.
+type lateConn struct {
+	redis.Conn
+	hold func()
+	adds *atomic.Int64
+}
+
+func (c *lateConn) Send(name string, args ...any) error {
+	if name == "XADD" {
+		c.adds.Add(1)
+	}
+	return c.Conn.Send(name, args...)
+}
+
+func (c *lateConn) Receive() (any, error) {
+	reply, err := c.Conn.Receive()
+	if reply == nil && err == nil {
+		c.hold()
+	}
+	return reply, err
+}
+
+// What Redis took while the stream was being read is known to be there.
+func TestAddWhileTheStreamIsRead(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	var log logged
+	var adds atomic.Int64
+	reading, added := make(chan struct{}), make(chan struct{})
+	hold := sync.OnceFunc(func() { close(reading); <-added })
+	r, err := redisrevoke.New(redisrevoke.Options{
+		Dial: func(ctx context.Context) (redis.Conn, error) {
+			conn, err := s.dial(ctx)
+			return &lateConn{conn, hold, &adds}, err
+		},
+		Timeout: 10 * time.Second,
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-reading
+	err = r.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"}))
+	close(added)
+	if err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the stream is read", log.has("redisrevoke: connected"))
+	if err := r.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := adds.Load(); n != 2 {
+		t.Errorf("%d entries were written, want 2", n)
+	}
+}
+
 // New tokens wait until all is written back, however long that takes.
 func TestMuchIsWrittenBack(t *testing.T) {
 	t.Parallel()
