@@ -92,7 +92,7 @@ func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
 	must.Connected("/chat")
 	must.Join("/admin")
 	<-asked
-	s.auth.DisconnectSubject("alice")
+	s.auth.DisconnectSubject("alice", nil)
 	must.Event("/chat", "unauthorized")
 	must.JoinWith("/news", auth{"token": tokenOf(t, "eve")})
 	eventually(t, "eve has a session", func() bool { return s.auth.Stats().Active == 1 })

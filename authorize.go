@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -37,11 +38,13 @@ type Authorizer struct {
 
 	sessions   sessions
 	stats      stats
-	places     places    // of sockets in protected namespaces that are not authenticated yet
-	sockets    counter   // whose OnDisconnect is still to come
-	unhardened sync.Once // warnNotHardened
-	ungated    sync.Once // warnNoGate
-	strangers  sync.Once // warnUnregistered
+	places     places      // of sockets in protected namespaces that are not authenticated yet
+	sockets    counter     // whose OnDisconnect is still to come
+	unhardened sync.Once   // warnNotHardened
+	otherUser  sync.Once   // warnOtherUser
+	untold     atomic.Bool // whether other nodes were not told of the last new session
+	ungated    sync.Once   // warnNoGate
+	strangers  sync.Once   // warnUnregistered
 	notices    notices
 }
 
@@ -123,41 +126,50 @@ type verified struct {
 	raw       string
 	token     *jwt.Token
 	user      any
+	issuer    string
 	subject   string
+	identity  string
 	tokenID   string           // where there are Revocations
+	sid       string           // the same
 	issuedAt  *jwt.NumericDate // the same
 	expiresAt time.Time
 	parsedAt  time.Time // just before
 	change    uint64    // of sessions, when it was last checked for revocation
 }
 
-// registered returns what revocations go by.
-func (v *verified) registered() *jwt.RegisteredClaims {
-	claims := &jwt.RegisteredClaims{ID: v.tokenID, Subject: v.subject, IssuedAt: v.issuedAt}
+// bearer returns what revocations go by.
+func (v *verified) bearer() bearer {
+	claims := &jwt.RegisteredClaims{Issuer: v.issuer, ID: v.tokenID, Subject: v.subject, IssuedAt: v.issuedAt}
 	if !v.expiresAt.IsZero() {
 		claims.ExpiresAt = jwt.NewNumericDate(v.expiresAt)
 	}
-	return claims
+	return bearer{claims, v.identity, v.sid}
 }
 
-// readTokenID returns the `jti`, for which jwt.Claims has no method.
-func (v *verified) readTokenID() (string, error) {
+// readIDs returns the `jti` and the `sid`, for which jwt.Claims has no methods. A `sid` that is no text
+// is none: only OpenID Connect says what it means.
+func (v *verified) readIDs() (tokenID, sid string, err error) {
 	if claims, isMap := asMap(v.token.Claims); isMap {
-		return textOf(claims["jti"])
+		sid, _ = claims["sid"].(string)
+		tokenID, err = textOf(claims["jti"])
+		return tokenID, sid, err
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.Split(v.raw, ".")[1], "="))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	// No map: other claims may be of what only their own types can read, such as a number too
 	// large for a float64.
 	var claims struct {
-		ID any `json:"jti"`
+		ID  any `json:"jti"`
+		SID any `json:"sid"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
-		return "", err
+		return "", "", err
 	}
-	return textOf(claims.ID)
+	sid, _ = claims.SID.(string)
+	tokenID, err = textOf(claims.ID)
+	return tokenID, sid, err
 }
 
 // verify is the one way a token is accepted, wherever it came from. Whatever it cannot
@@ -182,6 +194,9 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 
 	v, refusal := a.parse(ctx, r, raw, signature, names)
 	if refusal == nil {
+		refusal = a.identify(ctx, r, v)
+	}
+	if refusal == nil {
 		refusal = a.checkRevoked(ctx, r, v)
 	}
 	if refusal != nil {
@@ -204,7 +219,10 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if a.opts.Revocations == nil {
 		return nil
 	}
-	revoked, err := a.call(ctx, r.RemoteAddr, func() (any, error) { return a.opts.Revocations.Revoked(ctx, v.registered()) })
+	revoked, err := a.call(ctx, r.RemoteAddr, func() (any, error) {
+		b := v.bearer()
+		return a.opts.Revocations.Revoked(context.WithValue(ctx, verifiedKey{}, v), b.RegisteredClaims)
+	})
 	if err != nil {
 		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
@@ -367,8 +385,13 @@ func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time
 	if err != nil && isMap {
 		v.subject, err = textOf(claims["sub"])
 	}
+	if err == nil {
+		if v.issuer, err = token.Claims.GetIssuer(); err != nil && isMap {
+			v.issuer, err = textOf(claims["iss"])
+		}
+	}
 	if err == nil && a.opts.Revocations != nil {
-		if v.tokenID, err = v.readTokenID(); err == nil {
+		if v.tokenID, v.sid, err = v.readIDs(); err == nil {
 			v.issuedAt, err = token.Claims.GetIssuedAt()
 		}
 	}

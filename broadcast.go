@@ -74,7 +74,7 @@ func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 // reason, `unauthorized` where it is nil, in all their namespaces. Guests are told, too. It
 // returns how many connections those were.
 func (a Audience) End(reason *UnauthorizedError) (n int) {
-	told := disconnectReason([]*UnauthorizedError{reason})
+	told := disconnectReason(reason)
 	for _, s := range a.sockets() {
 		if sock, ok := s.Visit.(*socket); ok && sock.endFor(told) {
 			n++

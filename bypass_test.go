@@ -377,7 +377,7 @@ func TestHooksOfLivesThatOverlap(t *testing.T) {
 		busy <- struct{}{}
 		busy <- struct{}{}
 		must.NextRaw("40/chat")
-		eventually(t, "its session ends", func() bool { return auth.DisconnectSubject("bob") == 1 })
+		eventually(t, "its session ends", func() bool { return auth.DisconnectSubject("bob", nil) == 1 })
 		must.Event("/chat", "unauthorized")
 		must.NextRaw("41/chat")
 		server.BroadcastToNamespace("/chat", "news", "secret")

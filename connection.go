@@ -2,6 +2,9 @@ package socketiojwt
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -10,7 +13,6 @@ import (
 
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
-	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
 
@@ -196,7 +198,10 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 		return nil // the gate let a guest in
 	}
 	for {
-		installed, err := c.tryInstall(v, asker)
+		began, installed, err := c.tryInstall(v, asker)
+		if began != nil && c.auth.opts.SingleSession {
+			c.auth.supersede(began)
+		}
 		if installed || err != nil {
 			return err
 		}
@@ -211,16 +216,19 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 	}
 }
 
-// tryInstall reports false when the token has to be checked for revocation again.
-func (c *connection) tryInstall(v *verified, asker *socket) (bool, *UnauthorizedError) {
+// tryInstall returns the session if one began, and reports false when the token has to be checked for
+// revocation again.
+func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, installed bool, err *UnauthorizedError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone || (asker != nil && asker.state == socketClosed) {
-		return true, nil // nobody is left to be told
+		return nil, true, nil // nobody is left to be told
 	}
-	if adopted, err := c.adopt(v); !adopted || err != nil {
-		return adopted, err
+	old := c.session.Load()
+	if adopted, err := c.adopt(old, v); !adopted || err != nil {
+		return nil, adopted, err
 	}
+	session := c.session.Load()
 	if asker != nil {
 		asker.busy = false
 		if asker.isAuthenticated() && !asker.guest {
@@ -230,18 +238,28 @@ func (c *connection) tryInstall(v *verified, asker *socket) (bool, *Unauthorized
 		}
 	}
 	for _, sock := range c.sockets {
+		if sock.isAuthenticated() && !sock.guest && old != nil {
+			c.conn.Do(func() { sock.refreshed(old, session) })
+		}
 		sock.authenticated()
 	}
-	return true, nil
+	if old != nil {
+		return nil, true, nil
+	}
+	return session, true, nil
 }
 
-// adopt replaces the session, only by one of the same subject. It is called with the mutex.
-func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
+// adopt puts a session on a new token in the place of old, which is nil or of the same user. It is
+// called with the mutex.
+func (c *connection) adopt(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
-	session := newSession(c.conn.ID(), v, now, c.auth.lifetimeOf(v, now))
-	old := c.session.Load()
+	session := &Session{
+		id: c.sessionID(), auth: c.auth, conn: c,
+		verified: v, authenticatedAt: now, lifetime: c.auth.lifetimeOf(v, now),
+	}
 	switch {
-	case old != nil && old.Subject() != session.Subject():
+	case old != nil && !old.verified.isOfUser(v):
+		c.auth.warnOtherUser()
 		return false, errSubjectChanged()
 	case lifetime{end: c.auth.endOf(v, now)}.expired(now):
 		// While it was verified. KeepExpired does not help: Revocations may have forgotten it.
@@ -262,6 +280,15 @@ func (c *connection) adopt(v *verified) (bool, *UnauthorizedError) {
 		s.Active++
 	})
 	return true, nil
+}
+
+// sessionID is the ID of the session that the connection has or would get. The id of the transport is a
+// credential, and random, so what its hash says is as random and gives nothing away. All Authorizers
+// come to the same, so none takes the session of another on this connection for that of
+// another client. It is called with the mutex.
+func (c *connection) sessionID() string {
+	sum := sha256.Sum256(fmt.Append(nil, c.client.ID(), " ", c.ends))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // socket returns the socket of a namespace, the last one there was, or nil. It is called with
@@ -285,20 +312,6 @@ func (c *connection) place(name string) (i int, found bool) {
 	return slices.BinarySearchFunc(c.sockets, name, func(sock *socket, name string) int {
 		return strings.Compare(sock.name, name)
 	})
-}
-
-// ClaimsAs returns the claims of the session that s belongs to, as the type that
-// Options.NewClaims makes, such as *MyClaims or jwt.MapClaims. It returns false when there
-// is no session and when the claims are of another type. It does not block and is safe for
-// concurrent use; the claims are shared, so do not write to them.
-func ClaimsAs[T jwt.Claims](a *Authorizer, s socketio.Conn) (T, bool) {
-	var none T
-	session, ok := a.Session(s)
-	if !ok {
-		return none, false
-	}
-	claims, ok := session.Claims().(T)
-	return claims, ok
 }
 
 // request describes the client to callbacks.

@@ -37,6 +37,9 @@ const (
 	// CodeServerBusy says that [Options.MaxPending] was reached, that [Options.Revocations]
 	// could not be asked, or that a callback did not answer in time. It is worth retrying.
 	CodeServerBusy = "server_busy"
+	// CodeSessionReplaced says that a newer session of the same user took the place of this one,
+	// see [Options.SingleSession].
+	CodeSessionReplaced = "session_replaced"
 	// CodeUnauthorized says that the token was good and the application refused
 	// its bearer, see [Options.Accept] and [Authorizer.Disconnect].
 	CodeUnauthorized = "unauthorized"
@@ -159,6 +162,12 @@ func errTokenRevoked() *UnauthorizedError { return invalidToken("jwt revoked", n
 func errTokenTooLong() *UnauthorizedError { return invalidToken("jwt too long", nil) }
 
 func errSubjectChanged() *UnauthorizedError { return invalidToken("jwt subject changed", nil) }
+
+func errClaimRequired() *UnauthorizedError { return invalidToken("jwt claim required", nil) }
+
+func errSessionReplaced() *UnauthorizedError {
+	return &UnauthorizedError{Code: CodeSessionReplaced, Message: "session replaced"}
+}
 
 func errSecretUnavailable(cause error) *UnauthorizedError {
 	return &UnauthorizedError{Code: CodeInvalidSecret, Message: "secret unavailable", Retryable: true, Err: cause}

@@ -300,7 +300,7 @@ func ExampleSecretFunc() {
 }
 
 // The claims as a type of one's own.
-func ExampleClaimsAs() {
+func ExampleClaimsOf() {
 	type claims struct {
 		jwt.RegisteredClaims
 		Role string `json:"role"`
@@ -315,7 +315,8 @@ func ExampleClaimsAs() {
 	}
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	sio.OnConnect("/", func(s socketio.Conn) error {
-		claims, _ := socketiojwt.ClaimsAs[*claims](auth, s)
+		session, _ := auth.Session(s)
+		claims, _ := socketiojwt.ClaimsOf[*claims](session)
 		s.Emit("welcome", claims.Role)
 		return nil
 	})
@@ -328,7 +329,7 @@ func ExampleClaimsAs() {
 	// client: event ["welcome","editor"]
 }
 
-func ExampleAuthorizer_DisconnectSubject() {
+func ExampleAuthorizer_DisconnectUser() {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{Secret: exampleSecret, Handshake: true})
 	if err != nil {
 		log.Fatal(err)
@@ -342,14 +343,14 @@ func ExampleAuthorizer_DisconnectSubject() {
 	client := connect(address, exampleToken(jwt.MapClaims{"sub": "bob"}))
 	<-connected
 	for session := range auth.Sessions() {
-		fmt.Println("connected:", session.Subject())
+		fmt.Println("connected:", session.Identity())
 	}
-	n := auth.DisconnectSubject("bob", &socketiojwt.UnauthorizedError{Code: "logged_out", Message: "you have logged out"})
-	fmt.Println("ended:", n)
+	n, err := auth.DisconnectUser(context.Background(), "bob", &socketiojwt.UnauthorizedError{Code: "logged_out", Message: "you have logged out"})
+	fmt.Println("ended:", n, err)
 	client.sees(3)
 	// Output:
 	// connected: bob
-	// ended: 1
+	// ended: 1 <nil>
 	// client: connect
 	// client: event ["unauthorized",{"message":"you have logged out","data":{"message":"you have logged out","code":"logged_out","type":"UnauthorizedError"}}]
 	// client: disconnect

@@ -51,9 +51,9 @@ var endings = []ending{
 	{"Conn.Close", func(_ *stage, c socketio.Conn, _ string) { _ = c.Close() }, goodbye, false},
 	{"go Conn.Close", func(_ *stage, c socketio.Conn, _ string) { go c.Close() }, goodbye, true},
 	{"Disconnect", func(st *stage, _ socketio.Conn, subject string) {
-		st.auth.Disconnect(func(s *socketiojwt.Session) bool { return s.Subject() == subject })
+		st.auth.Disconnect(func(s *socketiojwt.Session) bool { return s.Subject() == subject }, nil)
 	}, toldOf("unauthorized", "unauthorized"), false},
-	{"DisconnectSubject", func(st *stage, _ socketio.Conn, subject string) { st.auth.DisconnectSubject(subject) }, toldOf("unauthorized", "unauthorized"), false},
+	{"DisconnectSubject", func(st *stage, _ socketio.Conn, subject string) { st.auth.DisconnectSubject(subject, nil) }, toldOf("unauthorized", "unauthorized"), false},
 	{"revocation", func(st *stage, _ socketio.Conn, subject string) {
 		_ = st.Add(context.Background(), socketiojwt.Revocation{Subject: subject, Until: time.Now().Add(time.Hour)})
 	}, toldOf("invalid_token", "jwt revoked"), false},

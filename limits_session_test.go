@@ -30,7 +30,7 @@ func TestLimitsAfterASession(t *testing.T) {
 			must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 			must.Event("/admin", "authenticated")
 			must.Call("/", "size", strings.Repeat("x", 100_000))
-			s.auth.DisconnectSubject("bob")
+			s.auth.DisconnectSubject("bob", nil)
 			must.Event("/admin", "unauthorized")
 			must.Type("/admin", 1)
 			_ = c.Emit("/", "size", strings.Repeat("x", 100_000)) // may find it closed

@@ -117,7 +117,7 @@ func TestLogAndStatsHoldNoTokenKeyOrClaim(t *testing.T) {
 		eventually(t, "the client is in", func() bool { return s.auth.Stats().Active == 1 })
 		must.Emit("/", "authenticate", map[string]string{"token": sign(jwt.MapClaims{"sub": "canary-another"})})
 		must.Event("/", "unauthorized")
-		if n := s.auth.DisconnectSubject("canary-subject"); n != 1 {
+		if n := s.auth.DisconnectSubject("canary-subject", nil); n != 1 {
 			t.Errorf("%d disconnected", n)
 		}
 		must.Rest()

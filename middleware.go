@@ -64,7 +64,7 @@ func (a *Authorizer) authenticateHTTP(r *http.Request, request *Request) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	return newSession("", v, time.Now(), lifetime{}), nil
+	return &Session{auth: a, verified: v, authenticatedAt: time.Now()}, nil
 }
 
 func refuseHTTP(w http.ResponseWriter, err *UnauthorizedError) {

@@ -99,6 +99,20 @@ type Options struct {
 	// a newer token. Its errors are those of Accept, and ctx lasts for Timeout. Default: nil, which means that a session opens all.
 	AcceptNamespace func(ctx context.Context, s *Session, namespace string) error
 
+	// Identity names the user of a verified token. Two tokens with the same are of the same user: one may
+	// take the place of the other on a connection, and [Authorizer.DisconnectUser] and
+	// SingleSession go by it. "" is nobody's: such a session is renewed by its own token only. It is
+	// called for each token, and should not block; after a panic the client is told `unauthorized`.
+	// Default: nil, which means the `iss`, a space, and the `sub` (the `sub` alone where there is no
+	// `iss`; "" without `sub`). In what stands first, a space is written %20 and a percent sign %25.
+	Identity func(token *jwt.Token) string
+
+	// SingleSession lets a user have one session: a new one ends the others of the same Identity, on
+	// all nodes that share Revocations. Their clients are told `session_replaced`, and stay away. The new
+	// one does not wait for the other nodes. Tokens without an identity are refused as
+	// `jwt claim required`. Default: false, users have as many as they like.
+	SingleSession bool
+
 	// CloseGrace is how long a client that was told `unauthorized` in the round trip may
 	// take to call back before the server disconnects it. 0 is at once, a negative value
 	// leaves it to the rest of Timeout. Default: 0.
@@ -124,8 +138,9 @@ type Options struct {
 
 	// UserRoom names the room that a socket joins when it is authenticated, before OnConnect
 	// runs, such as "user:" + s.Subject(). Broadcasts to the room reach all of a user's
-	// sockets in the namespace, and RoomLen counts them. "" joins none. It is asked once for
-	// each socket, not again for a newer token, and should not block. Default: nil, which means no room.
+	// sockets in the namespace, and RoomLen counts them. "" joins none. It is asked for each socket,
+	// and again for a newer token, with which the socket moves. It should not block.
+	// Default: nil, which means no room.
 	UserRoom func(s *Session) string
 
 	// MaxTokenBytes is the length in bytes above which a token is refused unread.
@@ -150,6 +165,16 @@ type Options struct {
 	// OnAuthenticated is called when a socket has become authenticated, before OnConnect. It
 	// may block: events of the connection wait until it returns. Default: nil.
 	OnAuthenticated func(s socketio.Conn, session *Session)
+
+	// OnRefreshed is called when a newer token has taken the place of the one before, for each authenticated
+	// socket of the connection, in the order of the tokens. UserRoom has been asked. It may block:
+	// events of the connection wait until it returns. Default: nil.
+	OnRefreshed func(s socketio.Conn, before, after *Session)
+
+	// OnEnded is called when a session was ended, behind OnDisconnect: err says whether the token
+	// expired or was revoked, a newer session took its place, or it was disconnected. It is not called
+	// when the client leaves by itself. It may block, as OnUnauthorized may. Default: nil.
+	OnEnded func(session *Session, err *UnauthorizedError)
 
 	// OnUnauthorized is called when a client was refused, and when its session was ended
 	// because the token expired or was revoked, or by [Authorizer.Disconnect]; for metrics and

@@ -100,7 +100,7 @@ func TestPlacesAfterWhatever(t *testing.T) {
 									_ = c.Emit(name, "echo", "x")
 								case 5:
 									if rand.IntN(2) == 0 {
-										auth.DisconnectSubject("bob")
+										auth.DisconnectSubject("bob", nil)
 									}
 									pause()
 								}

@@ -245,7 +245,7 @@ func TestNamespaceAlone(t *testing.T) {
 
 func TestEndsOfProtocol5(t *testing.T) {
 	for name, end := range map[string]func(s *testServer, m siotest.Must){
-		"Disconnect": func(s *testServer, _ siotest.Must) { s.auth.DisconnectSubject("bob") },
+		"Disconnect": func(s *testServer, _ siotest.Must) { s.auth.DisconnectSubject("bob", nil) },
 		"OnConnect":  func(_ *testServer, m siotest.Must) { m.Join("/no") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestPublicNamespaceOfProtocol5(t *testing.T) {
 	m.Connected("/")
 	m.JoinWith("/admin", auth{"token": tokenOf(t, "bob")})
 	m.Connected("/admin")
-	s.auth.DisconnectSubject("bob")
+	s.auth.DisconnectSubject("bob", nil)
 	m.NextRaw(`42/admin,0["unauthorized",` + contract("unauthorized", "unauthorized") + `]`)
 	m.NextRaw(`41/admin,`)
 	if p := m.Call("/", "ping"); p.Raw != `430["pong"]` {
@@ -519,7 +519,7 @@ func TestModesOfProtocol5(t *testing.T) {
 		}
 		m.JoinWith("/", auth{"token": tokenOf(t, "bob")})
 		m.Connected("/")
-		other.DisconnectSubject("alice")
+		other.DisconnectSubject("alice", nil)
 		m.NextRaw(`42/admin,0["unauthorized",` + contract("unauthorized", "unauthorized") + `]`)
 		m.NextRaw("41/admin,")
 		s.BroadcastToNamespace("/", "still here")

@@ -27,6 +27,14 @@ func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	}
 }
 
+// reportRefreshed tells the user's code and the log of a newer token.
+func (a *Authorizer) reportRefreshed(sock *socket, before, after *Session) {
+	a.log.Debug("socketiojwt: refreshed", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
+	if a.opts.OnRefreshed != nil {
+		a.run("OnRefreshed", sock.request(), func() { a.opts.OnRefreshed(sock.s.User(), before, after) })
+	}
+}
+
 // reportUnauthorized tells the user's code and the log of a refusal.
 func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
 	a.stats.count(func(s *Stats) { s.Refused[err.Code]++ })
@@ -36,9 +44,12 @@ func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
 }
 
 // reportEnded tells the user's code and the log of a session that was ended.
-func (a *Authorizer) reportEnded(r *Request, err *UnauthorizedError) {
+func (a *Authorizer) reportEnded(r *Request, session *Session, err *UnauthorizedError) {
 	a.log.Debug("socketiojwt: a session ended", "code", err.Code, "message", err.Message, "remote", r.RemoteAddr)
 	a.callOnUnauthorized(r, err)
+	if a.opts.OnEnded != nil {
+		a.run("OnEnded", r, func() { a.opts.OnEnded(session, err) })
+	}
 }
 
 func (a *Authorizer) callOnUnauthorized(r *Request, err *UnauthorizedError) {
@@ -74,6 +85,13 @@ func (a *Authorizer) warnNotHardened() {
 func (a *Authorizer) warnNoGate() {
 	a.ungated.Do(func() {
 		a.alarm("socketiojwt: clients connect without passing the gate, because the server itself is served; serve the result of Protect")
+	})
+}
+
+// warnOtherUser says once why clients cannot renew their sessions.
+func (a *Authorizer) warnOtherUser() {
+	a.otherUser.Do(func() {
+		a.log.Warn("socketiojwt: a client sent a token of another user, or one without identity, to renew its session, and was told `jwt subject changed`; Options.Identity says whose a token is")
 	})
 }
 

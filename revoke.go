@@ -20,7 +20,8 @@ type Revocations interface {
 	Add(ctx context.Context, r Revocation) error
 
 	// Revoked reports whether a token with these registered claims (RFC 7519 §4.1: at
-	// least ID, Subject and IssuedAt are set where the token has them) is revoked. It may
+	// least Issuer, ID, Subject and IssuedAt are set where the token has them) is revoked. Its
+	// identity and its `sid` are in ctx, where MemoryRevocations finds them: ask one with this ctx. It may
 	// block until ctx ends. An error means that it cannot say: the client is refused as
 	// `server_busy`.
 	Revoked(ctx context.Context, claims *jwt.RegisteredClaims) (bool, error)
@@ -31,10 +32,20 @@ type Revocations interface {
 	Watch(f func(Revocation))
 }
 
-// Revocation says which tokens are revoked. One of TokenID and Subject is set.
+// Revocation says which tokens are revoked. One of TokenID, SID, Subject and Identity is set.
+// [Session.Revocation] makes that of a token.
 type Revocation struct {
+	// Issuer is the `iss` of the tokens that are revoked. TokenID, SID and Subject are unique within
+	// their issuer only (RFC 7519 §4.1.2). Default: "", which means every issuer's. Not to be set
+	// with Identity, which has it in it.
+	Issuer string
+
 	// TokenID is the `jti` of the token that is revoked.
 	TokenID string
+
+	// SID is the `sid` of the tokens that are revoked: those of one session at the issuer (OpenID Connect
+	// Back-Channel Logout 1.0 §2.1).
+	SID string
 
 	// Subject is the `sub` whose tokens are revoked: those issued up to IssuedBefore, those
 	// whose sessions began until then, and those that do not say when they were issued. One that
@@ -42,7 +53,11 @@ type Revocation struct {
 	// always as before if that time is more than a minute ahead.
 	Subject string
 
-	// IssuedBefore belongs to Subject. `iat` counts in seconds, so a token of the same
+	// Identity is the user whose tokens are revoked, as [Options.Identity] names it; which of
+	// them, it says as for Subject.
+	Identity string
+
+	// IssuedBefore belongs to Subject and Identity. `iat` counts in seconds, so a token of the same
 	// second counts as issued before. Add what the clocks of your issuers may be ahead: a token
 	// that was issued but not used before it is revoked would be good when its `iat` has come.
 	// The zero time means now.
@@ -56,23 +71,43 @@ type Revocation struct {
 	// `invalid_token`, `jwt revoked`. Tokens that come later are always refused with that.
 	Reason *UnauthorizedError
 
-	// SessionsOnly ends the sessions of Subject and leaves its tokens good, as
-	// [Authorizer.DisconnectSubject] does.
+	// SessionsOnly ends the sessions and leaves the tokens good, as
+	// [Authorizer.DisconnectUser] does. Not to be set with TokenID.
 	SessionsOnly bool
+
+	// ReplacedBy is for [Options.SingleSession]: the [Session.ID] of a session that began at
+	// IssuedBefore. It stays, and those of the Identity that began before it end.
+	ReplacedBy string
 }
 
 // Complete returns r with its default filled in, or says what is wrong with it. It is for
 // implementations of [Revocations].
 func (r Revocation) Complete() (Revocation, error) {
+	var set []string
+	for _, field := range []struct{ name, value string }{
+		{"TokenID", r.TokenID}, {"SID", r.SID}, {"Subject", r.Subject}, {"Identity", r.Identity},
+	} {
+		if field.value != "" {
+			set = append(set, field.name)
+		}
+	}
+	wrong := ""
 	switch {
-	case r.TokenID == "" && r.Subject == "":
-		return r, errors.New("socketiojwt: Revocation: set TokenID or Subject; nothing is revoked without")
-	case r.TokenID != "" && r.Subject != "":
-		return r, errors.New("socketiojwt: Revocation: TokenID and Subject are both set; revoke them one by one")
+	case len(set) == 0:
+		wrong = "set TokenID, SID, Subject or Identity; nothing is revoked without, and a token that has none of them cannot be"
+	case len(set) > 1:
+		wrong = set[0] + " and " + set[1] + " are both set; revoke them one by one"
+	case r.Issuer != "" && r.Identity != "":
+		wrong = "Issuer and Identity are both set; an identity has its issuer in it, so leave Issuer out"
 	case r.TokenID != "" && r.SessionsOnly:
-		return r, errors.New("socketiojwt: Revocation: SessionsOnly needs Subject")
+		wrong = "SessionsOnly needs SID, Subject or Identity"
+	case r.ReplacedBy != "" && (r.Identity == "" || !r.SessionsOnly || r.IssuedBefore.IsZero()):
+		wrong = "ReplacedBy needs Identity, SessionsOnly and IssuedBefore"
 	case r.Until.IsZero():
-		return r, errors.New("socketiojwt: Revocation: set Until to when the last token it concerns has expired")
+		wrong = "set Until to when the last token it concerns has expired"
+	}
+	if wrong != "" {
+		return r, errors.New("socketiojwt: Revocation: " + wrong)
 	}
 	if r.IssuedBefore.IsZero() {
 		r.IssuedBefore = time.Now()
@@ -80,12 +115,31 @@ func (r Revocation) Complete() (Revocation, error) {
 	return r, nil
 }
 
+// bearer is what revocations know a token by.
+type bearer struct {
+	*jwt.RegisteredClaims
+	identity, sid string
+}
+
 // concerns reports whether it is about a token that was seen at a time.
-func (r Revocation) concerns(claims *jwt.RegisteredClaims, seen time.Time) bool {
-	if r.TokenID != "" {
-		return claims.ID == r.TokenID
+func (r Revocation) concerns(b bearer, seen time.Time) bool {
+	switch {
+	case r.Issuer != "" && b.Issuer != r.Issuer:
+		return false
+	case r.TokenID != "":
+		return b.ID == r.TokenID
+	case r.SID != "":
+		return b.sid == r.SID
+	case r.Identity != "" && b.identity != r.Identity, r.Subject != "" && b.Subject != r.Subject:
+		return false
 	}
-	return claims.Subject == r.Subject && (r.SessionsOnly || claims.IssuedAt == nil || r.isBefore(claims.IssuedAt.Time, seen))
+	return r.SessionsOnly || b.IssuedAt == nil || r.isBefore(b.IssuedAt.Time, seen)
+}
+
+// spares reports whether a session is the one that takes the place of others, or comes behind it.
+func (r Revocation) spares(s *Session) bool {
+	began := r.IssuedBefore.UnixNano()
+	return r.ReplacedBy != "" && (s.id == r.ReplacedBy || s.order > began || s.order == began && s.id > r.ReplacedBy)
 }
 
 // aheadAtMost is how far the clock of an issuer may be ahead. One that is further does not count.
@@ -128,7 +182,17 @@ func NewMemoryRevocations() *MemoryRevocations {
 	return &MemoryRevocations{entries: make(map[revocationKey]Revocation)}
 }
 
-type revocationKey struct{ tokenID, subject string }
+// revocationKey is what a revocation and the tokens it concerns have in common.
+type revocationKey struct {
+	issuer string // "": any
+	kind   sessionKind
+	value  string
+}
+
+func (r Revocation) key() revocationKey {
+	of := r.sessions()
+	return revocationKey{r.Issuer, of.kind, of.value}
+}
 
 // Add revokes at once, and disconnects the sessions it concerns before it returns.
 func (m *MemoryRevocations) Add(_ context.Context, r Revocation) error {
@@ -151,7 +215,7 @@ func (m *MemoryRevocations) Add(_ context.Context, r Revocation) error {
 
 // keep adds r to what is known of its token or subject already.
 func (m *MemoryRevocations) keep(r Revocation) {
-	key := revocationKey{r.TokenID, r.Subject}
+	key := r.key()
 	old, known := m.entries[key]
 	if old.IssuedBefore.After(r.IssuedBefore) {
 		r.IssuedBefore = old.IssuedBefore
@@ -187,18 +251,31 @@ func (m *MemoryRevocations) forget(now time.Time) {
 }
 
 // Revoked reports whether the token with these claims is revoked. The error is always nil.
-func (m *MemoryRevocations) Revoked(_ context.Context, claims *jwt.RegisteredClaims) (bool, error) {
+func (m *MemoryRevocations) Revoked(ctx context.Context, claims *jwt.RegisteredClaims) (bool, error) {
+	b := bearer{RegisteredClaims: claims}
+	if v, ok := ctx.Value(verifiedKey{}).(*verified); ok {
+		b.identity, b.sid = v.identity, v.sid
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	m.forget(now)
-	for _, key := range []revocationKey{{tokenID: claims.ID}, {subject: claims.Subject}} {
-		if r, ok := m.entries[key]; ok && now.Before(r.Until) && r.concerns(claims, now) {
-			return true, nil
+	for _, of := range [...]sessionKey{{ofToken, claims.ID}, {ofSID, b.sid}, {ofSubject, claims.Subject}, {ofUser, b.identity}} {
+		if of.value == "" {
+			continue
+		}
+		for _, issuer := range [...]string{"", claims.Issuer} {
+			r, ok := m.entries[revocationKey{issuer, of.kind, of.value}]
+			if ok && now.Before(r.Until) && r.concerns(b, now) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil
 }
+
+// verifiedKey is where ctx of Revoked has what is known of the token.
+type verifiedKey struct{}
 
 // Watch calls f with all that is added from now on, in the goroutine that adds it.
 func (m *MemoryRevocations) Watch(f func(Revocation)) {

@@ -23,7 +23,7 @@ const (
 //
 // Protect registers it itself. It verifies the token in data and answers with
 // `authenticated` or `unauthorized`. On a socket that is authenticated already, in
-// either mode, a good token of the same subject takes the place of the old one; a bad
+// either mode, a good token of the same user takes the place of the old one; a bad
 // one changes nothing. OnAuthenticate blocks until the token is verified, which holds
 // up the events of this connection and of no other.
 func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {

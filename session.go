@@ -10,23 +10,30 @@ import (
 )
 
 // Session is who is at the other end of a connection, and on what token. It does
-// not change: a client that sends a newer token gets a new Session. Its methods are
+// not change: a client that sends a newer token gets a new Session, of the same ID. Its methods are
 // safe for concurrent use; the token and the claims are shared, so do not write to
 // them.
 type Session struct {
 	id              string
+	auth            *Authorizer
+	conn            *connection // nil: see Middleware
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime
+	order           int64 // of all sessions, see sessions.place
 }
 
-func newSession(id string, v *verified, now time.Time, l lifetime) *Session {
-	return &Session{id: id, verified: v, authenticatedAt: now, lifetime: l}
-}
-
-// ID returns the id of the connection, which is that of all its sockets, "" where there is
-// none (see Middleware). Knowing it is enough to take the connection over: do not log it.
+// ID names the session: as long as the client is authenticated, in all namespaces, with each
+// newer token. It is random and no credential, so it may be logged and shown to others. It is "" for
+// a session of Middleware, which is that of one request.
 func (s *Session) ID() string { return s.id }
+
+// Issuer returns the `iss` claim, "" if there is none. A number is returned in decimal.
+func (s *Session) Issuer() string { return s.verified.issuer }
+
+// Identity names the user, see [Options.Identity]. "" is nobody's: two sessions without an identity
+// have nothing in common.
+func (s *Session) Identity() string { return s.verified.identity }
 
 // Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
 // §4.1.2 does not allow but many issuers write, is returned in decimal. Tokens with one
@@ -36,7 +43,7 @@ func (s *Session) Subject() string { return s.verified.subject }
 
 // TokenID returns the `jti` claim, "" if there is none. A number is returned in decimal.
 func (s *Session) TokenID() string {
-	id, _ := s.verified.readTokenID()
+	id, _, _ := s.verified.readIDs()
 	return id
 }
 
@@ -59,8 +66,45 @@ func (s *Session) AuthenticatedAt() time.Time { return s.authenticatedAt }
 // seconds from 1970 is returned as that, which never comes; in Claims it is the same.
 func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
 
-// String returns the subject only, quoted, so that a Session in a log takes neither the
-// token nor the connection's id there.
+// Revocation returns what revokes this token, for the Add of [Options.Revocations]: its `jti` and its
+// issuer, until the token has expired, with the leeway. One that does not expire is revoked until
+// the year 9999. A token without `jti` cannot be told from others: Add refuses what
+// this returns then. Revoke its Subject with its Issuer, or its Identity.
+func (s *Session) Revocation() Revocation {
+	r := Revocation{TokenID: s.TokenID(), Issuer: s.Issuer(), Until: endOfTime}
+	if v := s.verified; !v.expiresAt.IsZero() && !s.auth.endOf(v, v.parsedAt).IsZero() {
+		r.Until = v.expiresAt.Add(s.auth.leeway)
+	}
+	return r
+}
+
+// endOfTime is the last that RFC 3339 can write.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// End ends the session as [Authorizer.Disconnect] does, and reports whether it had not ended
+// before. The client is told reason, or `unauthorized` where it is nil; the token stays good.
+func (s *Session) End(reason *UnauthorizedError) bool {
+	if s.conn == nil {
+		return false
+	}
+	same := func(now *Session) bool { return now.id == s.id }
+	return s.conn.endIf(same, disconnectReason(reason), countDisconnected)
+}
+
+// ClaimsOf returns the claims of a session as the type that [Options.NewClaims] makes, such as
+// *MyClaims or jwt.MapClaims. It returns false where s is nil, and when the claims are of another
+// type. It does not block and is safe for concurrent use; the claims are shared, so do not write to them.
+func ClaimsOf[T jwt.Claims](s *Session) (T, bool) {
+	if s == nil {
+		var none T
+		return none, false
+	}
+	claims, ok := s.Claims().(T)
+	return claims, ok
+}
+
+// String returns the subject only, quoted, so that a Session in a log does not take the token
+// there.
 func (s *Session) String() string { return "session of " + strconv.Quote(s.Subject()) }
 
 // Format prints String, whatever the verb.

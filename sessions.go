@@ -2,6 +2,8 @@ package socketiojwt
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -16,12 +18,13 @@ type sessions struct {
 	first  map[sessionKey]*connection // of the list that connection.links make
 	change uint64                     // counts revocations, see connection.install
 	recent []Revocation               // the last of them, each at its number modulo recentRevocations
+	latest int64                      // the order of the last session, of all nodes, see place
 }
 
 const recentRevocations = 64
 
-// sessionKey names a list of connections: of a subject, of a token ID, or of everybody, for
-// whom value is empty.
+// sessionKey names a list of connections: of a user, of a subject, of a token ID, of a `sid`, or of
+// everybody, for whom value is empty.
 type sessionKey struct {
 	kind  sessionKind
 	value string
@@ -31,8 +34,10 @@ type sessionKind int
 
 const (
 	everybody sessionKind = iota
+	ofUser
 	ofSubject
 	ofToken
+	ofSID
 	sessionKinds
 )
 
@@ -41,10 +46,23 @@ const (
 type links struct{ next, previous *connection }
 
 func (s *Session) keys() [sessionKinds]sessionKey {
-	return [...]sessionKey{{kind: everybody}, {ofSubject, s.Subject()}, {ofToken, s.verified.tokenID}}
+	v := s.verified
+	return [...]sessionKey{{kind: everybody}, {ofUser, v.identity}, {ofSubject, v.subject}, {ofToken, v.tokenID}, {ofSID, v.sid}}
 }
 
-// isList is false for sessions without a subject, or without a token ID: they have nothing in
+func (r Revocation) sessions() sessionKey {
+	switch {
+	case r.TokenID != "":
+		return sessionKey{ofToken, r.TokenID}
+	case r.SID != "":
+		return sessionKey{ofSID, r.SID}
+	case r.Identity != "":
+		return sessionKey{ofUser, r.Identity}
+	}
+	return sessionKey{ofSubject, r.Subject}
+}
+
+// isList is false for sessions without an identity, a subject and so on: they have nothing in
 // common.
 func (k sessionKey) isList() bool { return k.kind == everybody || k.value != "" }
 
@@ -56,6 +74,7 @@ func (ss *sessions) replace(c *connection, old, session *Session) bool {
 	if ss.outdates(session.verified) {
 		return false
 	}
+	ss.place(old, session)
 	ss.drop(c, old)
 	for _, key := range session.keys() {
 		if !key.isList() {
@@ -71,6 +90,18 @@ func (ss *sessions) replace(c *connection, old, session *Session) bool {
 	return true
 }
 
+// place gives a session its place in the order of sessions, which is by time and then by ID, and is the same on all
+// nodes. A newer token keeps the place. A session that begins when another is known comes behind
+// it, whatever the clocks say, as in Lamport's clock. It is called with the mutex.
+func (ss *sessions) place(old, session *Session) {
+	if old != nil {
+		session.order = old.order
+		return
+	}
+	ss.latest = max(ss.latest+1, time.Now().UnixNano())
+	session.order = ss.latest
+}
+
 // outdates reports whether one of the revocations since a token was checked may concern it. If
 // any at all did, nobody could get in while there are many.
 func (ss *sessions) outdates(v *verified) bool {
@@ -78,7 +109,7 @@ func (ss *sessions) outdates(v *verified) bool {
 		return true
 	}
 	for n := v.change; n < ss.change; n++ {
-		if ss.recent[n%recentRevocations].concerns(v.registered(), v.parsedAt) {
+		if ss.recent[n%recentRevocations].concerns(v.bearer(), v.parsedAt) {
 			return true
 		}
 	}
@@ -129,17 +160,23 @@ func (ss *sessions) list(key sessionKey) []*connection {
 	return found
 }
 
-// changed is find that counts a revocation.
-func (ss *sessions) changed(key sessionKey, r Revocation) []*connection {
+// concerned is find for a revocation, of which it takes notice.
+func (ss *sessions) concerned(r Revocation) []*connection {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	if r.ReplacedBy != "" {
+		ss.latest = max(ss.latest, r.IssuedBefore.UnixNano())
+	}
+	if r.SessionsOnly { // it is not about tokens that come
+		return ss.list(r.sessions())
+	}
 	if len(ss.recent) < recentRevocations {
 		ss.recent = append(ss.recent, r)
 	} else {
 		ss.recent[ss.change%recentRevocations] = r
 	}
 	ss.change++
-	return ss.list(key)
+	return ss.list(r.sessions())
 }
 
 func (ss *sessions) changes() uint64 {
@@ -164,66 +201,80 @@ func (a *Authorizer) Sessions() iter.Seq[*Session] {
 // Disconnect ends the sessions of this node that match says true for, and returns how many
 // those were. Their clients get `unauthorized`, then the disconnect after which they do not
 // come back by themselves; their tokens stay good (see [Options.Revocations]). A reason says
-// what the clients are told instead of `unauthorized`, `unauthorized`; more than one is
-// pointless. It does not wait for the clients. It is O(sessions of this node), and match may
-// do anything.
-func (a *Authorizer) Disconnect(match func(*Session) bool, reason ...*UnauthorizedError) int {
+// what the clients are told; nil means `unauthorized`, `unauthorized`. It does not wait for
+// the clients. It is O(sessions of this node), and match may do anything.
+func (a *Authorizer) Disconnect(match func(*Session) bool, reason *UnauthorizedError) int {
 	return endAll(a.sessions.find(sessionKey{kind: everybody}), match, disconnectReason(reason), countDisconnected)
 }
 
-// DisconnectSubject ends the sessions of a subject, the `sub` of their tokens, as
-// [Authorizer.Disconnect] does. It returns how many those were on this node. With
-// [Options.Revocations] it ends them on all nodes that share these, and blocks while those
-// are told, at most [Options.Timeout]; what goes wrong there is logged. It is O(sessions of
-// the subject), and does nothing for the subject "".
-func (a *Authorizer) DisconnectSubject(sub string, reason ...*UnauthorizedError) int {
+// DisconnectUser ends the sessions of a user on all nodes that share [Options.Revocations], as
+// [Authorizer.Disconnect] does; without Revocations, on this node. identity is what
+// [Session.Identity] says. It returns how many sessions those were on this node, where they have ended
+// in any case. It blocks while the other nodes are told, until ctx ends and at most for
+// [Options.Timeout]; the error says that they may not know. It is O(sessions of the user).
+func (a *Authorizer) DisconnectUser(ctx context.Context, identity string, reason *UnauthorizedError) (int, error) {
+	if identity == "" {
+		return 0, errors.New("socketiojwt: DisconnectUser: the identity is empty, and so nobody's; tokens without a subject have none, see Options.Identity")
+	}
+	told := disconnectReason(reason)
+	n := endAll(a.sessions.find(sessionKey{ofUser, identity}), anySession, told, countDisconnected)
+	err := a.tellOthers(ctx, Revocation{Identity: identity, SessionsOnly: true, Reason: told})
+	if err != nil {
+		err = fmt.Errorf("socketiojwt: DisconnectUser: other nodes may not know: %w", err)
+	}
+	return n, err
+}
+
+// DisconnectSubject ends the sessions of a subject on this node, whatever the issuer of its tokens,
+// as [Authorizer.Disconnect] does. It returns how many those were. It does not block, is
+// O(sessions of the subject), and does nothing for the subject "".
+func (a *Authorizer) DisconnectSubject(sub string, reason *UnauthorizedError) int {
 	if sub == "" {
 		return 0
 	}
-	told := disconnectReason(reason)
-	always := func(*Session) bool { return true }
-	n := endAll(a.sessions.find(sessionKey{ofSubject, sub}), always, told, countDisconnected)
-	if a.opts.Revocations == nil {
-		return n
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Timeout)
-	defer cancel()
-	if _, err := run(ctx, func() (any, error) {
-		return nil, a.opts.Revocations.Add(ctx, Revocation{
-			Subject: sub, SessionsOnly: true, Reason: told, Until: time.Now().Add(disconnectMemory),
-		})
-	}, func() {}); err != nil {
-		a.log.WarnContext(ctx, "socketiojwt: other nodes may not know that a subject was disconnected", "callback", "Revocations", "error", err.Error())
-	}
-	return n
+	return endAll(a.sessions.find(sessionKey{ofSubject, sub}), anySession, disconnectReason(reason), countDisconnected)
 }
 
-// disconnectMemory is how long nodes that were out of reach can learn of a DisconnectSubject.
+func anySession(*Session) bool { return true }
+
+// tellOthers tells the nodes that share Revocations of sessions that end.
+func (a *Authorizer) tellOthers(ctx context.Context, r Revocation) error {
+	if a.opts.Revocations == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
+	defer cancel()
+	r.Until = time.Now().Add(disconnectMemory)
+	_, err := run(ctx, func() (any, error) { return nil, a.opts.Revocations.Add(ctx, r) }, func() {})
+	return err
+}
+
+// disconnectMemory is how long nodes that were out of reach can learn of sessions that end.
 const disconnectMemory = time.Minute
 
-func disconnectReason(given []*UnauthorizedError) *UnauthorizedError {
+func disconnectReason(given *UnauthorizedError) *UnauthorizedError {
 	told := errUnauthorized(nil)
-	if len(given) > 0 {
-		told = refusalOf(given[0], told)
+	if given != nil {
+		told = refusalOf(given, told)
 	}
 	return told
 }
 
 func countDisconnected(s *Stats) { s.Disconnected++ }
 func countRevoked(s *Stats)      { s.Revoked++ }
+func countReplaced(s *Stats)     { s.Replaced++ }
 
 // revoked ends the sessions that a revocation concerns.
 func (a *Authorizer) revoked(r Revocation) {
 	count := countRevoked
-	if r.SessionsOnly {
+	switch {
+	case r.ReplacedBy != "":
+		count = countReplaced
+	case r.SessionsOnly:
 		count = countDisconnected
 	}
-	key := sessionKey{ofSubject, r.Subject}
-	if r.TokenID != "" {
-		key = sessionKey{ofToken, r.TokenID}
-	}
-	match := func(s *Session) bool { return r.concerns(s.verified.registered(), s.verified.parsedAt) }
-	endAll(a.sessions.changed(key, r), match, r.reason(), count)
+	match := func(s *Session) bool { return r.concerns(s.verified.bearer(), s.verified.parsedAt) && !r.spares(s) }
+	endAll(a.sessions.concerned(r), match, r.reason(), count)
 }
 
 func endAll(connections []*connection, match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) (n int) {
@@ -328,6 +379,6 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	c.endAll(closes, words)
 	c.restrict()
 	request := c.request(namespace)
-	c.conn.Do(func() { c.auth.reportEnded(request, told) })
+	c.conn.Do(func() { c.auth.reportEnded(request, session, told) })
 	return true
 }

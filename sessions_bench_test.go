@@ -124,7 +124,7 @@ func BenchmarkSessions(b *testing.B) {
 	began = time.Now()
 	const subjects = 5000
 	for subject := range subjects {
-		if ended := auth.DisconnectSubject(fmt.Sprint("user ", subject)); ended != 2 {
+		if ended := auth.DisconnectSubject(fmt.Sprint("user ", subject), nil); ended != 2 {
 			b.Fatal("ended ", ended)
 		}
 	}

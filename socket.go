@@ -269,6 +269,25 @@ func (sock *socket) introduce(session *Session) {
 	sock.conn.auth.reportAuthenticated(sock, session)
 }
 
+// refreshed does what comes with a newer token, in the lane. Without the mutex.
+func (sock *socket) refreshed(before, after *Session) {
+	sock.conn.mu.Lock()
+	dismissed := sock.dismissed
+	sock.conn.mu.Unlock()
+	if dismissed {
+		return
+	}
+	if room := sock.conn.auth.userRoom(sock, after); room != sock.room {
+		if sock.room != "" {
+			sock.s.User().Leave(sock.room)
+		}
+		if sock.room = room; room != "" {
+			sock.joinRoom(room)
+		}
+	}
+	sock.conn.auth.reportRefreshed(sock, before, after)
+}
+
 // joinRoom joins the room of UserRoom. In go-socket.io a socket can join that has ended; exit
 // comes behind this, and leaves it.
 func (sock *socket) joinRoom(room string) {

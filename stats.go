@@ -22,7 +22,11 @@ type Stats struct {
 	Expired uint64
 	// Revoked is how many sessions ended because their token was revoked.
 	Revoked uint64
-	// Disconnected is how many sessions Disconnect and DisconnectSubject ended.
+	// Replaced is how many sessions ended because a newer one took their place, see
+	// Options.SingleSession.
+	Replaced uint64
+	// Disconnected is how many sessions Disconnect, DisconnectUser, DisconnectSubject and
+	// Session.End ended.
 	Disconnected uint64
 	// Refused is how often a client was refused, by the code of the reason. A code of your
 	// own counts as what it is, so do not make one for each client.

@@ -150,10 +150,10 @@ func (k *crowd) meddle(random *rand.Rand) {
 		}
 	case 7:
 		if rarely {
-			k.auth.DisconnectSubject(user)
+			k.auth.DisconnectSubject(user, nil)
 		}
 	case 8:
-		k.auth.Disconnect(func(*socketiojwt.Session) bool { one := rarely; rarely = false; return one })
+		k.auth.Disconnect(func(*socketiojwt.Session) bool { one := rarely; rarely = false; return one }, nil)
 	case 9:
 		if rarely {
 			k.In(nsp, room).Except(user).End(nil)

@@ -35,6 +35,24 @@ for (const variant of matrix) {
       await client.until('authenticated');
       assert.equal(await client.ask('whoami'), `red of ${tenant}`);
     }
+    // Two tenants have the same user, and have nothing in common.
+    const north = authenticate(of('north'));
+    const norths = authenticate(of('north'));
+    const south = authenticate(of('south'));
+    for (const client of [north, norths, south]) await client.until('authenticated');
+    const notes = [];
+    south.socket.on('note', text => notes.push(text));
+    const noted = norths.until('note');
+    north.socket.emit('note', 'of north');
+    assert.deepEqual(await noted, ['of north']);
+    south.socket.emit('authenticate', { token: of('north') });
+    assert.deepEqual(await south.until('unauthorized'), [unauthorized('invalid_token', 'jwt subject changed')]);
+    const out = [north, norths].map(client => client.until('disconnect'));
+    north.socket.emit('log out everywhere');
+    assert.deepEqual(await Promise.all(out), [['io server disconnect'], ['io server disconnect']]);
+    assert.equal(await south.ask('whoami'), 'red of south');
+    assert.deepEqual(notes, []);
+
     for (const token of [of('north', 'the secret of south, at least 32 bytes'), of('west'), of(undefined)]) {
       const client = authenticate(token);
       assert.deepEqual(await client.until('unauthorized'), [unauthorized('invalid_token', 'invalid signature')]);

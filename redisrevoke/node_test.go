@@ -38,8 +38,11 @@ type node struct {
 	url  string
 }
 
+// single is for newNode.
+func single(opts *socketiojwt.Options) { opts.SingleSession = true }
+
 // newNode makes a node that does not listen yet.
-func newNode(opts redisrevoke.Options) (*node, error) {
+func newNode(opts redisrevoke.Options, with ...func(*socketiojwt.Options)) (*node, error) {
 	n := &node{log: new(logged)}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.NewTextHandler(n.log, nil))
@@ -48,12 +51,16 @@ func newNode(opts redisrevoke.Options) (*node, error) {
 	if n.Revocations, err = redisrevoke.New(opts); err != nil {
 		return nil, err
 	}
-	n.auth, err = socketiojwt.Authorize(socketiojwt.Options{
+	options := socketiojwt.Options{
 		Secret:      socketiojwt.StaticSecret(secret),
 		Handshake:   true,
 		Revocations: n.Revocations,
 		Logger:      opts.Logger,
-	})
+	}
+	for _, f := range with {
+		f(&options)
+	}
+	n.auth, err = socketiojwt.Authorize(options)
 	if err != nil {
 		return nil, err
 	}
@@ -71,12 +78,12 @@ func (n *node) stop(tb testing.TB, served chan struct{}) {
 	_ = n.Close() // which may say that something is unsent
 }
 
-func startNode(tb testing.TB, s *server, opts redisrevoke.Options) *node {
+func startNode(tb testing.TB, s *server, opts redisrevoke.Options, with ...func(*socketiojwt.Options)) *node {
 	tb.Helper()
 	if opts.Dial == nil {
 		opts.Dial = s.dial
 	}
-	n, err := newNode(opts)
+	n, err := newNode(opts, with...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -111,6 +118,13 @@ func (n *node) add(tb testing.TB, r socketiojwt.Revocation) {
 	tb.Helper()
 	if err := n.Add(context.Background(), lasting(r)); err != nil {
 		tb.Fatal(err)
+	}
+}
+
+func (n *node) kick(tb testing.TB, identity string, reason *socketiojwt.UnauthorizedError) {
+	tb.Helper()
+	if _, err := n.auth.DisconnectUser(context.Background(), identity, reason); err != nil {
+		tb.Error(err)
 	}
 }
 

@@ -14,11 +14,15 @@ type record struct {
 	// it once: kicking a user twice would end a session that began after the first time.
 	ID string `json:"id"`
 
+	Issuer       string    `json:"iss,omitempty"`
 	TokenID      string    `json:"jti,omitempty"`
+	SID          string    `json:"sid,omitempty"`
 	Subject      string    `json:"sub,omitempty"`
+	Identity     string    `json:"identity,omitempty"`
 	IssuedBefore time.Time `json:"issuedBefore"`
 	Until        time.Time `json:"until"`
 	SessionsOnly bool      `json:"sessionsOnly,omitempty"`
+	ReplacedBy   string    `json:"replacedBy,omitempty"`
 	Reason       *reason   `json:"reason,omitempty"`
 }
 
@@ -33,11 +37,15 @@ var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 func recordOf(id string, r socketiojwt.Revocation) record {
 	rec := record{
 		ID:           id,
+		Issuer:       r.Issuer,
 		TokenID:      r.TokenID,
+		SID:          r.SID,
 		Subject:      r.Subject,
+		Identity:     r.Identity,
 		IssuedBefore: r.IssuedBefore,
 		Until:        r.Until,
 		SessionsOnly: r.SessionsOnly,
+		ReplacedBy:   r.ReplacedBy,
 	}
 	if rec.Until.After(endOfTime) {
 		rec.Until = endOfTime
@@ -50,11 +58,15 @@ func recordOf(id string, r socketiojwt.Revocation) record {
 
 func (rec *record) revocation() socketiojwt.Revocation {
 	r := socketiojwt.Revocation{
+		Issuer:       rec.Issuer,
 		TokenID:      rec.TokenID,
+		SID:          rec.SID,
 		Subject:      rec.Subject,
+		Identity:     rec.Identity,
 		IssuedBefore: rec.IssuedBefore,
 		Until:        rec.Until,
 		SessionsOnly: rec.SessionsOnly,
+		ReplacedBy:   rec.ReplacedBy,
 	}
 	if rec.Reason != nil {
 		r.Reason = &socketiojwt.UnauthorizedError{Code: rec.Reason.Code, Message: rec.Reason.Message}

@@ -52,7 +52,7 @@ func TestRevocationOnAnotherNode(t *testing.T) {
 	_, mustNewer := b.enter(t, sign(t, jwt.MapClaims{"sub": "bob", "iat": time.Now().Unix()}))
 	alive(t, mustNewer)
 
-	a.auth.DisconnectSubject("eve", &socketiojwt.UnauthorizedError{Code: "kicked"})
+	a.kick(t, "eve", &socketiojwt.UnauthorizedError{Code: "kicked"})
 	ended(t, mustEve, "kicked")
 	_, mustEve = b.enter(t, token("eve", "eve")) // the token is still good
 	alive(t, mustEve)
@@ -89,7 +89,7 @@ func TestRedisIsKilled(t *testing.T) {
 			revoked, good := sign(t, jwt.MapClaims{"jti": "revoked"}), sign(t, jwt.MapClaims{"sub": "bob", "jti": "good"})
 			_, must := b.enter(t, good)
 			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
-			a.auth.DisconnectSubject("eve")
+			a.kick(t, "eve", nil)
 			b.refused(t, revoked, saysRevoked) // so it has read that
 
 			s.kill()
@@ -430,7 +430,7 @@ func TestKickedOnce(t *testing.T) {
 	a, b := two(t, s)
 	token := sign(t, jwt.MapClaims{"sub": "bob"})
 	_, must := b.enter(t, token)
-	a.auth.DisconnectSubject("bob")
+	a.kick(t, "bob", nil)
 	ended(t, must, "unauthorized")
 	_, mustA := a.enter(t, token)
 	_, mustB := b.enter(t, token)

@@ -190,13 +190,13 @@ func run(c config) error {
 	// POST /disconnect?subject=red&code=kicked answers with how many.
 	mux.HandleFunc("POST /disconnect", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		var reason []*socketiojwt.UnauthorizedError
+		var reason *socketiojwt.UnauthorizedError
 		if code := q.Get("code"); code != "" {
-			reason = append(reason, &socketiojwt.UnauthorizedError{Code: code, Message: q.Get("message")})
+			reason = &socketiojwt.UnauthorizedError{Code: code, Message: q.Get("message")}
 		}
 		n := 0
 		for _, auth := range s.auths {
-			n += auth.DisconnectSubject(q.Get("subject"), reason...)
+			n += auth.DisconnectSubject(q.Get("subject"), reason)
 		}
 		json.NewEncoder(w).Encode(n)
 	})
@@ -420,7 +420,8 @@ func accept(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, e
 func (s *server) register(sio socketServer, auth *socketiojwt.Authorizer, namespace string) {
 	sio.OnConnect(namespace, func(conn socketio.Conn) error {
 		s.note(func(st *stats) { st.Connected = append(st.Connected, namespace) })
-		if claims, ok := socketiojwt.ClaimsAs[jwt.MapClaims](auth, conn); ok && claims["refuse"] == namespace {
+		session, _ := auth.Session(conn)
+		if claims, _ := socketiojwt.ClaimsOf[jwt.MapClaims](session); claims["refuse"] == namespace {
 			words, _ := claims["words"].(float64)
 			for i := range int(words) {
 				conn.Emit("number", i)
@@ -502,9 +503,9 @@ func (s *server) lastWords(auth *socketiojwt.Authorizer, conn socketio.Conn, end
 	case "go Close":
 		go conn.Close()
 	case "Disconnect":
-		auth.Disconnect(func(other *socketiojwt.Session) bool { return other == session })
+		auth.Disconnect(func(other *socketiojwt.Session) bool { return other == session }, nil)
 	case "DisconnectSubject":
-		auth.DisconnectSubject(session.Subject())
+		auth.DisconnectSubject(session.Subject(), nil)
 	case "revocation":
 		revocation := socketiojwt.Revocation{Subject: session.Subject(), Until: time.Now().Add(time.Hour)}
 		if err := s.revocations.Add(context.Background(), revocation); err != nil {

@@ -41,6 +41,18 @@ func (t tenants) secret(ctx context.Context, tenant string) (secret string, foun
 	}
 }
 
+// tenantOf returns the claim `tenant`. No tenant has a slash in its name.
+func tenantOf(token *jwt.Token) string {
+	claims, _ := token.Claims.(jwt.MapClaims)
+	tenant, _ := claims["tenant"].(string)
+	return tenant
+}
+
+func subjectOf(token *jwt.Token) string {
+	subject, _ := token.Claims.GetSubject()
+	return subject
+}
+
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
 	flag.Parse()
@@ -56,9 +68,7 @@ func main() {
 		Secret: socketiojwt.SecretFunc(func(ctx context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
 			// Nothing in the token is verified yet. What it says may choose the
 			// secret that will prove it right or wrong, and nothing else.
-			claims, _ := token.Claims.(jwt.MapClaims)
-			tenant, _ := claims["tenant"].(string)
-			secret, found, err := db.secret(ctx, tenant)
+			secret, found, err := db.secret(ctx, tenantOf(token))
 			if err != nil {
 				return nil, err // logged; the client is told `secret unavailable`
 			}
@@ -69,7 +79,14 @@ func main() {
 			}
 			return secret, nil
 		}),
-		Timeout: 10 * time.Second,
+		// Every tenant has a user 42. Whose a token is decides what renews a session, and
+		// what DisconnectUser ends.
+		Identity: func(token *jwt.Token) string {
+			return tenantOf(token) + "/" + subjectOf(token)
+		},
+		// The room of all sockets of a user.
+		UserRoom: func(session *socketiojwt.Session) string { return "user:" + session.Identity() },
+		Timeout:  10 * time.Second,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -77,9 +94,20 @@ func main() {
 
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	sio.OnEvent("/", "whoami", func(s socketio.Conn) string {
-		claims, _ := socketiojwt.ClaimsAs[jwt.MapClaims](auth, s)
 		session, _ := auth.Session(s)
-		return session.Subject() + " of " + claims["tenant"].(string)
+		return session.Subject() + " of " + tenantOf(session.Token())
+	})
+	// A message to the other devices of the same user.
+	sio.OnEvent("/", "note", func(s socketio.Conn, text string) {
+		session, _ := auth.Session(s)
+		sio.In("/", "user:"+session.Identity()).Except(s.ID()).Emit("note", text)
+	})
+	sio.OnEvent("/", "log out everywhere", func(s socketio.Conn) {
+		session, _ := auth.Session(s)
+		reason := &socketiojwt.UnauthorizedError{Code: "logged_out", Message: "you have logged out"}
+		if _, err := auth.DisconnectUser(context.Background(), session.Identity(), reason); err != nil {
+			log.Print(err)
+		}
 	})
 	go sio.Serve()
 

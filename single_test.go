@@ -1,0 +1,199 @@
+package socketiojwt_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// A new session takes the place of the other one of its user, and of no one else's.
+func TestSingleSession(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, handshake bool, transport string) {
+		t.Parallel()
+		s := start(t, socketiojwt.Options{Handshake: handshake, SingleSession: true}, func(s *testServer) {
+			s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+			s.OnEvent("/a", "x", func(socketio.Conn) {})
+		})
+		enter := func(raw string) siotest.Must {
+			before := s.auth.Stats().Authenticated
+			o := siotest.Options{Transport: transport}
+			if handshake {
+				o.Query = withToken(raw)
+			}
+			_, must := s.dial(t, o)
+			must.NextRaw("40")
+			if !handshake {
+				must.Emit("/", "authenticate", map[string]string{"token": raw})
+				must.NextRaw(`42["authenticated"]`)
+			}
+			eventually(t, "it has a session", func() bool { return s.auth.Stats().Authenticated > before })
+			return must
+		}
+		eve := enter(tokenOf(t, "eve"))
+		last := enter(tokenOf(t, "bob"))
+		for n := range 3 {
+			next := enter(signHS256(t, jwt.MapClaims{"sub": "bob", "jti": n}))
+			ended(t, last.Rest(), "session_replaced", "session replaced")
+			last = next
+		}
+		// Neither another namespace nor a newer token is a new session.
+		last.Join("/a")
+		last.NextRaw("40/a")
+		last.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		last.NextRaw(`42["authenticated"]`)
+		last.Call("/", "echo", "still here")
+		eve.Call("/", "echo", "still here")
+		if stats := s.auth.Stats(); stats.Replaced != 3 || stats.Disconnected != 0 || stats.Active != 2 {
+			t.Errorf("stats %+v", stats)
+		}
+	})
+}
+
+func TestSingleSessionNeedsIdentity(t *testing.T) {
+	t.Parallel()
+	s := start(t, socketiojwt.Options{Handshake: true, SingleSession: true}, nil)
+	_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(signHS256(t, jwt.MapClaims{"id": 1}))})
+	expect(t, must.Rest(), "44"+e("invalid_token", "jwt claim required"), "41")
+}
+
+// Two Authorizers of one connection share users, and do not take each other's session for that of
+// another client.
+func TestSingleSessionOfTwoAuthorizers(t *testing.T) {
+	t.Parallel()
+	opts := socketiojwt.Options{SingleSession: true, Revocations: socketiojwt.NewMemoryRevocations()}
+	one, two := mustAuthorize(t, opts), mustAuthorize(t, opts)
+	server := socketio.NewServer(hardened())
+	sio := one.Protect(server, "/")
+	sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+	admin := two.Protect(server, "/admin")
+	admin.OnEvent("/admin", "echo", func(_ socketio.Conn, text string) string { return text })
+	at := loopback(t)
+	serve(t, sio, at, sio)
+	enter := func() siotest.Must {
+		_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.NextRaw(`42["authenticated"]`)
+		must.Join("/admin")
+		must.NextRaw("40/admin")
+		must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.NextRaw(`42/admin,["authenticated"]`)
+		must.Call("/", "echo", "still here")
+		must.Call("/admin", "echo", "still here")
+		return must
+	}
+	first := enter()
+	enter()
+	if p := first.Next(); p.Type != siotest.Event {
+		t.Errorf("got %s", p.Raw)
+	}
+	first.Rest()
+}
+
+// aheadRevocations are those of a node whose clock is an hour ahead.
+type aheadRevocations struct{ socketiojwt.Revocations }
+
+func (r aheadRevocations) Add(ctx context.Context, rev socketiojwt.Revocation) error {
+	rev.IssuedBefore = rev.IssuedBefore.Add(time.Hour)
+	return r.Revocations.Add(ctx, rev)
+}
+
+func (r aheadRevocations) Watch(f func(socketiojwt.Revocation)) {
+	r.Revocations.Watch(func(rev socketiojwt.Revocation) {
+		rev.IssuedBefore = rev.IssuedBefore.Add(-time.Hour)
+		f(rev)
+	})
+}
+
+// Whose clock is ahead makes nobody's later log-in the older one.
+func TestSingleSessionWhenClocksDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		list := socketiojwt.NewMemoryRevocations()
+		ahead := startAt(t, inMemory(t), socketiojwt.Options{SingleSession: true, Revocations: aheadRevocations{list}}, nil)
+		node := startAt(t, inMemory(t), socketiojwt.Options{SingleSession: true, Revocations: list}, chat)
+		_, first := ahead.enter(t, false, "websocket", tokenOf(t, "bob"))
+		synctest.Wait() // node has heard
+		_, second := node.enter(t, false, "websocket", tokenOf(t, "bob"))
+		ended(t, first.Rest(), "session_replaced", "session replaced")
+		synctest.Wait()
+		second.NextRaw(`42["welcome","bob"]`)
+		second.Call("/", "echo", "still here")
+	})
+}
+
+// lateRevocations tell others after a second.
+type lateRevocations struct{ socketiojwt.Revocations }
+
+func (r lateRevocations) Add(ctx context.Context, rev socketiojwt.Revocation) error {
+	time.Sleep(time.Second)
+	return r.Revocations.Add(ctx, rev)
+}
+
+// The later one of two log-ins stays, also if they come at the same nanosecond, and if the first is given a newer
+// token before its node has heard of the second.
+func TestSingleSessionBeforeTheOtherIsHeardOf(t *testing.T) {
+	t.Parallel()
+	for _, apart := range []time.Duration{0, time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			opts := socketiojwt.Options{SingleSession: true, Revocations: lateRevocations{socketiojwt.NewMemoryRevocations()}}
+			a, b := startAt(t, inMemory(t), opts, nil), startAt(t, inMemory(t), opts, chat)
+			_, first := a.enter(t, false, "websocket", tokenOf(t, "bob"))
+			time.Sleep(apart)
+			_, second := b.enter(t, false, "websocket", tokenOf(t, "bob"))
+			time.Sleep(apart)
+			first.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			first.NextRaw(`42["authenticated"]`)
+			time.Sleep(time.Minute)
+			left := []int{a.auth.Stats().Active, b.auth.Stats().Active}
+			if apart == 0 {
+				if left[0]+left[1] != 1 {
+					t.Errorf("%v sessions are left", left)
+				}
+				return
+			}
+			ended(t, first.Rest(), "session_replaced", "session replaced")
+			second.NextRaw(`42["welcome","bob"]`)
+			second.Call("/", "echo", "still here")
+		})
+	}
+}
+
+// Of log-ins at once on two nodes one stays, always, and hears nothing.
+func TestSingleSessionOnTwoNodes(t *testing.T) {
+	t.Parallel()
+	list := socketiojwt.NewMemoryRevocations()
+	opts := socketiojwt.Options{Handshake: true, SingleSession: true, Revocations: list}
+	nodes := []*testServer{start(t, opts, chat), start(t, opts, chat)}
+	active := func() int { return nodes[0].auth.Stats().Active + nodes[1].auth.Stats().Active }
+	for round := range 50 {
+		token := tokenOf(t, fmt.Sprint("user ", round))
+		var logins sync.WaitGroup
+		for n := range 4 {
+			logins.Go(func() {
+				_, must := nodes[n%2].dial(t, siotest.Options{Transport: "websocket", Query: withToken(token)})
+				// It may be replaced before it is in.
+				if p := must.Next(); p.Raw != "40" && p.Raw != "44"+e("session_replaced", "session replaced") {
+					t.Errorf("got %s", p.Raw)
+				}
+			})
+		}
+		logins.Wait()
+		eventually(t, "one session is left", func() bool { return active() <= round+1 })
+		if n := active(); n != round+1 {
+			t.Fatalf("%d sessions of %d users", n, round+1)
+		}
+	}
+	if replaced := nodes[0].auth.Stats().Replaced + nodes[1].auth.Stats().Replaced; replaced != 150 {
+		t.Errorf("%d sessions were replaced, want 150", replaced)
+	}
+}
