@@ -2,9 +2,6 @@ package socketiojwt
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -254,7 +251,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 func (c *connection) adopt(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
 	session := &Session{
-		id: c.sessionID(), auth: c.auth, conn: c,
+		auth: c.auth, conn: c, life: c.ends,
 		verified: v, authenticatedAt: now, lifetime: c.auth.lifetimeOf(v, now),
 	}
 	switch {
@@ -280,15 +277,6 @@ func (c *connection) adopt(old *Session, v *verified) (bool, *UnauthorizedError)
 		s.Active++
 	})
 	return true, nil
-}
-
-// sessionID is the ID of the session that the connection has or would get. The id of the transport is a
-// credential, and random, so what its hash says is as random and gives nothing away. All Authorizers
-// come to the same, so none takes the session of another on this connection for that of
-// another client. It is called with the mutex.
-func (c *connection) sessionID() string {
-	sum := sha256.Sum256(fmt.Append(nil, c.client.ID(), " ", c.ends))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // socket returns the socket of a namespace, the last one there was, or nil. It is called with

@@ -14,7 +14,7 @@ func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	return &Session{id: "id", auth: a, verified: v, authenticatedAt: time.Now()}, nil
+	return &Session{auth: a, verified: v, authenticatedAt: time.Now()}, nil
 }
 
 // SessionOfGate returns the Session that the gate's verdict on a request leads to, nil if
@@ -26,7 +26,7 @@ func (a *Authorizer) SessionOfGate(r *http.Request) *Session {
 	}
 	verdict := p.verdict
 	now := time.Now()
-	return &Session{id: "id", auth: a, verified: verdict.verified, authenticatedAt: now, lifetime: a.lifetimeOf(verdict.verified, now)}
+	return &Session{auth: a, verified: verdict.verified, authenticatedAt: now, lifetime: a.lifetimeOf(verdict.verified, now)}
 }
 
 // HandshakeToken returns the token of a handshake.

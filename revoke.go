@@ -138,8 +138,11 @@ func (r Revocation) concerns(b bearer, seen time.Time) bool {
 
 // spares reports whether a session is the one that takes the place of others, or comes behind it.
 func (r Revocation) spares(s *Session) bool {
-	began := r.IssuedBefore.UnixNano()
-	return r.ReplacedBy != "" && (s.id == r.ReplacedBy || s.order > began || s.order == began && s.id > r.ReplacedBy)
+	if r.ReplacedBy == "" {
+		return false
+	}
+	began, id := r.IssuedBefore.UnixNano(), s.ID()
+	return id == r.ReplacedBy || s.order > began || s.order == began && id > r.ReplacedBy
 }
 
 // aheadAtMost is how far the clock of an issuer may be ahead. One that is further does not count.

@@ -1,6 +1,8 @@
 package socketiojwt
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,9 +16,9 @@ import (
 // safe for concurrent use; the token and the claims are shared, so do not write to
 // them.
 type Session struct {
-	id              string
 	auth            *Authorizer
 	conn            *connection // nil: see Middleware
+	life            int         // how many sessions the connection had before
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime
@@ -26,7 +28,16 @@ type Session struct {
 // ID names the session: as long as the client is authenticated, in all namespaces, with each
 // newer token. It is random and no credential, so it may be logged and shown to others. It is "" for
 // a session of Middleware, which is that of one request.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string {
+	if s.conn == nil {
+		return ""
+	}
+	// The id of the transport is a credential, and random, so what its hash says is as random and gives
+	// nothing away. All Authorizers come to the same, so none takes the session of another on
+	// this connection for that of another client.
+	sum := sha256.Sum256(fmt.Append(nil, s.conn.client.ID(), " ", s.life))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
 
 // Issuer returns the `iss` claim, "" if there is none. A number is returned in decimal.
 func (s *Session) Issuer() string { return s.verified.issuer }
@@ -87,7 +98,7 @@ func (s *Session) End(reason *UnauthorizedError) bool {
 	if s.conn == nil {
 		return false
 	}
-	same := func(now *Session) bool { return now.id == s.id }
+	same := func(now *Session) bool { return now.life == s.life }
 	return s.conn.endIf(same, disconnectReason(reason), countDisconnected)
 }
 

@@ -13,7 +13,7 @@ func (a *Authorizer) supersede(s *Session) {
 		Identity:     s.Identity(),
 		SessionsOnly: true,
 		IssuedBefore: time.Unix(0, s.order).UTC(),
-		ReplacedBy:   s.id,
+		ReplacedBy:   s.ID(),
 		Reason:       errSessionReplaced(),
 	}
 	a.revoked(r)
