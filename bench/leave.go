@@ -9,7 +9,7 @@ import (
 // compareLeaves measures what the server needs when all its clients are cut off at once, for each
 // of them, with few and with many: what it costs to leave must not grow with those who are there.
 func (b *bench) compareLeaves() error {
-	kinds := b.choose(handshake, mixed, roundTrip, floor, nodeHandshake, node4, zishang, centrifuge)
+	kinds := b.choose(handshake, mixed, roundTrip, floor, nodeHandshake, node4, zishang, handshake5, node5, zishang5, centrifuge)
 	var sizes []string
 	for _, n := range b.leavers {
 		sizes = append(sizes, strconv.Itoa(n))
@@ -40,7 +40,11 @@ func (b *bench) compareLeaves() error {
 			return err
 		}
 		b.report.compare(fmt.Sprintf("Server CPU per client, when %s leave at once", size), "µs", 1e6, kinds, results)
-		each = append(each, byKind(kinds, results))
+		of := byKind(kinds, results)
+		b.report.ratio("CPU per client 4.x / 2.x, when "+size+" leave", "", of[handshake5], of[handshake])
+		b.report.ratio("CPU per client 4.x, when "+size+" leave, ours / zishang520's", "≤ 1.0 ×", of[handshake5], of[zishang5])
+		b.report.ratio("CPU per client 4.x, when "+size+" leave, ours / Node's socket.io 4", "", of[handshake5], of[node5])
+		each = append(each, of)
 	}
 	if len(each) == 2 {
 		for _, k := range kinds {

@@ -9,12 +9,13 @@ import (
 )
 
 // profile writes the CPU profile of a Go server whose clients do one thing: "handshake/websocket"
-// connect and leave, "handshake/polling/refused" are refused, "handshake/echo" talk.
+// connect and leave, "handshake/polling/refused" are refused, "handshake/echo" talk. A server may also
+// be named as -servers does: "ours-4x/websocket".
 func (b *bench) profile(what, file string) error {
 	variant, transport, _ := strings.Cut(what, "/")
 	transport, refused := strings.CutSuffix(transport, "/refused")
 	for _, k := range everyKind {
-		if k.program == "server" && k.variant == variant {
+		if k.program == "server" && (k.variant == variant || k.short == variant) {
 			return b.profileOf(k, transport, refused, file)
 		}
 	}
