@@ -61,6 +61,7 @@ test-client:
 test-e2e:
 	cd e2e/goclient && go test -race ./...
 	cd e2e && $(NPM_CI) && node --test --test-reporter=spec
+	cd e2e && GOFLAGS=-modfile=../compat/go-socket.io-1.8/e2e/go.mod node --test --test-reporter=spec today.test.mjs
 
 lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
