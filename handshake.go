@@ -148,7 +148,8 @@ type gate struct {
 // Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
 // Protect has it built in.
 //
-// The gate keeps away what is no Engine.IO request. In handshake mode it verifies the token of a client
+// The gate answers requests for the files of Server.ServeClient, and keeps away what else is no
+// Engine.IO request. In handshake mode it verifies the token of a client
 // 1.x or 2.x before there is a connection, and answers one it refuses itself; the
 // hook finds the result and does not verify again. Clients 3.x and 4.x are let in, up to
 // MaxPending, because the `auth` that may hold their token comes later; the gate serves them, so
@@ -190,6 +191,9 @@ func sending(found *upstream.Server, next http.Handler) http.Handler {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if upstream.IsProbe(r) {
 		g.next.ServeHTTP(w, r)
+		return
+	}
+	if g.serveClientFile(w, r) {
 		return
 	}
 	if g.hub.Answer(w, r) {

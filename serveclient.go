@@ -109,26 +109,32 @@ const clientFileTimeout = 30 * time.Second
 
 type clientFilesKey struct{}
 
-// clientFiles returns the place where all Servers of one go-socket.io server find the files.
 func (s *Server) clientFiles() *atomic.Pointer[clientFiles] {
-	return s.site.upstream.Hub().Attach(clientFilesKey{}, func() any {
+	return clientFilesOf(s.site.upstream.Hub())
+}
+
+// clientFilesOf returns the place where all Servers of one go-socket.io server, and the gates in
+// front of them, find the files.
+func clientFilesOf(hub *transport.Hub) *atomic.Pointer[clientFiles] {
+	return hub.Attach(clientFilesKey{}, func() any {
 		return new(atomic.Pointer[clientFiles])
 	}).(*atomic.Pointer[clientFiles])
 }
 
 // serveClientFile answers a request for a file of the client, and reports whether it was one. The
-// last element of the path decides, because a Server does not know where it is mounted.
+// last element of the path decides, because a gate does not know where it is mounted. Where nothing
+// is protected there is no Server, and no file.
 //
 // Other methods, and requests with a body, are none: the gate refuses those, and does not wait for
 // the body.
-func (s *Server) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
+func (g *gate) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
 	_, name := path.Split(r.URL.Path)
 	if !clientFileNames[name] || transport.QueryOf(r).Has("transport") ||
-		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 {
+		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 || siteOf(g.hub) == nil {
 		return false
 	}
 	defer transport.Within(w, clientFileTimeout)()
-	files := s.clientFiles().Load()
+	files := clientFilesOf(g.hub).Load()
 	if files == nil {
 		http.Error(w, "socketiojwt: "+name+" is not served, because the program does not call Server.ServeClient", http.StatusNotFound)
 		return true

@@ -321,6 +321,37 @@ func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
 	}
 }
 
+// A gate in front of a Server, or of the go-socket.io server itself, hides no file.
+func TestServeClientBehindAnotherGate(t *testing.T) {
+	server := socketio.NewServer(hardened())
+	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
+	bare := serveRequest(auth.Handler(server), http.MethodGet, "/socket.io/socket.io.js", nil)
+	if bare.Code != http.StatusBadRequest {
+		t.Errorf("without Protect: status %d, %q", bare.Code, bare.Body)
+	}
+	s := auth.Protect(server)
+	admin := mustAuthorize(t, socketiojwt.Options{})
+	for name, handler := range map[string]http.Handler{
+		"its own":      auth.Handler(s),
+		"another's":    admin.Handler(s),
+		"two":          admin.Handler(auth.Handler(s)),
+		"of the plain": auth.Handler(server),
+	} {
+		s.ServeClient(nil)
+		w := askForFile(handler, "socket.io.js")
+		if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "does not call Server.ServeClient") {
+			t.Errorf("%s: status %d, %q", name, w.Code, w.Body)
+		}
+		s.ServeClient(clientDist())
+		if w = askForFile(handler, "socket.io.js"); w.Code != http.StatusOK || w.Body.String() != clientSource {
+			t.Errorf("%s: status %d, %q", name, w.Code, w.Body)
+		}
+		if w = askForFile(handler, "wrapper.mjs"); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: status %d, %q", name, w.Code, w.Body)
+		}
+	}
+}
+
 func TestServeClientWhileItServes(t *testing.T) {
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())

@@ -153,14 +153,11 @@ func (s *Server) Serve() error {
 	return s.plain.Serve()
 }
 
-// ServeHTTP serves Engine.IO requests, behind the gate that Authorizer.Handler describes, and the
-// files of ServeClient.
+// ServeHTTP serves Engine.IO requests and the files of ServeClient, behind the gate that
+// Authorizer.Handler describes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if upstream.IsProbe(r) {
 		s.plain.ServeHTTP(w, r)
-		return
-	}
-	if s.serveClientFile(w, r) {
 		return
 	}
 	s.site.prepare()

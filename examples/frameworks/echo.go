@@ -11,7 +11,7 @@ import (
 func withEcho(auth *socketiojwt.Authorizer, sio *socketiojwt.Server) http.Handler {
 	router := echo.New()
 	router.Use(middleware.Recover())
-	router.Any("/socket.io/", echo.WrapHandler(sio))
+	router.Any("/socket.io/*", echo.WrapHandler(sio)) // not "/socket.io/", which is that path alone
 
 	protected := router.Group("", echo.WrapMiddleware(auth.Middleware))
 	protected.GET("/self", func(c echo.Context) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -79,6 +80,40 @@ func TestRouters(t *testing.T) {
 				defer response.Body.Close()
 				if body, _ := io.ReadAll(response.Body); response.StatusCode != want.status || string(body) != want.body {
 					t.Errorf("%q: %d %s", header, response.StatusCode, body)
+				}
+			}
+		})
+	}
+}
+
+// Everything under /socket.io/ is the server's: the files of ServeClient, and what else a client asks for.
+func TestRoutersRouteAllBelow(t *testing.T) {
+	for router := range routers {
+		t.Run(router, func(t *testing.T) {
+			sio, handler, err := newServer(router, testSecret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sio.ServeClient(fstest.MapFS{"socket.io.js": {Data: []byte("io()")}})
+			server := servetest.Start(t, sio, handler)
+			for path, want := range map[string]struct {
+				status int
+				body   string
+			}{
+				"/socket.io/socket.io.js":     {200, "io()"},
+				"/socket.io/socket.io.min.js": {404, "socketiojwt: socket.io.min.js is not in the folder of Server.ServeClient\n"},
+				"/socket.io/nonsense":         {400, `{"code":0,"message":"Transport unknown"}`},
+				"/socket.io/a/b?EIO=4":        {400, `{"code":0,"message":"Transport unknown"}`},
+				"/socket.io/":                 {400, `{"code":0,"message":"Transport unknown"}`},
+			} {
+				response, err := http.Get(server + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if err != nil || response.StatusCode != want.status || string(body) != want.body {
+					t.Errorf("%s: %d %q, %v", path, response.StatusCode, body, err)
 				}
 			}
 		})

@@ -10,7 +10,7 @@ import (
 func withGin(auth *socketiojwt.Authorizer, sio *socketiojwt.Server) http.Handler {
 	router := gin.New() // gin.Default logs queries
 	router.Use(gin.Recovery())
-	router.Any("/socket.io/", gin.WrapH(sio))
+	router.Any("/socket.io/*any", gin.WrapH(sio)) // not "/socket.io/", which is that path alone
 
 	protected := router.Group("", authenticated(auth))
 	protected.GET("/self", func(c *gin.Context) {
