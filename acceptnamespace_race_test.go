@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -17,54 +18,65 @@ import (
 func TestAcceptNamespaceAnswersAuthenticate(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
-			verifying, verify := make(chan bool, 1), make(chan bool)
-			asked, answer := make(chan bool, 1), make(chan bool)
-			s := start(t, socketiojwt.Options{
-				Accept: func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
-					if r.Namespace == "/admin" {
-						verifying <- true
-						<-verify
-					}
-					return nil, nil
-				},
-				AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
-					if namespace == "/admin" {
-						asked <- true
-						<-answer
-					}
-					return nil
-				},
-			}, func(s *testServer) {
-				for _, name := range []string{"/", "/admin"} {
-					s.OnEvent(name, "echo", func(_ socketio.Conn, text string) string { return text })
-				}
-			})
-			must := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: "websocket"}).Must(t)
-			if version == 4 {
-				must.Join("/")
-			}
-			must.Connected("/")
-			must.Join("/admin")
-			must.Connected("/admin")
-			must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-			<-verifying
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-			<-asked
-			verify <- true
-			must.Event("/", "authenticated")
-			eventually(t, "the token of /admin has been verified", func() bool { return s.auth.Stats().Refreshed == 1 })
-			answer <- true
-			must.Event("/admin", "authenticated")
+			synctest.Test(t, func(t *testing.T) { acceptNamespaceAnswersAuthenticate(t, version) })
 		})
 	}
+}
+
+func acceptNamespaceAnswersAuthenticate(t *testing.T, version int) {
+	verifying, verify := make(chan bool, 1), make(chan bool)
+	asked, answer := make(chan bool, 1), make(chan bool)
+	s := startAt(t, inMemory(t), socketiojwt.Options{
+		Accept: func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
+			if r.Namespace == "/admin" {
+				verifying <- true
+				<-verify
+			}
+			return nil, nil
+		},
+		AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
+			if namespace == "/admin" {
+				asked <- true
+				<-answer
+			}
+			return nil
+		},
+	}, func(s *testServer) {
+		for _, name := range []string{"/", "/admin"} {
+			s.OnEvent(name, "echo", func(_ socketio.Conn, text string) string { return text })
+		}
+	})
+	_, must := s.dial(t, siotest.Options{Version: version, Transport: "websocket"})
+	if version == 4 {
+		must.Join("/")
+	}
+	must.Connected("/")
+	must.Join("/admin")
+	must.Connected("/admin")
+	must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	<-verifying
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	<-asked
+	verify <- true
+	must.Event("/", "authenticated")
+	synctest.Wait()
+	if n := s.auth.Stats().Refreshed; n != 1 {
+		t.Errorf("the token of /admin was accepted %d times", n)
+	}
+	answer <- true
+	must.Event("/admin", "authenticated")
 }
 
 // The session that AcceptNamespace was asked about is the one that lets the socket in: not another's that came when
 // that had ended.
 func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
+	synctest.Test(t, acceptNamespaceOfAnotherSession)
+}
+
+func acceptNamespaceOfAnotherSession(t *testing.T) {
 	asked, answer := make(chan bool, 10), make(chan bool, 10)
 	who := make(chan string, 10)
-	s := start(t, socketiojwt.Options{
+	s := startAt(t, inMemory(t), socketiojwt.Options{
 		Handshake: true,
 		AcceptNamespace: func(_ context.Context, s *socketiojwt.Session, namespace string) error {
 			if namespace != "/admin" {
@@ -87,7 +99,7 @@ func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
 			return nil
 		})
 	})
-	must := siotest.MustDial(t, s.at.url, siotest.Options{Version: 4, Transport: "websocket"}).Must(t)
+	_, must := s.dial(t, siotest.Options{Version: 4, Transport: "websocket"})
 	must.JoinWith("/chat", auth{"token": tokenOf(t, "alice")})
 	must.Connected("/chat")
 	must.Join("/admin")
@@ -95,12 +107,14 @@ func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
 	s.auth.DisconnectSubject("alice", nil)
 	must.Event("/chat", "unauthorized")
 	must.JoinWith("/news", auth{"token": tokenOf(t, "eve")})
-	eventually(t, "eve has a session", func() bool { return s.auth.Stats().Active == 1 })
+	synctest.Wait()
+	if n := s.auth.Stats().Active; n != 1 {
+		t.Errorf("%d sessions, and eve should have one", n)
+	}
 	answer <- true
-	select {
-	case name := <-who:
-		t.Errorf("%s is in /admin", name)
-	case <-time.After(300 * time.Millisecond):
+	synctest.Wait()
+	if len(who) > 0 {
+		t.Errorf("%s is in /admin", <-who)
 	}
 	must.Connected("/news")
 }
@@ -110,32 +124,38 @@ func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
 func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
-			s := start(t, socketiojwt.Options{
-				CloseGrace: 100 * time.Millisecond,
-				AcceptNamespace: func(context.Context, *socketiojwt.Session, string) error {
-					time.Sleep(300 * time.Millisecond)
-					return nil
-				},
-			}, nil)
-			must := siotest.MustDial(t, s.at.url, siotest.Options{Version: version, Transport: "websocket"}).Must(t)
-			if version == 4 {
-				must.Join("/")
-			}
-			must.Connected("/")
-			must.Emit("/", "authenticate", map[string]string{"token": "bad"})
-			must.Event("/", "unauthorized")
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-			must.Event("/", "authenticated")
+			synctest.Test(t, func(t *testing.T) {
+				s := startAt(t, inMemory(t), socketiojwt.Options{
+					CloseGrace: 100 * time.Millisecond,
+					AcceptNamespace: func(context.Context, *socketiojwt.Session, string) error {
+						time.Sleep(300 * time.Millisecond)
+						return nil
+					},
+				}, nil)
+				_, must := s.dial(t, siotest.Options{Version: version, Transport: "websocket"})
+				if version == 4 {
+					must.Join("/")
+				}
+				must.Connected("/")
+				must.Emit("/", "authenticate", map[string]string{"token": "bad"})
+				must.Event("/", "unauthorized")
+				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				must.Event("/", "authenticated")
+			})
 		})
 	}
 }
 
 // A guest of a namespace where AcceptNamespace has yet to agree, or does not, has no session there.
 func TestAcceptNamespaceGivesGuestsNoSession(t *testing.T) {
+	synctest.Test(t, acceptNamespaceGivesGuestsNoSession)
+}
+
+func acceptNamespaceGivesGuestsNoSession(t *testing.T) {
 	running, run := make(chan bool, 1), make(chan bool)
 	asked, answer := make(chan bool, 1), make(chan bool)
 	who := make(chan string, 1)
-	s := start(t, socketiojwt.Options{
+	s := startAt(t, inMemory(t), socketiojwt.Options{
 		Optional: true,
 		AcceptNamespace: func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
 			if namespace != "/admin" {
@@ -155,7 +175,7 @@ func TestAcceptNamespaceGivesGuestsNoSession(t *testing.T) {
 			}
 		})
 	})
-	must := siotest.MustDial(t, s.at.url, siotest.Options{Transport: "websocket"}).Must(t)
+	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
 	must.Connected("/")
 	must.Join("/admin")
 	must.Connected("/admin")

@@ -20,7 +20,7 @@ func enterAs(t *testing.T, s *testServer, version int, transport string, handsha
 	if handshake && version == 3 {
 		o = bob(t, transport)
 	}
-	must := siotest.MustDial(t, s.at.url, o).Must(t)
+	_, must := s.dial(t, o)
 	switch {
 	case version == 3 && !handshake:
 		must.Connected("/")

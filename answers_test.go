@@ -4,11 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -17,24 +16,15 @@ import (
 )
 
 // TestAnswersOnOneConnection sends requests of all kinds behind each other, with deadlines of the server's own.
-func TestAnswersOnOneConnection(t *testing.T) {
+func TestAnswersOnOneConnection(t *testing.T) { synctest.Test(t, answersOnOneConnection) }
+
+func answersOnOneConnection(t *testing.T) {
 	auth := mustAuthorize(t, socketiojwt.Options{Timeout: time.Hour})
 	s := auth.Protect(socketio.NewServer(hardened()))
 	s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
-	go s.Serve()
-	defer s.Close()
-	server := httptest.NewUnstartedServer(s)
-	server.Config.WriteTimeout = 1500 * time.Millisecond
-	server.Config.ReadTimeout = 1500 * time.Millisecond
-	server.Config.IdleTimeout = time.Minute
-	server.Start()
-	defer server.Close()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	at := inMemory(t)
+	serveWith(t, s, at, &http.Server{Handler: s, WriteTimeout: 1500 * time.Millisecond, ReadTimeout: 1500 * time.Millisecond, IdleTimeout: time.Minute})
+	conn := at.dial(t)
 	r := bufio.NewReader(conn)
 	do := func(method, query, headers, body string) string {
 		t.Helper()
@@ -49,15 +39,25 @@ func TestAnswersOnOneConnection(t *testing.T) {
 		}
 		return fmt.Sprint(response.StatusCode, " ", string(b))
 	}
+	refused := func(method, query, headers, body string) {
+		t.Helper()
+		if got := do(method, query, headers, body); !strings.HasPrefix(got, "400 ") {
+			t.Errorf("%s %s: %s", method, query, got)
+		}
+	}
 	chunked := "Transfer-Encoding: chunked\r\n"
 	first := do("GET", "", chunked, "0\r\n\r\n")
-	_, sid, _ := strings.Cut(first, `"sid":"`)
+	_, sid, found := strings.Cut(first, `"sid":"`)
+	if !found {
+		t.Fatal(first)
+	}
 	sid, _, _ = strings.Cut(sid, `"`)
-	t.Log(first)
 	for range 2 {
-		t.Log(do("PUT", "", "Content-Length: 3\r\n", "abc"))
-		t.Log(do("GET", "&sid=unknown", chunked, "3\r\nabc\r\n0\r\n\r\n"))
-		t.Log(do("OPTIONS", "", "", ""))
+		refused("PUT", "", "Content-Length: 3\r\n", "abc")
+		refused("GET", "&sid=unknown", chunked, "3\r\nabc\r\n0\r\n\r\n")
+		if got := do("OPTIONS", "", "", ""); got != "204 " {
+			t.Error(got)
+		}
 		time.Sleep(2 * time.Second)
 		if got := do("POST", "&sid="+sid, "Content-Length: 3\r\n", "1:2"); got != "200 ok" {
 			t.Error(got)
@@ -68,49 +68,53 @@ func TestAnswersOnOneConnection(t *testing.T) {
 		if got := do("GET", "&sid="+sid, "", ""); got != "200 1:3" {
 			t.Error(got)
 		}
-		posted := make(chan bool)
-		go func() {
-			defer close(posted)
-			time.Sleep(2500 * time.Millisecond)
-			response, err := http.Post(server.URL+"/socket.io/?EIO=3&transport=polling&sid="+sid, "text/plain", strings.NewReader("1:2"))
+		time.AfterFunc(2500*time.Millisecond, func() {
+			response, err := at.client.Post(at.url+"/socket.io/?EIO=3&transport=polling&sid="+sid, "text/plain", strings.NewReader("1:2"))
 			if err == nil {
 				_ = response.Body.Close()
 			}
-		}()
+		})
 		if got := do("GET", "&sid="+sid, chunked, "0\r\n\r\n"); got != "200 1:3" { // a long poll beyond the server's timeouts
 			t.Error(got)
 		}
-		<-posted
 	}
 }
 
 // TestAnswersOverHTTP2 does the same there.
 func TestAnswersOverHTTP2(t *testing.T) {
 	for _, timeout := range []time.Duration{0, time.Second} {
-		auth := mustAuthorize(t, socketiojwt.Options{Timeout: time.Hour})
-		s := auth.Protect(socketio.NewServer(hardened()))
-		s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
-		go s.Serve()
-		server := httptest.NewUnstartedServer(s)
-		server.EnableHTTP2 = true
-		server.Config.WriteTimeout = timeout
-		server.StartTLS()
-		must := siotest.MustDial(t, server.URL, siotest.Options{Transport: "polling", HTTP: server.Client()}).Must(t)
-		must.NextRaw("40")
-		time.Sleep(3 * time.Second)
-		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-		must.Event("/", "authenticated")
-		must.Call("/", "echo", "x")
-		body := struct{ io.Reader }{strings.NewReader("")}
-		request, _ := http.NewRequest("GET", server.URL+"/socket.io/?EIO=3&transport=polling", body)
-		response, err := server.Client().Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, _ := io.ReadAll(response.Body); response.StatusCode != 200 || response.ProtoMajor != 2 {
-			t.Errorf("%s %s", response.Status, b)
-		}
-		s.Close()
-		server.Close()
+		t.Run(fmt.Sprint("WriteTimeout ", timeout), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { answersOverHTTP2(t, timeout) })
+		})
+	}
+}
+
+func answersOverHTTP2(t *testing.T, timeout time.Duration) {
+	auth := mustAuthorize(t, socketiojwt.Options{Timeout: time.Hour})
+	s := auth.Protect(socketio.NewServer(hardened()))
+	s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+	var http2 http.Protocols
+	http2.SetUnencryptedHTTP2(true)
+	at := inMemory(t)
+	at.client.Transport.(*http.Transport).Protocols = &http2
+	serveWith(t, s, at, &http.Server{Handler: s, WriteTimeout: timeout, Protocols: &http2})
+	_, must := dial(t, at, siotest.Options{Transport: "polling"})
+	must.NextRaw("40")
+	time.Sleep(3 * time.Second)
+	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.Event("/", "authenticated")
+	must.Call("/", "echo", "x")
+	body := struct{ io.Reader }{strings.NewReader("")} // of unknown length
+	request, err := http.NewRequest("GET", at.url+"/socket.io/?EIO=3&transport=polling", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := at.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if b, _ := io.ReadAll(response.Body); response.StatusCode != 200 || response.ProtoMajor != 2 {
+		t.Errorf("%s %s", response.Status, b)
 	}
 }

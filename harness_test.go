@@ -62,12 +62,18 @@ type server interface {
 // left.
 func serve(tb testing.TB, server server, at place, handler http.Handler) {
 	tb.Helper()
+	serveWith(tb, server, at, &http.Server{Handler: handler})
+}
+
+// serveWith is serve with settings of net/http's.
+func serveWith(tb testing.TB, server server, at place, httpServer *http.Server) {
+	tb.Helper()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		_ = server.Serve()
 	}()
-	httpServer := serveHTTP(at, handler)
+	go func() { _ = httpServer.Serve(at.listener) }()
 	tb.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			tb.Error(err)
@@ -135,6 +141,17 @@ func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// dial opens a connection of a network in memory for as long as the test runs.
+func (at place) dial(tb testing.TB) net.Conn {
+	tb.Helper()
+	conn, err := at.listener.(*pipeListener).dial(tb.Context(), "", "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
 func (s *testServer) dial(tb testing.TB, o siotest.Options) (*siotest.Client, siotest.Must) {
