@@ -16,6 +16,8 @@ type Audience struct {
 	rooms     []string
 	except    []string
 	members   bool
+	local     bool
+	volatile  bool
 }
 
 // In returns the sockets that are in any of the rooms, each once; without rooms every admitted
@@ -33,32 +35,37 @@ func (a Audience) Except(rooms ...string) Audience {
 	return a
 }
 
-// Emit sends an event to the audience. The arguments are encoded once, before it returns. It
-// does not block. Where they cannot be, nobody gets anything: the OnError of each socket is told,
-// or else the log.
+// Emit sends an event to the audience, on all nodes where there is an [Adapter]. The arguments are
+// encoded once, before it returns. It does not block. Where they cannot be, nobody gets anything: the
+// OnError of each socket is told, or else the log.
 func (a Audience) Emit(event string, args ...any) {
 	audience, ok := a.resolve()
 	if !ok {
 		return
 	}
-	err := audience.Emit(event, args)
+	var publish func(sio.Encoded)
+	if adapter, t := a.elsewhere(); adapter != nil {
+		publish = func(e sio.Encoded) { adapter.Broadcast(t, e.Body(), e.Attachments()) }
+	}
+	err := audience.Emit(event, args, publish)
 	if err == nil {
 		return
 	}
-	if ns := a.server.site.find(a.namespace); ns == nil || !ns.hearsErrors() {
+	sockets := audience.Sockets()
+	if ns := a.server.site.find(a.namespace); ns == nil || !ns.hearsErrors() || len(sockets) == 0 {
 		a.server.auth.log.Warn("socketiojwt: a broadcast was dropped", "error", describe(err), "namespace", a.namespace)
 		return
 	}
-	for _, s := range audience.Sockets() {
+	for _, s := range sockets {
 		sock := socketBehind(s)
 		s.Conn().Do(func() { sock.failed(err) })
 	}
 }
 
-// Count returns how many sockets are in the audience.
+// Count returns how many sockets are in the audience on this node, see [Audience.CountAll].
 func (a Audience) Count() int { return len(a.sockets()) }
 
-// Sockets returns the sockets that are in the audience when the sequence is read, in no order.
+// Sockets returns the sockets of this node that are in the audience when the sequence is read, in no order.
 // It holds no lock.
 func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 	return func(yield func(socketio.Conn) bool) {
@@ -72,7 +79,7 @@ func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 
 // End ends the sessions of the audience as [Authorizer.Disconnect] does: their clients are told
 // reason, `unauthorized` where it is nil, in all their namespaces. Guests are told, too. It
-// returns how many connections those were.
+// returns how many connections those were, all of this node.
 func (a Audience) End(reason *UnauthorizedError) (n int) {
 	told := disconnectReason(reason)
 	for _, s := range a.sockets() {
@@ -93,7 +100,7 @@ func (a Audience) sockets() []*sio.Socket {
 
 func (a Audience) resolve() (sio.Audience, bool) {
 	ns := a.server.upstream.Sio().Namespace(a.namespace)
-	return sio.Audience{Namespace: ns, Rooms: a.rooms, Except: a.except, Members: a.members}, ns != nil
+	return sio.Audience{Namespace: ns, Rooms: a.rooms, Except: a.except, Members: a.members, Volatile: a.volatile}, ns != nil
 }
 
 // ours returns a namespace that is registered through a Server, nil for one that is not.
@@ -137,7 +144,8 @@ func (s *Server) ForEach(nsp, room string, f socketio.EachFunc) bool {
 	return true
 }
 
-// RoomLen returns how many sockets are in the room, -1 if the namespace does not exist.
+// RoomLen returns how many sockets of this node are in the room, -1 if the namespace does not exist.
+// In(nsp, room).CountAll asks all nodes.
 func (s *Server) RoomLen(nsp, room string) int {
 	if s.ours(nsp) == nil {
 		return s.plain.RoomLen(nsp, room)
@@ -145,7 +153,7 @@ func (s *Server) RoomLen(nsp, room string) int {
 	return s.In(nsp, room).Count()
 }
 
-// Rooms returns the names of the namespace's rooms, in no order, nil if it does not exist. The
+// Rooms returns the names of the namespace's rooms on this node, in no order, nil if it does not exist. The
 // rooms that sockets are in by their IDs are not among them: the IDs are credentials.
 func (s *Server) Rooms(nsp string) []string {
 	ns := s.ours(nsp)

@@ -107,6 +107,9 @@ func (s *Server) keep(name string, protected bool) *namespace {
 		s.namespaces[name] = ns
 	}
 	s.mu.Unlock()
+	if adapter := s.site.adapter(); !known && adapter != nil {
+		adapter.AddNamespace(name)
+	}
 	if !known && !protected {
 		s.auth.log.Info("socketiojwt: a namespace is public", "namespace", name)
 	}
@@ -150,6 +153,7 @@ func (s *Server) OnEvent(nsp, event string, f any) {
 // Serve runs the server until Close. It returns an error then, as go-socket.io's does.
 func (s *Server) Serve() error {
 	s.site.prepare()
+	s.site.serve()
 	return s.plain.Serve()
 }
 
@@ -166,9 +170,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Adapter always returns an error: go-socket.io's Redis adapter does not know the rooms of this
-// Server. examples/cluster has messages between nodes.
+// Server. See SetAdapter.
 func (s *Server) Adapter(*socketio.RedisAdapterOptions) (bool, error) {
-	return false, errors.New("socketiojwt: Adapter: go-socket.io's Redis adapter does not reach the rooms of this Server; see examples/cluster for messages between nodes")
+	return false, errors.New("socketiojwt: Adapter: go-socket.io's Redis adapter does not reach the rooms of this Server; use SetAdapter with redisadapter.New")
 }
 
 // closeTimeout bounds Close.
@@ -180,7 +184,8 @@ const closeTimeout = 15 * time.Second
 // most 15 seconds, and returns an error if something was still open then; go-socket.io's
 // server is left running in that case, because closing it would crash the process. Called
 // in OnConnect or OnDisconnect it would wait for its own caller: use a goroutine there.
-// Callbacks of acknowledgements are not waited for.
+// Callbacks of acknowledgements are not waited for. What was broadcast up to then is sent to other
+// nodes, and the Adapter is closed.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -193,6 +198,9 @@ func (s *Server) Close() error {
 			err = fmt.Errorf("socketiojwt: Close: OnDisconnect still runs: %w", waitErr)
 		}
 	})
+	if closeErr := s.site.closeAdapter(); err == nil {
+		err = closeErr
+	}
 	if closeErr := s.plain.Close(); err == nil {
 		err = closeErr
 	}

@@ -17,6 +17,7 @@ import (
 // its namespaces. It hangs on the hub.
 type site struct {
 	upstream *upstream.Server
+	relay    relay
 
 	mu      sync.Mutex
 	servers []*Server

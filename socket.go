@@ -376,6 +376,15 @@ func (sock *socket) end(words ...lastWord) {
 	}
 }
 
+// sendAway ends the socket as Node's socket.disconnect() does. Without the mutex.
+func (sock *socket) sendAway() {
+	sock.conn.mu.Lock()
+	defer sock.conn.mu.Unlock()
+	var words []lastWord
+	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
+	sock.end(append(words, sock.lastWord(sio.Word{}))...)
+}
+
 // isFoundation reports whether the connection stands and falls with the socket.
 func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.conn.IsProtocol5() }
 

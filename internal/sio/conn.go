@@ -15,6 +15,7 @@ type Conn struct {
 	client   *transport.Client
 	protocol protocol
 	id       string
+	alias    string  // see Server.Alias, guarded by its idsMu; "" until somebody asks
 	visitor  Visitor // nil: everything is foreign
 	lane     lane    // OnConnect, events, OnDisconnect
 	acks     lane    // acknowledgements: the handler that runs may wait for one

@@ -122,7 +122,7 @@ func (s *Socket) dispatch(p *Packet) {
 		s.conn.visitor.Failed(s, err)
 		return
 	}
-	s.deliver(frames, false)
+	s.deliver(frames, false, false)
 }
 
 // counts reports whether what the client sent is to be handled: not after the server ended the

@@ -142,6 +142,7 @@ type Audience struct {
 	Rooms     []string
 	Except    []string
 	Members   bool // leave guests out, see Socket.SetMember
+	Volatile  bool // Emit and Send leave out who cannot take it at once
 }
 
 // Sockets returns who is in the audience now, in no order.
@@ -180,17 +181,23 @@ func (a Audience) candidates() []*Socket {
 	if len(a.Except) == 0 {
 		return sockets
 	}
+	var named []*Conn
+	for _, name := range a.Except {
+		if c := ns.server.find(name); c != nil {
+			named = append(named, c)
+		}
+	}
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
 	return slices.DeleteFunc(sockets, func(s *Socket) bool {
-		return slices.ContainsFunc(a.Except, func(name string) bool {
+		return slices.Contains(named, s.conn) || slices.ContainsFunc(a.Except, func(name string) bool {
 			_, in := s.rooms[name]
-			return in || name == s.ID()
+			return in
 		})
 	})
 }
 
-// own returns the socket whose ID is a room's name, or nil.
+// own returns the socket whose ID or alias is a room's name, or nil.
 func (ns *Namespace) own(name string) *Socket {
 	c := ns.server.find(name)
 	if c == nil {
@@ -203,23 +210,39 @@ func (ns *Namespace) own(name string) *Socket {
 }
 
 // Emit sends an event to the audience. It is encoded once. An error says that it cannot be, or
-// that some clients would not take it; the others got it.
-func (a Audience) Emit(event string, args []any) error {
+// that some clients would not take it; the others got it. elsewhere, unless it is nil, is given
+// what was encoded.
+func (a Audience) Emit(event string, args []any, elsewhere func(Encoded)) error {
 	sockets := a.candidates()
-	if len(sockets) == 0 {
+	if len(sockets) == 0 && elsewhere == nil {
 		return nil
 	}
-	encoded, err := encode(append([]any{event}, args...))
+	p, err := encode(append([]any{event}, args...))
 	if err != nil {
 		return err
 	}
-	frames := encoded.frames(Event, a.Namespace.name, 0, false)
+	e := Encoded{event, p}
+	err = a.send(e, sockets)
+	if elsewhere != nil {
+		elsewhere(e)
+	}
+	return err
+}
+
+// Send is Emit of an event that was encoded elsewhere.
+func (a Audience) Send(e Encoded) error { return a.send(e, a.candidates()) }
+
+func (a Audience) send(e Encoded, sockets []*Socket) (err error) {
+	if len(sockets) == 0 {
+		return nil
+	}
+	frames := e.frames(Event, a.Namespace.name, 0, false)
 	for _, s := range sockets {
-		if unfit := s.conn.protocol.fits(event, len(encoded.attachments)); unfit != nil {
+		if unfit := s.conn.protocol.fits(e.name, len(e.attachments)); unfit != nil {
 			err = unfit
 			continue
 		}
-		s.deliver(frames, a.Members)
+		s.deliver(frames, a.Members, a.Volatile)
 	}
 	return err
 }

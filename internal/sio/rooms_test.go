@@ -190,12 +190,12 @@ func TestAudienceEmit(t *testing.T) {
 	a.Emit("before")
 	for _, audience := range []Audience{{Rooms: []string{"x", "y", a.ID()}}, {Rooms: []string{"y"}, Except: []string{"x"}}, {}, {Rooms: []string{"z"}}} {
 		audience.Namespace = ns
-		if err := audience.Emit("news", []any{1, "é"}); err != nil {
+		if err := audience.Emit("news", []any{1, "é"}, nil); err != nil {
 			t.Error(err)
 		}
 	}
 	b.conn.End(false, Word{Socket: b})
-	_ = Audience{Namespace: ns}.Emit("late", nil)
+	_ = Audience{Namespace: ns}.Emit("late", nil, nil)
 	const news = `42/other,["news",1,"é"]`
 	if got, want := s.sent(a.conn), []string{"40", "40/other", `42/other,["before"]`, news, news, `42/other,["late"]`}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -203,7 +203,7 @@ func TestAudienceEmit(t *testing.T) {
 	if got, want := s.sent(b.conn), []string{"40", "40/other", news, news, news, "41/other"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := (Audience{Namespace: ns}).Emit("bad", []any{func() {}}); err == nil {
+	if err := (Audience{Namespace: ns}).Emit("bad", []any{func() {}}, nil); err == nil {
 		t.Error("a function was encoded")
 	}
 }
@@ -288,7 +288,7 @@ func TestRoomsInParallel(t *testing.T) {
 			for n := range 200 {
 				room := fmt.Sprint((i + n) % 3)
 				socket.Join(room)
-				_ = Audience{Namespace: ns, Rooms: []string{room, socket.ID()}, Except: []string{"1"}}.Emit("e", []any{n})
+				_ = Audience{Namespace: ns, Rooms: []string{room, socket.ID()}, Except: []string{"1"}}.Emit("e", []any{n}, nil)
 				_ = socket.Rooms()
 				socket.Leave(room)
 				if n%50 == 0 {

@@ -21,7 +21,7 @@ type Server struct {
 	namespaces map[string]*Namespace
 
 	idsMu sync.RWMutex
-	ids   map[string]*Conn // see Conn.ID
+	ids   map[string]*Conn // by Conn.ID and Conn.alias
 }
 
 // NewServer makes a Server without namespaces. Those it does not have are foreign's.
@@ -123,9 +123,29 @@ func (s *Server) forget(c *Conn) {
 	s.idsMu.Lock()
 	defer s.idsMu.Unlock()
 	delete(s.ids, c.id)
+	delete(s.ids, c.alias) // "" is nobody's
 }
 
-// find returns the connection with an id, or nil.
+// Alias returns the name that other nodes may know a connection by, which names it as its ID does.
+// In protocol 5 that is the ID; in protocol 4 the ID is a credential, so it is another random one. What
+// is no ID is returned as it is.
+func (s *Server) Alias(id string) string {
+	c := s.find(id)
+	if c == nil || c.IsProtocol5() || c.id != id {
+		return id
+	}
+	s.idsMu.Lock()
+	defer s.idsMu.Unlock()
+	if c.alias == "" {
+		c.alias = rand.Text()
+		if s.ids[c.id] == c { // else it is gone
+			s.ids[c.alias] = c
+		}
+	}
+	return c.alias
+}
+
+// find returns the connection with an id or an alias, or nil.
 func (s *Server) find(id string) *Conn {
 	s.idsMu.RLock()
 	defer s.idsMu.RUnlock()

@@ -306,10 +306,14 @@ func (s *Socket) finish(reason string) {
 
 // deliver sends frames if the socket hears them. Whether it does is decided under the lock
 // under which it ends, so nothing comes behind its end.
-func (s *Socket) deliver(frames []transport.Frame, membersOnly bool) {
+func (s *Socket) deliver(frames []transport.Frame, membersOnly, volatile bool) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if s.state == stateAdmitted && (s.member || !membersOnly) {
+	switch {
+	case s.state != stateAdmitted || membersOnly && !s.member:
+	case volatile:
+		s.conn.client.SendVolatile(frames...)
+	default:
 		s.conn.client.Send(frames...)
 	}
 }

@@ -47,6 +47,16 @@ func (c *Client) Send(frames ...Frame) {
 	c.send(frames)
 }
 
+// SendVolatile is Send for frames that may be lost: a client that does not take them at once does
+// not get them.
+func (c *Client) SendVolatile(frames ...Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 && !c.writing && (c.ws != nil || c.polled != nil) {
+		c.send(frames)
+	}
+}
+
 // SendAndClose sends frames and closes the connection once they and all that was sent before
 // were fetched. Nothing the client sends is delivered any more.
 func (c *Client) SendAndClose(frames ...Frame) {

@@ -1,0 +1,392 @@
+package socketiojwt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+)
+
+// Adapter connects the nodes of one application: processes that each have a Server with the same
+// namespaces. The module redisadapter has one. [Server.SetAdapter] gives it to a Server, which
+// then tells it of every broadcast, and asks it for what other nodes know.
+//
+// Its methods are called from many goroutines at once, and are about the other nodes only: the
+// Server does by itself what there is to do on this one.
+type Adapter interface {
+	// Attach is called first, once. What other nodes send is for node, which is called later, from
+	// another goroutine. It must not block.
+	Attach(node *Node)
+	// AddNamespace says that this node has a namespace, maybe again. It must not block.
+	AddNamespace(namespace string)
+
+	// Broadcast sends an event to the sockets that t means: event is the JSON array of its name
+	// and its arguments, in which {"_placeholder":true,"num":n} stands for attachments[n]. Both are
+	// shared, and must not be changed. It must not block: what cannot be sent is lost.
+	Broadcast(t Target, event []byte, attachments [][]byte)
+
+	// SocketsJoin, SocketsLeave and DisconnectSockets are what [Audience] has under these names. They
+	// return when the other nodes have been told, which need not have done it by then.
+	SocketsJoin(ctx context.Context, t Target, rooms []string) error
+	SocketsLeave(ctx context.Context, t Target, rooms []string) error
+	DisconnectSockets(ctx context.Context, t Target, closes bool) error
+
+	// CountSockets, FetchSockets and AllRooms ask the other nodes. What those said that answered
+	// comes beside a *MissingNodesError too.
+	CountSockets(ctx context.Context, t Target) (int, error)
+	FetchSockets(ctx context.Context, t Target) ([]RemoteSocket, error)
+	AllRooms(ctx context.Context, namespace string) ([]string, error)
+
+	// Close sends what is due and ends what Attach started. [Server.Close] calls it; more calls
+	// have no effect.
+	Close() error
+}
+
+// Target says which sockets of a namespace are meant, as [Server.In] and its Except do.
+type Target struct {
+	Namespace string
+	Rooms     []string // those in any of them; none: all of the namespace
+	Except    []string // but not those in any of these
+	Guests    bool     // with no Rooms: guests, too
+	Volatile  bool     // a broadcast: see Audience.Volatile
+}
+
+// RemoteSocket is a socket of any node, as [Audience.FetchSockets] returns it.
+type RemoteSocket struct {
+	// ID names the socket on all nodes: In(nsp, ID) reaches it. It is Conn.ID(), except for clients
+	// 1.x and 2.x of this package's nodes, where that is a credential and this is not.
+	ID string
+	// Rooms are those it is in, ID among them.
+	Rooms []string
+	// Identity names the user of its session: Session.Subject(). It is "" for guests, and in public namespaces.
+	// A socket of a Node server has what its application wrote to socket.data.identity.
+	Identity string
+	// Data is the socket.data of a Node server, JSON; nil for sockets of this package's nodes.
+	Data json.RawMessage
+}
+
+// identityOf names the user of a session to other nodes.
+func identityOf(s *Session) string { return s.Subject() }
+
+// MissingNodesError says that some of the other nodes did not answer in time.
+type MissingNodesError struct {
+	Nodes   int   // how many were asked
+	Missing int   // how many of them did not answer
+	Err     error // why no more was waited
+}
+
+func (e *MissingNodesError) Error() string {
+	return fmt.Sprintf("%d of %d other nodes did not answer: %v", e.Missing, e.Nodes, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *MissingNodesError) Unwrap() error { return e.Err }
+
+// SetAdapter connects the server to other nodes by a: [Audience.Emit], BroadcastToRoom and
+// BroadcastToNamespace reach the sockets of all of them then. It holds for all results of Protect for
+// the same go-socket.io server.
+//
+// It panics after Serve, where a is nil, and where there is an adapter already: these are mistakes
+// in the program.
+func (s *Server) SetAdapter(a Adapter) {
+	if a == nil {
+		panic("socketiojwt: SetAdapter: the Adapter is nil; leave the call out for a single node")
+	}
+	s.site.setAdapter(a)
+}
+
+// relay is what a site has of its adapter.
+type relay struct {
+	adapter atomic.Pointer[Adapter]
+	serves  bool // guarded by site.mu
+}
+
+func (st *site) setAdapter(a Adapter) {
+	st.mu.Lock()
+	serves, known := st.relay.serves, st.relay.adapter.Load() != nil
+	if !serves && !known {
+		a.Attach(&Node{st})
+		st.relay.adapter.Store(&a)
+	}
+	st.mu.Unlock()
+	switch {
+	case serves:
+		panic("socketiojwt: SetAdapter: the server serves already; call it before Serve")
+	case known:
+		panic("socketiojwt: SetAdapter: the server has an adapter already; call it once")
+	}
+	if st.find(root) != nil {
+		a.AddNamespace(root)
+	}
+	for _, name := range st.names() {
+		a.AddNamespace(name)
+	}
+}
+
+// serve says that it is too late for SetAdapter.
+func (st *site) serve() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.relay.serves = true
+}
+
+// adapter returns nil where there is none.
+func (st *site) adapter() Adapter {
+	if a := st.relay.adapter.Load(); a != nil {
+		return *a
+	}
+	return nil
+}
+
+// Node is one node, as its [Adapter] sees it: what other nodes send is passed to its methods, in
+// the order in which it came. They reach admitted sockets of this node only, and have no effect in namespaces that
+// it does not have. They do not block, and are safe for concurrent use.
+type Node struct{ site *site }
+
+func (n *Node) audience(t Target) (sio.Audience, bool) {
+	ns := n.site.upstream.Sio().Namespace(t.Namespace)
+	return sio.Audience{
+		Namespace: ns, Rooms: t.Rooms, Except: t.Except, Volatile: t.Volatile,
+		Members: len(t.Rooms) == 0 && !t.Guests,
+	}, ns != nil
+}
+
+// Broadcast sends an event as [Adapter.Broadcast] has it to the sockets that t means. It keeps event and
+// attachments. It returns an error if event is no such thing.
+func (n *Node) Broadcast(t Target, event []byte, attachments [][]byte) error {
+	e, err := sio.EncodedEvent(event, attachments)
+	if err != nil {
+		return err
+	}
+	if audience, ok := n.audience(t); ok {
+		if err := audience.Send(e); err != nil {
+			n.site.first().auth.log.Warn("socketiojwt: some clients do not take a broadcast of another node",
+				"error", describe(err), "namespace", t.Namespace)
+		}
+	}
+	return nil
+}
+
+func (n *Node) sockets(t Target) []*sio.Socket {
+	audience, ok := n.audience(t)
+	if !ok {
+		return nil
+	}
+	return audience.Sockets()
+}
+
+// SocketsJoin puts the sockets that t means into rooms.
+func (n *Node) SocketsJoin(t Target, rooms []string) { joinAll(n.sockets(t), rooms) }
+
+// SocketsLeave takes the sockets that t means out of rooms.
+func (n *Node) SocketsLeave(t Target, rooms []string) { leaveAll(n.sockets(t), rooms) }
+
+// DisconnectSockets disconnects the sockets that t means, with their connections if closes says so.
+func (n *Node) DisconnectSockets(t Target, closes bool) { disconnectAll(n.sockets(t), closes) }
+
+// SocketIDs returns the RemoteSocket.ID of the sockets that t means, in no order.
+func (n *Node) SocketIDs(t Target) []string {
+	sockets := n.sockets(t)
+	ids := make([]string, len(sockets))
+	for i, s := range sockets {
+		ids[i] = n.site.upstream.Sio().Alias(s.ID())
+	}
+	return ids
+}
+
+// FetchSockets returns the sockets that t means, in no order.
+func (n *Node) FetchSockets(t Target) []RemoteSocket {
+	sockets := n.sockets(t)
+	fetched := make([]RemoteSocket, len(sockets))
+	for i, s := range sockets {
+		fetched[i] = n.site.describe(s)
+	}
+	return fetched
+}
+
+// Rooms returns what [Server.Rooms] does.
+func (n *Node) Rooms(namespace string) []string {
+	if ns := n.site.upstream.Sio().Namespace(namespace); ns != nil {
+		return ns.Rooms()
+	}
+	return nil
+}
+
+func joinAll(sockets []*sio.Socket, rooms []string) {
+	for _, s := range sockets {
+		for _, room := range rooms {
+			s.Join(room)
+		}
+	}
+}
+
+func leaveAll(sockets []*sio.Socket, rooms []string) {
+	for _, s := range sockets {
+		for _, room := range rooms {
+			s.Leave(room)
+		}
+	}
+}
+
+func disconnectAll(sockets []*sio.Socket, closes bool) {
+	for _, s := range sockets {
+		sock, ok := s.Visit.(*socket)
+		switch {
+		case !ok:
+		case closes:
+			_ = s.Close()
+		default:
+			sock.sendAway()
+		}
+	}
+}
+
+// describe returns what other nodes may know of a socket.
+func (st *site) describe(s *sio.Socket) RemoteSocket {
+	server := st.upstream.Sio()
+	remote := RemoteSocket{ID: server.Alias(s.ID())}
+	for _, room := range s.Rooms() {
+		remote.Rooms = append(remote.Rooms, server.Alias(room))
+	}
+	if sock, ok := s.Visit.(*socket); ok && sock.ns.protected {
+		if session, ok := sock.conn.auth.Session(s); ok {
+			remote.Identity = identityOf(session)
+		}
+	}
+	return remote
+}
+
+// Local returns the audience without the sockets of other nodes: Emit and the methods that ask
+// other nodes stay on this one.
+func (a Audience) Local() Audience {
+	a.local = true
+	return a
+}
+
+// Volatile returns the audience without those who cannot take an event at once, as when an earlier one
+// is still on its way to them or they are between two polls: Emit skips them.
+func (a Audience) Volatile() Audience {
+	a.volatile = true
+	return a
+}
+
+// CountAll returns how many sockets are in the audience on all nodes. So it tells whether a user is
+// connected anywhere, by the room that [Options.UserRoom] gave him. See [Audience.FetchSockets] for the error.
+func (a Audience) CountAll(ctx context.Context) (int, error) {
+	n := a.Count()
+	adapter, t := a.elsewhere()
+	if adapter == nil {
+		return n, nil
+	}
+	others, err := adapter.CountSockets(ctx, t)
+	return n + others, wrapAdapterError("CountAll", err)
+}
+
+// FetchSockets returns the sockets in the audience on all nodes, in no order. It blocks until the
+// other nodes have answered, ctx ends, or the adapter's own time for it does. It returns what is known beside an
+// error, too: a [*MissingNodesError] tells how many nodes are missing, others that none could be asked.
+func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	var fetched []RemoteSocket
+	for _, s := range a.sockets() {
+		fetched = append(fetched, a.server.site.describe(s))
+	}
+	adapter, t := a.elsewhere()
+	if adapter == nil {
+		return fetched, nil
+	}
+	others, err := adapter.FetchSockets(ctx, t)
+	return append(fetched, others...), wrapAdapterError("FetchSockets", err)
+}
+
+// SocketsJoin puts the sockets in the audience on all nodes into rooms: those of this node at once, and
+// those of others when they hear of it, before any later broadcast of this node. It blocks until they were told, ctx
+// ends, or the adapter's own time for it does. An error says that they may not have been.
+func (a Audience) SocketsJoin(ctx context.Context, rooms ...string) error {
+	joinAll(a.sockets(), rooms)
+	adapter, t := a.elsewhere()
+	if adapter == nil {
+		return nil
+	}
+	return wrapAdapterError("SocketsJoin", adapter.SocketsJoin(ctx, t, rooms))
+}
+
+// SocketsLeave takes the sockets in the audience on all nodes out of rooms, as SocketsJoin puts them in.
+func (a Audience) SocketsLeave(ctx context.Context, rooms ...string) error {
+	sockets := a.sockets() // before they leave
+	adapter, t := a.elsewhere()
+	leaveAll(sockets, rooms)
+	if adapter == nil {
+		return nil
+	}
+	return wrapAdapterError("SocketsLeave", adapter.SocketsLeave(ctx, t, rooms))
+}
+
+// DisconnectSockets disconnects the sockets in the audience on all nodes, as SocketsJoin puts them into rooms. Their
+// clients see `io server disconnect` and stay away; with closes the whole connection ends, without this
+// namespace only. Their tokens stay good: see [Authorizer.Disconnect] and [Revocations] for an end that has a reason.
+func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
+	sockets := a.sockets()
+	adapter, t := a.elsewhere() // while the sockets' IDs are known
+	disconnectAll(sockets, closes)
+	if adapter == nil {
+		return nil
+	}
+	return wrapAdapterError("DisconnectSockets", adapter.DisconnectSockets(ctx, t, closes))
+}
+
+// AllRooms returns the names of the namespace's rooms on all nodes, each once, in no order. Those of
+// Node servers have rooms that are the IDs of sockets among them. See [Audience.FetchSockets] for the error.
+func (s *Server) AllRooms(ctx context.Context, nsp string) ([]string, error) {
+	rooms := s.Rooms(nsp)
+	ns, adapter := s.ours(nsp), s.site.adapter()
+	if ns == nil || adapter == nil {
+		return rooms, nil
+	}
+	others, err := adapter.AllRooms(ctx, ns.Name())
+	rooms = append(rooms, others...)
+	slices.Sort(rooms)
+	return slices.Compact(rooms), wrapAdapterError("AllRooms", err)
+}
+
+func wrapAdapterError(method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("socketiojwt: %s: %w", method, err)
+}
+
+// elsewhere returns who is meant on other nodes, and nil for an adapter where there is nobody to ask.
+// Rooms that are IDs of this node's clients 1.x and 2.x, credentials, go by another name.
+func (a Audience) elsewhere() (Adapter, Target) {
+	adapter := a.server.site.adapter()
+	if adapter == nil || a.local || a.server.upstream.Sio().Namespace(a.namespace) == nil {
+		return nil, Target{}
+	}
+	return adapter, Target{
+		Namespace: a.namespace, Rooms: a.aliases(a.rooms), Except: a.aliases(a.except),
+		Guests: !a.members, Volatile: a.volatile,
+	}
+}
+
+func (a Audience) aliases(rooms []string) []string {
+	aliases := make([]string, len(rooms))
+	for i, room := range rooms {
+		aliases[i] = a.server.upstream.Sio().Alias(room)
+	}
+	return aliases
+}
+
+// closeAdapter is the end of what is sent to other nodes.
+func (st *site) closeAdapter() error {
+	a := st.adapter()
+	if a == nil {
+		return nil
+	}
+	if err := a.Close(); err != nil {
+		return fmt.Errorf("socketiojwt: Close: %w", err)
+	}
+	return nil
+}
