@@ -61,10 +61,11 @@ type RemoteSocket struct {
 	ID string
 	// Rooms are those it is in, ID among them.
 	Rooms []string
-	// Identity names the user of its session: Session.Subject(). It is "" for guests, and in public namespaces.
-	// A socket of a Node server has what its application wrote to socket.data.identity.
+	// Identity names the user of its session: Session.Subject(). It is "" for guests, and in public
+	// namespaces. A socket of a Node server has what its application wrote to socket.data.identity.
 	Identity string
-	// Data is the socket.data of a Node server, JSON; nil for sockets of this package's nodes.
+	// Data is what Node servers have in socket.data, as JSON: of sockets of this package's nodes
+	// {"identity":...}, or {}.
 	Data json.RawMessage
 }
 
@@ -207,6 +208,12 @@ func (n *Node) FetchSockets(t Target) []RemoteSocket {
 	return fetched
 }
 
+// HasRoom reports whether a socket of this node may be in the room.
+func (n *Node) HasRoom(namespace, room string) bool {
+	ns := n.site.upstream.Sio().Namespace(namespace)
+	return ns != nil && ns.Has(room)
+}
+
 // Rooms returns what [Server.Rooms] does.
 func (n *Node) Rooms(namespace string) []string {
 	if ns := n.site.upstream.Sio().Namespace(namespace); ns != nil {
@@ -256,6 +263,9 @@ func (st *site) describe(s *sio.Socket) RemoteSocket {
 			remote.Identity = identityOf(session)
 		}
 	}
+	remote.Data, _ = json.Marshal(struct {
+		Identity string `json:"identity,omitempty"`
+	}{remote.Identity}) // of a string there is no error
 	return remote
 }
 

@@ -109,6 +109,14 @@ func (ns *Namespace) Clear(name string) {
 	delete(ns.rooms, name)
 }
 
+// Has reports whether somebody is in a room, which may be a socket's own.
+func (ns *Namespace) Has(name string) bool {
+	ns.mu.RLock()
+	_, kept := ns.rooms[name]
+	ns.mu.RUnlock()
+	return kept || ns.own(name) != nil
+}
+
 // Rooms returns the names of the rooms that somebody is in, in no order.
 func (ns *Namespace) Rooms() []string {
 	ns.mu.RLock()

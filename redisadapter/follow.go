@@ -1,0 +1,255 @@
+package redisadapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/gomodule/redigo/redis"
+)
+
+// What comes from other nodes comes over one connection, and one goroutine deals with it, so it keeps
+// its order.
+
+// namespace is one that this node has.
+type namespace struct {
+	name    string
+	pattern string   // of the channels of broadcasts
+	topics  []string // the channels of requests and answers
+	sent    bool     // Redis was asked for them, over the connection there is
+	missing int      // how many of them it has not confirmed
+}
+
+// heard reports whether what is published in the namespace reaches this node.
+func (ns *namespace) heard() bool { return ns != nil && ns.sent && ns.missing == 0 }
+
+// route is what a channel is for.
+type route struct {
+	ns   *namespace
+	take func(*Adapter, *namespace, redis.Message) error
+}
+
+func (a *Adapter) addNamespace(name string) {
+	ns := &namespace{
+		name:    name,
+		pattern: escapePattern(a.broadcastChannel(name)) + "*",
+		topics:  []string{a.requestChannel(name), a.responseChannel(name), a.ownResponseChannel(name)},
+	}
+	a.namespaces[name] = ns
+	a.routes[ns.pattern] = route{ns, (*Adapter).takeBroadcast}
+	a.routes[ns.topics[0]] = route{ns, (*Adapter).takeRequest}
+	a.routes[ns.topics[1]] = route{ns, (*Adapter).takeAnswer}
+	a.routes[ns.topics[2]] = route{ns, (*Adapter).takeAnswer}
+}
+
+// escapePattern has PSUBSCRIBE take a text for what it is.
+func escapePattern(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
+}
+
+// follow hears what other nodes send, from whatever Redis there is, until Close.
+func (a *Adapter) follow() {
+	for backOff := minBackOff; ; backOff = min(2*backOff, maxBackOff) {
+		err := a.followOver(func() {
+			backOff = minBackOff
+			a.is(true, &a.following, nil)
+		})
+		a.is(false, &a.following, err)
+		if !a.pause(backOff) {
+			return
+		}
+	}
+}
+
+// followOver hears over one connection until that ends, and returns why.
+func (a *Adapter) followOver(connected func()) error {
+	conn, err := a.dial()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(a.ctx)
+	a.mu.Lock()
+	for _, ns := range a.namespaces {
+		ns.sent = false
+	}
+	a.mu.Unlock()
+	closed := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(closed)
+		_ = conn.Close()
+	})
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		cancel(a.subscribe(ctx, conn))
+	}()
+	err = a.receive(conn, connected)
+	cancel(err)
+	<-asked
+	<-closed
+	a.mu.Lock()
+	for _, ns := range a.namespaces {
+		ns.sent = false
+	}
+	a.mu.Unlock()
+	return context.Cause(ctx)
+}
+
+// subscribe is the half of a connection that asks: for the namespaces that are new, and now and then
+// whether Redis is there.
+func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
+	idle := time.NewTicker(pingEvery)
+	defer idle.Stop()
+	if err := conn.Send("SUBSCRIBE", a.opts.Prefix+"-node#"+a.uid); err != nil { // so there is an answer in any case
+		return err
+	}
+	for {
+		for _, ns := range a.newNamespaces() {
+			if err := conn.Send("PSUBSCRIBE", ns.pattern); err != nil {
+				return err
+			}
+			if err := conn.Send("SUBSCRIBE", redis.Args{}.AddFlat(ns.topics)...); err != nil {
+				return err
+			}
+		}
+		if err := conn.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-a.joined:
+		case <-idle.C:
+			if err := conn.Send("PING"); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// newNamespaces returns those that Redis was not asked for, and will be now.
+func (a *Adapter) newNamespaces() (added []*namespace) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ns := range a.namespaces {
+		if !ns.sent {
+			ns.sent, ns.missing = true, 1+len(ns.topics)
+			added = append(added, ns)
+		}
+	}
+	return added
+}
+
+// receive is the half of a connection that hears.
+func (a *Adapter) receive(conn redis.Conn, connected func()) error {
+	works, malformed := false, false
+	pubsub := redis.PubSubConn{Conn: conn}
+	for {
+		var err error
+		switch got := pubsub.ReceiveWithTimeout(pingEvery + a.opts.Timeout).(type) {
+		case error:
+			return got
+		case redis.Subscription:
+			a.confirmed(got.Channel)
+		case redis.Message:
+			err = a.take(got)
+		}
+		if err != nil && !malformed {
+			malformed = true
+			a.log.Warn("redisadapter: a message is dropped", "error", err.Error())
+		}
+		if !works && a.hears() {
+			works = true
+			connected()
+		}
+	}
+}
+
+func (a *Adapter) confirmed(channel string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, ok := a.routes[channel]; ok && r.ns.missing > 0 {
+		r.ns.missing--
+	}
+}
+
+// hears reports whether Redis has confirmed all that it was asked for.
+func (a *Adapter) hears() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ns := range a.namespaces {
+		if !ns.heard() {
+			return false
+		}
+	}
+	return true
+}
+
+// take deals with what another node, or anybody, has published.
+func (a *Adapter) take(m redis.Message) error {
+	name := m.Channel
+	if m.Pattern != "" {
+		name = m.Pattern
+	}
+	a.mu.Lock()
+	r, ok := a.routes[name]
+	a.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	err := r.take(a, r.ns, m)
+	if errors.Is(err, errOwn) {
+		return nil
+	}
+	a.count(func(s *Stats) {
+		s.Received++
+		if err != nil {
+			s.Malformed++
+		}
+	})
+	return err
+}
+
+// errOwn says that this node has published the message itself.
+var errOwn = errors.New("it is this node's own")
+
+func (a *Adapter) takeBroadcast(ns *namespace, m redis.Message) error {
+	if bytes.HasPrefix(m.Data, a.own) {
+		return errOwn
+	}
+	room := strings.TrimPrefix(m.Channel, a.broadcastChannel(ns.name))
+	if room = strings.TrimSuffix(room, "#"); room != "" && !a.node.HasRoom(ns.name, room) {
+		return nil // nobody to send it to, whatever it is
+	}
+	b, err := decodeBroadcast(m.Data)
+	switch {
+	case err != nil:
+		return err
+	case b.target.Namespace != ns.name:
+		return nil // the channels of a namespace /a#b look like those of /a
+	}
+	return a.node.Broadcast(b.target, b.event, b.attachments)
+}
+
+// Broadcast sends an event to other nodes. It does not block: what cannot be sent is lost.
+func (a *Adapter) Broadcast(t socketiojwt.Target, event []byte, attachments [][]byte) {
+	m := &message{channel: a.broadcastChannel(t.Namespace)}
+	if len(t.Rooms) == 1 {
+		m.channel += t.Rooms[0] + "#"
+	}
+	if a.accepts() == nil { // else it is in vain
+		data, err := encodeBroadcast(a.own, t, event, attachments)
+		if err != nil {
+			a.mu.Lock()
+			a.stats.Lost++
+			a.warn(err)
+			a.mu.Unlock()
+			return
+		}
+		m.data = data
+	}
+	a.send(m)
+}

@@ -1,0 +1,239 @@
+// Package redisadapter connects the nodes of one application through Redis, in the protocol of
+// Node's @socket.io/redis-adapter 8. So a cluster may have nodes of this package and of Node, and
+// whatever emits through Redis, such as @socket.io/redis-emitter, reaches the clients of both.
+//
+//	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+//	sio.SetAdapter(redisadapter.New(redisadapter.Options{
+//		Dial: func(ctx context.Context) (redis.Conn, error) {
+//			return redis.DialContext(ctx, "tcp", "127.0.0.1:6379")
+//		},
+//	}))
+//
+// A broadcast reaches the clients of its own node at once, whether Redis is there or not. It reaches
+// those of another node if both nodes are connected to Redis at that moment: Redis keeps nothing for
+// later. What a node could not send is counted as lost, see [Stats]; what it missed while it was
+// away nobody counts. What arrives arrives once, and in the order in which its node sent it.
+//
+// Whoever can publish in this Redis can broadcast to everybody, put sockets into rooms and end them.
+// Who can subscribe hears it all. Give the nodes a user of their own, and TLS where the network is not.
+//
+// All nodes need the same Redis, or the same master where it has replicas; Dial finds it where it may
+// change. It is not for Redis Cluster. The user that Dial logs in as needs the commands PING, PUBLISH,
+// PUBSUB, SUBSCRIBE and PSUBSCRIBE, and the channels that begin with [Options.Prefix].
+package redisadapter
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/gomodule/redigo/redis"
+)
+
+// Options configure New. Only Dial is required.
+type Options struct {
+	// Dial opens a new connection to Redis, with the user, password and TLS it needs. It is
+	// called again, from two goroutines, whenever a connection is lost. ctx ends after Timeout. The
+	// connection must not come from a redis.Pool: the Adapter closes it while it is in use where Redis
+	// does not answer. Required.
+	Dial func(ctx context.Context) (redis.Conn, error)
+
+	// Prefix begins the names of the channels, such as Prefix#/#. Nodes that have the same one hear each
+	// other; in Node it is the option `key`. Default: "", which means "socket.io".
+	Prefix string
+
+	// Timeout is how long Redis may take to answer, and how long other nodes may when they are asked.
+	// Negative values are an error. Default: 0, which means 5 seconds, as in Node.
+	Timeout time.Duration
+
+	// QueueBytes is how much may wait for Redis; more is lost. Negative values are an error.
+	// Default: 0, which means 16 MiB.
+	QueueBytes int
+
+	// Logger is told at level Info when Redis comes, at Warn when it goes, when messages are lost and
+	// of one that cannot be read: a line for each change. It gets no message. Default: nil, silent.
+	Logger *slog.Logger
+}
+
+const (
+	defaultPrefix     = "socket.io"
+	defaultTimeout    = 5 * time.Second
+	defaultQueueBytes = 16 << 20
+)
+
+// Stats are counts since New.
+type Stats struct {
+	Connected bool   // now: other nodes hear this one, and it hears them
+	Sent      uint64 // messages that Redis took
+	Lost      uint64 // messages that it did not take, or may not have
+	Received  uint64 // messages of other nodes
+	Malformed uint64 // those of them that are none, and were dropped
+}
+
+// Adapter is the socketiojwt.Adapter that New makes. Its methods are safe for concurrent use.
+type Adapter struct {
+	opts Options // normalised
+	log  *slog.Logger
+	uid  string // names this node
+	own  []byte // how its broadcasts begin
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	closing func() error
+	flushed chan struct{}     // closed when publish has returned
+	node    *socketiojwt.Node // of Attach
+	wake    chan struct{}     // something is in the queue, or there never will be
+	joined  chan struct{}     // there is a new namespace
+
+	mu         sync.Mutex
+	closed     bool
+	publishing bool // the connection of publish works
+	following  bool // that of follow does
+	told       bool // that they do
+	warned     bool // that they do not
+	queue      []*message
+	queued     int // bytes of queue, and of what is on its way
+	trouble    string
+	namespaces map[string]*namespace
+	routes     map[string]route // by channel, and by pattern
+	questions  map[string]*question
+	stats      Stats
+}
+
+var _ socketiojwt.Adapter = (*Adapter)(nil)
+
+// New returns an Adapter for one Server. It connects when SetAdapter is given it, and does not wait for
+// Redis, which need not be there yet. It panics if a field of opts is wrong, which is a mistake in
+// the program. Close, or that of the Server, ends it.
+func New(opts Options) *Adapter {
+	switch {
+	case opts.Dial == nil:
+		panic("redisadapter: Options.Dial is nil; set it to a function that connects to Redis, such as one that calls redis.DialContext")
+	case opts.Timeout < 0:
+		panic(fmt.Sprintf("redisadapter: Options.Timeout is %v; set how long Redis may take to answer, or 0 for %v", opts.Timeout, defaultTimeout))
+	case opts.QueueBytes < 0:
+		panic(fmt.Sprintf("redisadapter: Options.QueueBytes is %d; set how much may wait for Redis, or 0 for %d", opts.QueueBytes, defaultQueueBytes))
+	}
+	if opts.Prefix == "" {
+		opts.Prefix = defaultPrefix
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = defaultTimeout
+	}
+	if opts.QueueBytes == 0 {
+		opts.QueueBytes = defaultQueueBytes
+	}
+	a := &Adapter{
+		opts:       opts,
+		log:        opts.Logger,
+		uid:        rand.Text(),
+		flushed:    make(chan struct{}),
+		wake:       make(chan struct{}, 1),
+		joined:     make(chan struct{}, 1),
+		namespaces: make(map[string]*namespace),
+		routes:     make(map[string]route),
+		questions:  make(map[string]*question),
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	a.own = beginBroadcast(a.uid)
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.closing = sync.OnceValue(a.close)
+	return a
+}
+
+// Attach starts it. It is called by Server.SetAdapter, and panics when it is called again.
+func (a *Adapter) Attach(node *socketiojwt.Node) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.node != nil {
+		panic("redisadapter: Attach: the Adapter has a Server already; make one for each")
+	}
+	a.node = node
+	if a.closed {
+		return
+	}
+	a.running.Go(a.publish)
+	a.running.Go(a.follow)
+}
+
+// AddNamespace has the node hear what others send to a namespace.
+func (a *Adapter) AddNamespace(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.namespaces[name] == nil {
+		a.addNamespace(name)
+		signal(a.joined)
+	}
+}
+
+// Stats returns what was counted. It does not block.
+func (a *Adapter) Stats() Stats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.stats
+	now.Connected = a.publishing && a.following
+	return now
+}
+
+// Close sends what waits, for which it blocks up to Timeout, disconnects from Redis and returns when
+// nothing of the Adapter runs any more; so it blocks as long as Options.Dial does. What is broadcast
+// after it is lost. The error is nil; Close may be called again.
+func (a *Adapter) Close() error { return a.closing() }
+
+func (a *Adapter) close() error {
+	defer a.running.Wait()
+	defer a.cancel()
+	a.mu.Lock()
+	a.closed = true
+	attached := a.node != nil
+	a.mu.Unlock()
+	if !attached {
+		return nil
+	}
+	signal(a.wake)
+	patience := time.NewTimer(a.opts.Timeout)
+	defer patience.Stop()
+	select {
+	case <-a.flushed:
+	case <-patience.C:
+	}
+	return nil
+}
+
+// signal leaves a note for who waits for c, which has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// is notes that one of the connections works, or why it does not, and tells when both do and when
+// they do no longer.
+func (a *Adapter) is(works bool, connection *bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*connection = works
+	switch {
+	case a.publishing && a.following && !a.told:
+		a.told, a.warned = true, false
+		a.log.Info("redisadapter: connected", "lost", a.stats.Lost)
+	case !works && !a.warned && !a.closed:
+		a.told, a.warned = false, true
+		a.log.Warn("redisadapter: not connected", "error", err.Error())
+	}
+}
+
+// count changes the counts.
+func (a *Adapter) count(change func(*Stats)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(&a.stats)
+}
