@@ -61,16 +61,13 @@ type RemoteSocket struct {
 	ID string
 	// Rooms are those it is in, ID among them.
 	Rooms []string
-	// Identity names the user of its session: Session.Subject(). It is "" for guests, and in public
+	// Identity is the Session.Identity of its session. It is "" for guests, and in public
 	// namespaces. A socket of a Node server has what its application wrote to socket.data.identity.
 	Identity string
 	// Data is what Node servers have in socket.data, as JSON: of sockets of this package's nodes
 	// {"identity":...}, or {}.
 	Data json.RawMessage
 }
-
-// identityOf names the user of a session to other nodes.
-func identityOf(s *Session) string { return s.Subject() }
 
 // MissingNodesError says that some of the other nodes did not answer in time.
 type MissingNodesError struct {
@@ -260,7 +257,7 @@ func (st *site) describe(s *sio.Socket) RemoteSocket {
 	}
 	if sock, ok := s.Visit.(*socket); ok && sock.ns.protected {
 		if session, ok := sock.conn.auth.Session(s); ok {
-			remote.Identity = identityOf(session)
+			remote.Identity = session.Identity()
 		}
 	}
 	remote.Data, _ = json.Marshal(struct {
