@@ -53,6 +53,19 @@ for (const variant of matrix) {
           });
         }));
 
+      test('the newest session of a user stays', limit, () =>
+        serve({ singleSession: true }, async server => {
+          const first = await enter(server, sign({ jti: 'first' }));
+          const other = await enter(server, sign({ sub: 'blue' }));
+          const second = await enter(server, sign({ jti: 'second' }));
+          await first.until('disconnect');
+          await aMoment(); // it does not come back
+          assert.deepEqual(first.log, whole(unauthorized('session_replaced', 'session replaced')));
+          assert.equal((await server.stats()).handshakes, 3);
+          assert.deepEqual(await second.ask('whoami'), red);
+          assert.deepEqual(await other.ask('whoami'), { namespace: '/', subject: 'blue' });
+        }));
+
       test('KeepExpired opts out', limit, () =>
         serve({ keepExpired: true, expiryWarning: 60_000 }, async server => {
           const client = await enter(server, shortLived(1));

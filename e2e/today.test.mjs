@@ -117,16 +117,30 @@ for (const variant of matrix) {
       }));
 
     for (const handshake of [true, false]) {
+      const enter = async (server, token) => {
+        const client = connect(variant, server.url, { auth: { token } });
+        await client.until('welcome');
+        return client;
+      };
+      test(`the newest session of a user stays, ${handshake ? 'handshake' : 'round trip'}`, limit, () =>
+        withServer({ singleSession: true, handshake }, async server => {
+          const first = await enter(server, sign({ jti: 'first' }));
+          const other = await enter(server, sign({ sub: 'blue' }));
+          const second = await enter(server, sign({ jti: 'second' }));
+          await first.until('disconnect');
+          assert.deepEqual(first.all('unauthorized'), [[unauthorized('session_replaced', 'session replaced')]]);
+          assert.equal(first.all('disconnect')[0][0], 'io server disconnect');
+          await aMoment(); // it stays away
+          assert.equal((await server.stats()).handshakes, 3);
+          assert.deepEqual(await second.ask('whoami'), red);
+          assert.deepEqual(await other.ask('whoami'), { namespace: '/', subject: 'blue' });
+        }));
+
       test(`last words of a session, ${handshake ? 'handshake' : 'round trip'}`, limit, () =>
         withServer({ handshake, revocations: true }, async server => {
-          const enter = async token => {
-            const client = connect(variant, server.url, { auth: { token } });
-            await client.until('welcome');
-            return client;
-          };
-          const expires = await enter(sign({ exp: ago(-2) }));
-          const revoked = await enter(sign({ jti: 'one' }));
-          const kicked = await enter(sign({ sub: 'blue' }));
+          const expires = await enter(server, sign({ exp: ago(-2) }));
+          const revoked = await enter(server, sign({ jti: 'one' }));
+          const kicked = await enter(server, sign({ sub: 'blue' }));
           await server.post('/revoke', { id: 'one' });
           await server.post('/disconnect', { subject: 'blue', code: 'kicked', message: 'go' });
           for (const [client, why] of [[expires, unauthorized('invalid_token', 'jwt expired')], [revoked, unauthorized('invalid_token', 'jwt revoked')], [kicked, unauthorized('kicked', 'go')]]) {

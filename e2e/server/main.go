@@ -72,6 +72,7 @@ type authConfig struct {
 	ExpiryWarning int
 	Revocations   bool // those of POST /revoke
 	UserRoom      bool // "user:" and the subject
+	SingleSession bool
 	MaxTokenBytes int
 	MaxAttempts   int
 	MaxPending    int
@@ -360,6 +361,7 @@ func (s *server) authorizer(c authConfig) (*socketiojwt.Authorizer, error) {
 	if c.Revocations {
 		opts.Revocations = s.revocations
 	}
+	opts.SingleSession = c.SingleSession
 	if c.UserRoom {
 		opts.UserRoom = func(session *socketiojwt.Session) string { return "user:" + session.Subject() }
 	}
