@@ -1,5 +1,4 @@
-# Needs Go, Node with npm, a C compiler (for the race detector), redis-server, and Chromium
-# (for the browser tests; CHROMIUM=path where it is not /usr/bin/chromium).
+# What a target needs and is not there, .ci/need installs or names. CHROMIUM=path says where a Chrome is.
 
 PORT       ?= 8080
 TOKEN_LIFE ?= 15m
@@ -13,22 +12,26 @@ NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 JS_FILES    = $(wildcard client/*.js client/test/*.mjs e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js)
 
-.PHONY: help demo demo-cluster test test-go test-compat test-examples test-client test-e2e lint bench bench-once fuzz soak
+# What the tests start.
+TEST_TOOLS = go cc node npm redis-server chromium
+
+.PHONY: help demo demo-cluster tools-demo tools-cluster tools-test test test-quick test-go test-compat test-examples test-client test-e2e lint bench bench-once fuzz soak
 
 help:
 	@echo 'make demo          start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
 	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
 	@echo 'make test          run every test: Go, both go-socket.io versions, examples, the client, real clients, a browser'
+	@echo 'make test-quick    what one runs while working, under a minute: the Go tests without -race, -short'
 	@echo 'make lint          gofmt, go vet, staticcheck'
 	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with other servers'
 	@echo 'make fuzz          run each fuzz target for FUZZTIME tries (200000x)'
 	@echo 'make soak          honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
 
-demo: examples/chat/node_modules/.package-lock.json
+demo: tools-demo examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/chat ./chat
 	@exec bin/chat -addr 127.0.0.1:$(PORT) -token-life $(TOKEN_LIFE) -client examples/chat/node_modules/socket.io-client/dist
 
-demo-cluster: examples/chat/node_modules/.package-lock.json
+demo-cluster: tools-cluster examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/cluster ./cluster
 	@one=$(PORT) two=$$(($(PORT) + 1)) redis=$$(($(PORT) + 2)); \
 	redis-server --bind 127.0.0.1 --port $$redis --save '' --appendonly no --loglevel warning & pids=$$!; \
@@ -44,7 +47,25 @@ demo-cluster: examples/chat/node_modules/.package-lock.json
 	@cd $* && $(NPM_CI)
 	@touch $@
 
-test: test-go test-compat test-examples test-client test-e2e
+tools-demo:
+	@.ci/need go node npm
+
+tools-cluster:
+	@.ci/need go node npm redis-server redis-cli
+
+tools-test:
+	@.ci/need $(TEST_TOOLS)
+
+test: tools-test
+	@for part in test-go test-compat test-examples test-client test-e2e; do \
+	  began=$$(date +%s); echo "== make $$part"; \
+	  $(MAKE) --no-print-directory $$part || exit 1; \
+	  echo "== make $$part: $$(($$(date +%s) - began)) s"; \
+	done
+
+test-quick:
+	@.ci/need go redis-server
+	go test -short ./...
 
 test-go:
 	go test -race ./...
