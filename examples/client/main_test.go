@@ -17,7 +17,7 @@ func TestReadmeShowsThisCode(t *testing.T) {
 		}
 		return string(text)
 	}
-	readme := read("../../README.md")
+	readme := read("../../docs/tokens.md")
 	sign := regexp.MustCompile(`(?ms)^func sign\(.*?^}\n`).FindString(read("main.go"))
 	if sign == "" || !strings.Contains(readme, sign) {
 		t.Errorf("the README does not have sign as it is here:\n%s", sign)
