@@ -392,8 +392,5 @@ func (st *site) closeAdapter() error {
 	if a == nil {
 		return nil
 	}
-	if err := a.Close(); err != nil {
-		return fmt.Errorf("socketiojwt: Close: %w", err)
-	}
-	return nil
+	return a.Close()
 }

@@ -1,13 +1,11 @@
 package socketiojwt
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 	socketio "github.com/googollee/go-socket.io"
@@ -173,36 +171,4 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Server. See SetAdapter.
 func (s *Server) Adapter(*socketio.RedisAdapterOptions) (bool, error) {
 	return false, errors.New("socketiojwt: Adapter: go-socket.io's Redis adapter does not reach the rooms of this Server; use SetAdapter with redisadapter.New")
-}
-
-// closeTimeout bounds Close.
-const closeTimeout = 15 * time.Second
-
-// Close shuts the server down: new clients get HTTP status 503, the connections are closed
-// (clients will try to come back, as after a restart), and when all are gone and their
-// OnDisconnect has run, go-socket.io's server is closed. It blocks while this goes on, at
-// most 15 seconds, and returns an error if something was still open then; go-socket.io's
-// server is left running in that case, because closing it would crash the process. Called
-// in OnConnect or OnDisconnect it would wait for its own caller: use a goroutine there.
-// Callbacks of acknowledgements are not waited for. What was broadcast up to then is sent to other
-// nodes, and the Adapter is closed.
-func (s *Server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := s.upstream.Drain(ctx); err != nil {
-		return fmt.Errorf("socketiojwt: Close: connections are still open: %w", err)
-	}
-	var err error
-	s.site.each(func(s *Server) {
-		if waitErr := s.auth.sockets.wait(ctx); waitErr != nil {
-			err = fmt.Errorf("socketiojwt: Close: OnDisconnect still runs: %w", waitErr)
-		}
-	})
-	if closeErr := s.site.closeAdapter(); err == nil {
-		err = closeErr
-	}
-	if closeErr := s.plain.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }

@@ -498,16 +498,24 @@ func (c *Conn) isClosing() bool {
 	return c.closing
 }
 
-// Close tells every socket that it ends, then closes the connection.
-func (c *Conn) Close() {
+// Ending lets go-socket.io send what handlers have emitted. No socket is told that it ends.
+func (c *Conn) Ending(end func()) { c.afterEmits(c.goodbye(), end) }
+
+// goodbye returns DISCONNECT for every socket.
+func (c *Conn) goodbye() (words []Word) {
 	c.mu.Lock()
-	var words []Word
+	defer c.mu.Unlock()
 	for _, s := range c.sockets {
 		if !s.ended() {
 			words = append(words, Word{Socket: s})
 		}
 	}
-	c.mu.Unlock()
+	return words
+}
+
+// Close tells every socket that it ends, then closes the connection.
+func (c *Conn) Close() {
+	words := c.goodbye()
 	c.afterEmits(words, func() {
 		for _, s := range c.end(true, words) {
 			if !s.foreign {

@@ -5,7 +5,14 @@ import "time"
 // How a connection ends: stateOpen, then stateSealed (CLOSE is in the outbox), stateClosed.
 // Whoever breaks the rules, or lets a deadline pass, is closed at once.
 
-// sealOpened is called without c.mu.
+// leave ends the connection behind what the layer above has yet to send. Where there is none, or
+// OPEN has not gone, opening does it.
+func (c *Client) leave() {
+	if above := c.Above(); above != nil {
+		above.Ending(c.sealOpened)
+	}
+}
+
 func (c *Client) sealOpened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -73,6 +73,10 @@ type Above interface {
 	// taken, and the connection is closed. Calls follow one another.
 	Receive(messages []Message) error
 
+	// Ending says that the hub wants the connection to end. end does it, and is to be called as soon
+	// as nothing is on its way to Client.Send any more.
+	Ending(end func())
+
 	// Closed follows the last Receive, once, when the connection is gone.
 	Closed()
 }
@@ -144,14 +148,14 @@ func (h *Hub) Attach(key any, make func() any) any { return h.attached.loadOrSto
 // attachments.
 func (h *Hub) Burst() int { return max(4*h.limits.Message, 1<<20) }
 
-// Draining reports whether Drain was called.
+// Draining reports whether Spread or Drain was called.
 func (h *Hub) Draining() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.draining
 }
 
-// ErrDraining says that Drain was called.
+// ErrDraining says that Spread or Drain was called.
 var ErrDraining = errors.New("server is closing")
 
 func (h *Hub) add(c *Client) error {
@@ -183,21 +187,58 @@ func (h *Hub) checkIdle() {
 	}
 }
 
-// Drain lets no new connection in, closes all as soon as they are open, after what was sent
-// to them, and returns when they are gone or ctx ends.
-func (h *Hub) Drain(ctx context.Context) error {
+// drain lets no new connection in, and returns those there are.
+func (h *Hub) drain() []*Client {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.draining = true
-	clients := slices.Collect(maps.Values(h.clients))
 	h.checkIdle()
-	h.mu.Unlock()
-	for _, c := range clients {
-		c.sealOpened() // else it is sealed by its first message
+	return slices.Collect(maps.Values(h.clients))
+}
+
+// Spread lets no new connection in, and closes those there are one after another, as Drain does, at
+// even distances over a time. It returns when that is over, or earlier when all are gone, as after
+// Drain, or ctx has ended.
+func (h *Hub) Spread(ctx context.Context, over time.Duration) {
+	clients := h.drain()
+	began := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i, c := range clients {
+		due := over / time.Duration(len(clients)) * time.Duration(i)
+		timer.Reset(due - time.Since(began))
+		select {
+		case <-timer.C:
+			c.leave()
+		case <-h.idle:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// Drain lets no new connection in, closes all as soon as they are open, after what the
+// layer above has for them, and returns when they are gone or ctx ends. It ends what Spread has begun.
+func (h *Hub) Drain(ctx context.Context) error {
+	for _, c := range h.drain() {
+		c.leave()
+	}
+	return Until(ctx, h.idle)
+}
+
+// Until waits for what happens when done is closed. It returns nil if that has happened, also where
+// ctx has ended.
+func Until(ctx context.Context, done <-chan struct{}) error {
 	select {
-	case <-h.idle:
+	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return nil
+	default:
 		return ctx.Err()
 	}
 }

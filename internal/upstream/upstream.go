@@ -288,6 +288,9 @@ func (u *Server) checkIdle() {
 	}
 }
 
+// Spread closes connections as Hub.Spread does.
+func (u *Server) Spread(ctx context.Context, over time.Duration) { u.hub.Spread(ctx, over) }
+
 // Drain closes all connections as Hub.Drain does. After it returned nil no session is on its
 // way to go-socket.io's Serve, which is what makes closing that server safe (hazard 23).
 func (u *Server) Drain(ctx context.Context) error {
@@ -298,12 +301,7 @@ func (u *Server) Drain(ctx context.Context) error {
 	u.draining = true
 	u.checkIdle()
 	u.mu.Unlock()
-	select {
-	case <-u.idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return transport.Until(ctx, u.idle)
 }
 
 type probeKey struct{}
