@@ -50,57 +50,14 @@ func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
 
-// follow hears what other nodes send, from whatever Redis there is, until Close.
-func (a *Adapter) follow() {
-	for backOff := minBackOff; ; backOff = min(2*backOff, maxBackOff) {
-		err := a.followOver(func() {
-			backOff = minBackOff
-			a.is(true, &a.following, nil)
-		})
-		a.is(false, &a.following, err)
-		if !a.pause(backOff) {
-			return
-		}
-	}
-}
-
-// followOver hears over one connection until that ends, and returns why.
-func (a *Adapter) followOver(connected func()) error {
-	conn, err := a.dial()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(a.ctx)
-	a.mu.Lock()
-	for _, ns := range a.namespaces {
-		ns.sent = false
-	}
-	a.mu.Unlock()
-	closed := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		defer close(closed)
-		_ = conn.Close()
-	})
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		cancel(a.subscribe(ctx, conn))
-	}()
-	err = a.receive(conn, connected)
-	cancel(err)
-	<-asked
-	<-closed
-	a.mu.Lock()
-	for _, ns := range a.namespaces {
-		ns.sent = false
-	}
-	a.mu.Unlock()
-	return context.Cause(ctx)
-}
-
 // subscribe is the half of a connection that asks: for the namespaces that are new, and now and then
 // whether Redis is there.
 func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
+	a.mu.Lock()
+	for _, ns := range a.namespaces {
+		ns.sent = false
+	}
+	a.mu.Unlock()
 	idle := time.NewTicker(pingEvery)
 	defer idle.Stop()
 	if err := conn.Send("SUBSCRIBE", a.opts.Prefix+"-node#"+a.uid); err != nil { // so there is an answer in any case
@@ -143,9 +100,10 @@ func (a *Adapter) newNamespaces() (added []*namespace) {
 	return added
 }
 
-// receive is the half of a connection that hears.
-func (a *Adapter) receive(conn redis.Conn, connected func()) error {
-	works, malformed := false, false
+// receive is the half of a connection that hears. It closes confirmed when Redis has taken all that
+// subscribe asked for.
+func (a *Adapter) receive(conn redis.Conn, confirmed chan<- struct{}) error {
+	works, malformed := false, false // malformed: it was told
 	pubsub := redis.PubSubConn{Conn: conn}
 	for {
 		var err error
@@ -153,7 +111,7 @@ func (a *Adapter) receive(conn redis.Conn, connected func()) error {
 		case error:
 			return got
 		case redis.Subscription:
-			a.confirmed(got.Channel)
+			a.subscribed(got.Channel)
 		case redis.Message:
 			err = a.take(got)
 		}
@@ -163,12 +121,12 @@ func (a *Adapter) receive(conn redis.Conn, connected func()) error {
 		}
 		if !works && a.hears() {
 			works = true
-			connected()
+			close(confirmed)
 		}
 	}
 }
 
-func (a *Adapter) confirmed(channel string) {
+func (a *Adapter) subscribed(channel string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r, ok := a.routes[channel]; ok && r.ns.missing > 0 {

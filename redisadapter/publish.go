@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	randomly "math/rand/v2"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,10 +13,7 @@ import (
 // What is not known to have arrived in Redis when the connection is lost is not sent again: it may have.
 
 const (
-	minBackOff = 50 * time.Millisecond
-	maxBackOff = 2 * time.Second
-	pingEvery  = 10 * time.Second // so a connection that the network has cut is found
-	batchBytes = 1 << 20          // of messages in one exchange
+	batchBytes = 1 << 20 // of messages in one exchange
 	batchSize  = 1000
 	overhead   = 200 // what a message takes beside its bytes, about
 )
@@ -54,7 +50,7 @@ func (a *Adapter) accepts() error {
 	switch {
 	case a.closed:
 		return errClosed
-	case !a.publishing:
+	case !a.connected:
 		return errNotConnected
 	}
 	return nil
@@ -67,7 +63,7 @@ func (a *Adapter) send(m *message) {
 	switch {
 	case a.closed:
 		err = errClosed
-	case !a.publishing:
+	case !a.connected:
 		err = errNotConnected
 	case a.queued+m.size() > a.opts.QueueBytes:
 		err = errQueueFull
@@ -93,38 +89,6 @@ func (a *Adapter) warn(err error) {
 	}
 }
 
-// publish sends what is in the queue, to whatever Redis there is, until Close.
-func (a *Adapter) publish() {
-	defer close(a.flushed)
-	for backOff := minBackOff; ; backOff = min(2*backOff, maxBackOff) {
-		err := a.publishOver(func() {
-			backOff = minBackOff
-			a.is(true, &a.publishing, nil)
-		})
-		a.is(false, &a.publishing, err)
-		a.lose(err)
-		if !a.pause(backOff) {
-			return
-		}
-	}
-}
-
-// pause waits before the next try. It reports whether there is to be one.
-func (a *Adapter) pause(backOff time.Duration) bool {
-	a.mu.Lock()
-	closed := a.closed
-	a.mu.Unlock()
-	if closed {
-		return false
-	}
-	select {
-	case <-time.After(backOff/2 + randomly.N(backOff/2)):
-		return true
-	case <-a.ctx.Done():
-		return false
-	}
-}
-
 // lose drops what is in the queue.
 func (a *Adapter) lose(err error) {
 	a.mu.Lock()
@@ -134,24 +98,17 @@ func (a *Adapter) lose(err error) {
 	a.trouble = ""
 	a.mu.Unlock()
 	for _, m := range lost {
-		m.finish(0, fmt.Errorf("%w: %w", errNotConnected, err))
+		m.finish(0, notSent(err))
 	}
 }
 
-// publishOver sends over one connection until that ends, and returns why.
-func (a *Adapter) publishOver(connected func()) error {
-	conn, err := a.dial()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	if err := a.ping(conn); err != nil {
-		return err
-	}
-	connected()
+func notSent(err error) error { return fmt.Errorf("%w: %w", errNotConnected, err) }
+
+// publish sends what comes into the queue, until ctx ends or the connection does, and returns why.
+func (a *Adapter) publish(ctx context.Context, conn redis.Conn) error {
 	idle := time.NewTicker(pingEvery)
 	defer idle.Stop()
-	for {
+	for ctx.Err() == nil {
 		batch, last := a.next()
 		switch {
 		case len(batch) > 0:
@@ -168,10 +125,10 @@ func (a *Adapter) publishOver(connected func()) error {
 			if err := a.ping(conn); err != nil {
 				return err
 			}
-		case <-a.ctx.Done():
-			return errClosed
+		case <-ctx.Done():
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // next takes messages out of the queue. last says that there will be no more.
@@ -221,7 +178,7 @@ func (a *Adapter) exchange(conn redis.Conn, batch []*message) error {
 		a.stats.Lost += uint64(len(unknown))
 		a.mu.Unlock()
 		for _, m := range unknown {
-			m.finish(0, fmt.Errorf("%w: %w", errNotConnected, err))
+			m.finish(0, notSent(err))
 		}
 	}
 	return err
@@ -278,58 +235,4 @@ func (a *Adapter) answered(m *message, nodes int, refused error) {
 	}
 	a.mu.Unlock()
 	m.finish(nodes, refused)
-}
-
-// dial connects. Whoever ignores the context is waited for.
-func (a *Adapter) dial() (redis.Conn, error) {
-	ctx, cancel := context.WithTimeout(a.ctx, a.opts.Timeout)
-	defer cancel()
-	conn, err := a.opts.Dial(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case conn == nil:
-		return nil, errors.New("redisadapter: Options.Dial returned neither a connection nor an error")
-	}
-	return conn, nil
-}
-
-func (a *Adapter) ping(conn redis.Conn) error {
-	return a.within(conn, func(receive func() (any, error)) error {
-		if err := conn.Send("PING"); err != nil {
-			return err
-		}
-		if err := conn.Flush(); err != nil {
-			return err
-		}
-		_, err := receive()
-		return err
-	})
-}
-
-// within has f talk to Redis for Timeout at most. Closing the connection is what ends f, as redigo has no
-// other way for a write.
-func (a *Adapter) within(conn redis.Conn, f func(receive func() (any, error)) error) error {
-	limit := a.opts.Timeout
-	ctx, cancel := context.WithTimeoutCause(a.ctx, limit, fmt.Errorf("no answer within %v", limit))
-	defer cancel()
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(closed)
-		_ = conn.Close()
-	})
-	err := f(func() (any, error) { return receiveWithin(conn, limit) })
-	if !stop() {
-		<-closed
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// receiveWithin waits for longer than Dial may have set for other commands.
-func receiveWithin(conn redis.Conn, limit time.Duration) (any, error) {
-	if c, ok := conn.(redis.ConnWithTimeout); ok {
-		return c.ReceiveWithTimeout(limit)
-	}
-	return conn.Receive()
 }

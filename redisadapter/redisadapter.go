@@ -37,7 +37,7 @@ import (
 // Options configure New. Only Dial is required.
 type Options struct {
 	// Dial opens a new connection to Redis, with the user, password and TLS it needs. It is
-	// called again, from two goroutines, whenever a connection is lost. ctx ends after Timeout. The
+	// called again whenever a connection is lost. ctx ends after Timeout. The
 	// connection must not come from a redis.Pool: the Adapter closes it while it is in use where Redis
 	// does not answer. Required.
 	Dial func(ctx context.Context) (redis.Conn, error)
@@ -83,19 +83,16 @@ type Adapter struct {
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	running sync.WaitGroup
 	closing func() error
-	flushed chan struct{}     // closed when publish has returned
+	done    chan struct{}     // closed when run has returned
 	node    *socketiojwt.Node // of Attach
 	wake    chan struct{}     // something is in the queue, or there never will be
 	joined  chan struct{}     // there is a new namespace
 
 	mu         sync.Mutex
 	closed     bool
-	publishing bool // the connection of publish works
-	following  bool // that of follow does
-	told       bool // that they do
-	warned     bool // that they do not
+	connected  bool
+	warned     bool // that it is not
 	queue      []*message
 	queued     int // bytes of queue, and of what is on its way
 	trouble    string
@@ -132,7 +129,7 @@ func New(opts Options) *Adapter {
 		opts:       opts,
 		log:        opts.Logger,
 		uid:        rand.Text(),
-		flushed:    make(chan struct{}),
+		done:       make(chan struct{}),
 		wake:       make(chan struct{}, 1),
 		joined:     make(chan struct{}, 1),
 		namespaces: make(map[string]*namespace),
@@ -159,8 +156,7 @@ func (a *Adapter) Attach(node *socketiojwt.Node) {
 	if a.closed {
 		return
 	}
-	a.running.Go(a.publish)
-	a.running.Go(a.follow)
+	go a.run()
 }
 
 // AddNamespace has the node hear what others send to a namespace.
@@ -178,7 +174,7 @@ func (a *Adapter) Stats() Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.stats
-	now.Connected = a.publishing && a.following
+	now.Connected = a.connected
 	return now
 }
 
@@ -188,7 +184,6 @@ func (a *Adapter) Stats() Stats {
 func (a *Adapter) Close() error { return a.closing() }
 
 func (a *Adapter) close() error {
-	defer a.running.Wait()
 	defer a.cancel()
 	a.mu.Lock()
 	a.closed = true
@@ -201,8 +196,10 @@ func (a *Adapter) close() error {
 	patience := time.NewTimer(a.opts.Timeout)
 	defer patience.Stop()
 	select {
-	case <-a.flushed:
+	case <-a.done:
 	case <-patience.C:
+		a.cancel()
+		<-a.done
 	}
 	return nil
 }
@@ -212,22 +209,6 @@ func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// is notes that one of the connections works, or why it does not, and tells when both do and when
-// they do no longer.
-func (a *Adapter) is(works bool, connection *bool, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	*connection = works
-	switch {
-	case a.publishing && a.following && !a.told:
-		a.told, a.warned = true, false
-		a.log.Info("redisadapter: connected", "lost", a.stats.Lost)
-	case !works && !a.warned && !a.closed:
-		a.told, a.warned = false, true
-		a.log.Warn("redisadapter: not connected", "error", err.Error())
 	}
 }
 
