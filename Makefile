@@ -10,12 +10,12 @@ SOAKTIME   ?= 3m
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 NPM_CI      = npm ci --no-audit --no-fund --loglevel=error
 GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
-JS_FILES    = $(wildcard client/*.js client/test/*.mjs e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js)
+JS_FILES    = $(wildcard client/*.js client/test/*.mjs e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js redisadapter/peer/*.js)
 
 # What the tests start.
 TEST_TOOLS = go cc node npm redis-server chromium
 
-.PHONY: help demo demo-cluster tools-demo tools-cluster tools-test test test-quick test-go test-compat test-examples test-client test-e2e lint bench bench-once fuzz soak
+.PHONY: help demo demo-cluster tools-demo tools-cluster tools-test test test-quick test-go test-compat test-redisadapter test-examples test-client test-e2e lint bench bench-once fuzz soak
 
 help:
 	@echo 'make demo          start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
@@ -57,7 +57,7 @@ tools-test:
 	@.ci/need $(TEST_TOOLS)
 
 test: tools-test
-	@for part in test-go test-compat test-examples test-client test-e2e; do \
+	@for part in test-go test-compat test-redisadapter test-examples test-client test-e2e; do \
 	  began=$$(date +%s); echo "== make $$part"; \
 	  $(MAKE) --no-print-directory $$part || exit 1; \
 	  echo "== make $$part: $$(($$(date +%s) - began)) s"; \
@@ -72,6 +72,9 @@ test-go:
 
 test-compat:
 	go test -race -modfile=compat/go-socket.io-1.8/go.mod ./...
+
+test-redisadapter: redisadapter/peer/node_modules/.package-lock.json
+	cd redisadapter && go test -race ./...
 
 test-examples:
 	cd examples && go vet ./... && go test -race ./...
@@ -88,7 +91,7 @@ lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
-	@set -e; for module in . examples e2e e2e/goclient bench bench/gopeer; do \
+	@set -e; for module in . redisadapter examples e2e e2e/goclient bench bench/gopeer; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
 	done
@@ -104,11 +107,13 @@ bench-once: $(PEERS)
 
 fuzz:
 	@set -e; found=0; \
-	for package in $$(go list ./...); do \
-	  list=$$(go test -list '^Fuzz' $$package); \
-	  for target in $$(printf '%s\n' "$$list" | grep '^Fuzz'); do \
-	    found=1; echo "fuzz $$package $$target"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+	for module in . redisadapter; do \
+	  for package in $$(cd $$module && go list ./...); do \
+	    list=$$(cd $$module && go test -list '^Fuzz' $$package); \
+	    for target in $$(printf '%s\n' "$$list" | grep '^Fuzz'); do \
+	      found=1; echo "fuzz $$package $$target"; \
+	      (cd $$module && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package); \
+	    done; \
 	  done; \
 	done; \
 	if [ $$found = 0 ]; then echo 'no fuzz target found'; exit 1; fi

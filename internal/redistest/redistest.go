@@ -6,10 +6,12 @@ package redistest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,10 +22,12 @@ import (
 // Server is a redis-server that keeps its port when it is started again. Its methods end the test if
 // they fail, and are for the test's own goroutine.
 type Server struct {
-	tb   testing.TB
-	addr string
-	args []string
-	cmd  *exec.Cmd // nil while it does not run
+	tb      testing.TB
+	addr    string
+	args    []string
+	cmd     *exec.Cmd // nil while it does not run
+	exited  chan struct{}
+	started bool // once
 }
 
 // Start starts one that keeps nothing on disk. It ends with the test.
@@ -37,10 +41,10 @@ func Start(tb testing.TB, args ...string) *Server {
 // New is Start of one that does not run yet.
 func New(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	port := freePort(tb)
-	s := &Server{tb: tb, addr: net.JoinHostPort("127.0.0.1", port)}
-	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", tb.TempDir(),
+	s := &Server{tb: tb}
+	s.args = append([]string{"--bind", "127.0.0.1", "--dir", tb.TempDir(),
 		"--loglevel", "warning", "--appendonly", "no", "--save", ""}, args...)
+	s.addr = net.JoinHostPort("127.0.0.1", freePort(tb))
 	tb.Cleanup(func() {
 		if s.cmd != nil {
 			s.Kill()
@@ -64,7 +68,7 @@ func freePort(tb testing.TB) string {
 	return ""
 }
 
-// Addr returns its host and port.
+// Addr returns its host and port, which are fixed once it has started.
 func (s *Server) Addr() string { return s.addr }
 
 // Start starts it, and waits until it answers.
@@ -74,25 +78,50 @@ func (s *Server) Start() {
 	if err != nil {
 		s.tb.Fatal("redis-server is missing; on Debian and Ubuntu `apt-get install redis-server` installs it, elsewhere `brew install redis` or see redis.io")
 	}
-	s.cmd = exec.Command(path, s.args...)
-	if err := s.cmd.Start(); err != nil {
+	for !s.try(path) {
+		if s.started {
+			s.tb.Fatal("Redis does not start; somebody else may have taken its port, ", s.addr)
+		}
+		s.addr = net.JoinHostPort("127.0.0.1", freePort(s.tb))
+	}
+	s.started = true
+}
+
+// try returns false where it has ended instead.
+func (s *Server) try(path string) bool {
+	s.tb.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	cmd, exited := exec.Command(path, append(s.args, "--port", port)...), make(chan struct{})
+	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); !s.answers(); time.Sleep(5 * time.Millisecond) {
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // says that it was killed
+	}()
+	s.cmd, s.exited = cmd, exited
+	for end := time.Now().Add(20 * time.Second); !s.answers(); {
+		select {
+		case <-exited:
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
 		if time.Now().After(end) {
 			s.tb.Fatal("Redis does not answer")
 		}
 	}
+	return true
 }
 
+// answers reports whether it is this one that answers, not somebody else's on the same port.
 func (s *Server) answers() bool {
 	conn, err := s.Dial(context.Background())
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
-	_, err = conn.Do("PING")
-	return err == nil
+	info, err := redis.String(conn.Do("INFO", "server"))
+	return err == nil && strings.Contains(info, fmt.Sprintf("\nprocess_id:%d\r", s.cmd.Process.Pid))
 }
 
 // Kill ends it as kill -9 does.
@@ -101,7 +130,7 @@ func (s *Server) Kill() {
 	if err := s.cmd.Process.Kill(); err != nil {
 		s.tb.Error(err)
 	}
-	_ = s.cmd.Wait() // says that it was killed
+	<-s.exited
 	s.cmd = nil
 }
 
