@@ -2,7 +2,10 @@ module github.com/go-socketiojwt/socketiojwt/examples
 
 go 1.25.0
 
-replace github.com/go-socketiojwt/socketiojwt => ../
+replace (
+	github.com/go-socketiojwt/socketiojwt => ../
+	github.com/go-socketiojwt/socketiojwt/redisadapter => ../redisadapter
+)
 
 require (
 	github.com/MicahParks/jwkset v0.11.4
@@ -10,6 +13,7 @@ require (
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.2.5
 	github.com/go-socketiojwt/socketiojwt v0.0.0-00010101000000-000000000000
+	github.com/go-socketiojwt/socketiojwt/redisadapter v0.0.0-00010101000000-000000000000
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/gomodule/redigo v1.8.4
 	github.com/googollee/go-socket.io v1.7.0
@@ -55,6 +59,8 @@ require (
 	github.com/ugorji/go/codec v1.3.1 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	github.com/valyala/fasttemplate v1.2.2 // indirect
+	github.com/vmihailenco/msgpack/v5 v5.4.1 // indirect
+	github.com/vmihailenco/tagparser/v2 v2.0.0 // indirect
 	go.mongodb.org/mongo-driver/v2 v2.5.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
 	golang.org/x/arch v0.22.0 // indirect

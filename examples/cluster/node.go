@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
+	"github.com/go-socketiojwt/socketiojwt/redisadapter"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gomodule/redigo/redis"
@@ -24,6 +25,8 @@ const (
 	clientFile  = "socket.io.min.js"
 	tokenLife   = 15 * time.Minute
 	maxTextSize = 500
+
+	adapterLimit = 2 * time.Second // for Redis and the other nodes to answer
 )
 
 //go:embed static
@@ -37,7 +40,6 @@ type node struct {
 	http.Handler
 	sio         *socketiojwt.Server
 	revocations *redisrevoke.Revocations
-	adapter     *adapter
 	secret      []byte
 }
 
@@ -46,13 +48,17 @@ type message struct {
 	Text string `json:"text"`
 }
 
+// userRoom is where all sockets of a user are, on all nodes.
 func userRoom(user string) string { return "user:" + user }
 
+// logoutRoom is where nodes put the sockets of a user that do not know the revocations, such as
+// those of Node.
+func logoutRoom(user string) string { return "logout:" + user }
+
 func newNode(secret []byte, redisAddr, clientDir string, log *slog.Logger) (*node, error) {
+	dial := func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, "tcp", redisAddr) }
 	revocations, err := redisrevoke.New(redisrevoke.Options{
-		Dial: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", redisAddr)
-		},
+		Dial:   dial,
 		Prefix: "cluster-example",
 		Logger: log,
 	})
@@ -60,13 +66,14 @@ func newNode(secret []byte, redisAddr, clientDir string, log *slog.Logger) (*nod
 		return nil, err
 	}
 	n := &node{revocations: revocations, secret: secret}
-	if err := n.setUp(redisAddr, clientDir, log); err != nil {
+	adapter := redisadapter.New(redisadapter.Options{Dial: dial, Timeout: adapterLimit, Logger: log})
+	if err := n.setUp(adapter, clientDir, log); err != nil {
 		return nil, errors.Join(err, revocations.Close())
 	}
 	return n, nil
 }
 
-func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
+func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Logger) error {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
 		Secret:        socketiojwt.StaticSecret(n.secret),
 		Handshake:     true,
@@ -80,6 +87,7 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 	}
 
 	n.sio = auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	n.sio.SetAdapter(adapter)
 	n.sio.OnConnect("/", func(s socketio.Conn) error {
 		session, _ := auth.Session(s)
 		s.Emit("welcome", session.Subject())
@@ -91,10 +99,7 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 			return
 		}
 		session, _ := auth.Session(s)
-		said := message{From: session.Subject(), Text: text}
-		if err := n.adapter.broadcast("/", "", "chat", said); err != nil {
-			log.Error("cluster: only this node heard it", "error", err)
-		}
+		n.sio.BroadcastToNamespace("/", "chat", message{From: session.Subject(), Text: text})
 	})
 
 	files, err := fs.Sub(static, "static")
@@ -111,13 +116,12 @@ func (n *node) setUp(redisAddr, clientDir string, log *slog.Logger) error {
 	mux.Handle("POST /logout-everywhere", auth.Middleware(http.HandlerFunc(n.logOutEverywhere)))
 	mux.Handle("/socket.io/", n.sio)
 	n.Handler = mux
-	n.adapter = newAdapter(n.sio, redisAddr, log)
 	return nil
 }
 
 // Close ends the sockets first; there is nobody to be told of a revocation after that.
 func (n *node) Close() error {
-	return errors.Join(n.sio.Close(), n.adapter.Close(), n.revocations.Close())
+	return errors.Join(n.sio.Close(), n.revocations.Close())
 }
 
 // login answers {"user", "password"} with {"token"}.
@@ -140,14 +144,14 @@ func (n *node) login(w http.ResponseWriter, r *http.Request) {
 	serve.Answer(w, map[string]string{"token": token})
 }
 
-// online answers on how many nodes the user of ?user= is online.
+// online answers how many sockets the user of ?user= has, on all nodes.
 func (n *node) online(w http.ResponseWriter, r *http.Request) {
-	nodes, err := n.adapter.nodesWith(r.Context(), "/", userRoom(r.FormValue("user")))
+	sockets, err := n.sio.In("/", userRoom(r.FormValue("user"))).CountAll(r.Context())
 	if err != nil {
-		http.Error(w, "the nodes cannot be asked", http.StatusServiceUnavailable)
+		http.Error(w, "not all nodes answer", http.StatusServiceUnavailable)
 		return
 	}
-	serve.Answer(w, map[string]int{"nodes": nodes})
+	serve.Answer(w, map[string]int{"sockets": sockets})
 }
 
 // logOutEverywhere ends all sessions of the user, on all nodes, and makes their tokens
@@ -159,7 +163,8 @@ func (n *node) logOutEverywhere(w http.ResponseWriter, r *http.Request) {
 		Until:   time.Now().Add(tokenLife),
 		Reason:  &socketiojwt.UnauthorizedError{Code: "logged_out", Message: "logged out everywhere"},
 	})
-	if err != nil { // it is in force here, and the node goes on telling the others
+	toldOthers := n.sio.In("/", logoutRoom(session.Subject())).DisconnectSockets(r.Context(), true)
+	if errors.Join(err, toldOthers) != nil { // it is in force here, and the node goes on telling the others
 		http.Error(w, "not everywhere yet", http.StatusServiceUnavailable)
 		return
 	}

@@ -64,7 +64,7 @@ element('talk').addEventListener('submit', event => {
 element('online').addEventListener('click', async () => {
   const counts = await Promise.all(['red', 'blue'].map(async user => {
     const response = await withToken('online?user=' + user);
-    return user + ' on ' + (response.ok ? (await response.json()).nodes + ' nodes' : 'cannot be asked');
+    return user + ': ' + (response.ok ? (await response.json()).sockets + ' pages' : 'cannot be asked');
   }));
   element('count').textContent = counts.join(', ');
 });
