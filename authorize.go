@@ -227,7 +227,7 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
 	if revoked != false { // nothing but a plain no will do
-		return errTokenRevoked()
+		return errTokenRevoked().dueTo("Revocations")
 	}
 	return nil
 }
@@ -349,7 +349,7 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 	given, err := a.call(ctx, r.RemoteAddr, func() (any, error) { return a.opts.Secret.Key(ctx, r, &unverified) })
 	switch {
 	case errors.Is(err, ErrKeyNotFound):
-		return nil, errInvalidSignature(err)
+		return nil, errInvalidSignature(err).dueTo("Secret")
 	case errors.Is(err, errTooManyCallbacks):
 		return nil, a.callbackRefusal(ctx, r, "Secret", err, errServerBusy(err))
 	case err != nil:
@@ -360,7 +360,7 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 		a.logFailure(ctx, r, "Secret", err)
 	}
 	if len(keys) == 0 {
-		return nil, errSecretUnavailable(err)
+		return nil, errSecretUnavailable(err).dueTo("Secret")
 	}
 	return keys, nil
 }

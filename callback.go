@@ -93,7 +93,7 @@ func (a *Authorizer) callbackRefusal(ctx context.Context, r *Request, callback s
 	if refusal == otherwise {
 		a.logFailure(ctx, r, callback, err)
 	}
-	return refusal
+	return refusal.dueTo(callback)
 }
 
 func (a *Authorizer) logFailure(ctx context.Context, r *Request, callback string, err error) {

@@ -62,6 +62,8 @@ type UnauthorizedError struct {
 	// Err is the cause, for the log and errors.Is; nil if there is none. It is never sent. That of
 	// a refused token is golang-jwt's, and may hold bytes the client sent.
 	Err error
+
+	by string // see Refusal.By
 }
 
 // Error returns the code and the message, which are all a client may know.
@@ -107,6 +109,12 @@ func (e UnauthorizedError) MarshalJSON() ([]byte, error) {
 		Code    string `json:"code"`
 		Type    string `json:"type"`
 	}{e.Message, e.Code, "UnauthorizedError"})
+}
+
+// dueTo says which of the Options a refusal is due to.
+func (e *UnauthorizedError) dueTo(option string) *UnauthorizedError {
+	e.by = option
+	return e
 }
 
 // retryable tells refusals that are the server's fault, and may be gone a moment
@@ -174,11 +182,11 @@ func errSecretUnavailable(cause error) *UnauthorizedError {
 }
 
 func errTimeout() *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeTimeout, Message: "authentication timed out"}
+	return &UnauthorizedError{Code: CodeTimeout, Message: "authentication timed out", by: "Timeout"}
 }
 
 func errTooManyAttempts() *UnauthorizedError {
-	return &UnauthorizedError{Code: CodeTooManyAttempts, Message: "too many attempts"}
+	return &UnauthorizedError{Code: CodeTooManyAttempts, Message: "too many attempts", by: "MaxAttempts"}
 }
 
 func errServerBusy(cause error) *UnauthorizedError {

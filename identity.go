@@ -17,7 +17,7 @@ func (a *Authorizer) identify(ctx context.Context, r *Request, v *verified) (ref
 		}
 	}
 	if a.opts.SingleSession && v.identity == "" {
-		return errClaimRequired()
+		return errClaimRequired().dueTo("SingleSession")
 	}
 	return nil
 }

@@ -42,19 +42,22 @@ func (n *notices) first(kind, remote string) bool {
 	return true
 }
 
-// note logs, once for each address, why the gate answered a request itself, where that is more
+// note counts and, once for each address, logs why the gate answered a request itself, where that is more
 // likely a mistake in the set-up than a client that misbehaves.
 func (g *gate) note(r *http.Request) {
 	query := transport.QueryOf(r)
 	switch sid := query.Get("sid"); {
 	case transport.VersionOf(query) == 0:
+		g.auth.stats.count(func(s *Stats) { s.UnknownVersions++ })
 		g.auth.note("version", r, g.auth.log.Warn,
 			"socketiojwt: a client of an unknown protocol version was refused; this server speaks EIO=3 and EIO=4, which socket.io-client 1.x to 4.x do")
 	case g.hub != nil && g.hub.RefusesOrigin(r):
+		g.auth.stats.count(func(s *Stats) { s.RefusedOrigins++ })
 		g.auth.note("origin", r, g.auth.logger().Warn,
 			"socketiojwt: a WebSocket was refused, because its page is of another origin; let that in by the CheckOrigin of go-socket.io's websocket.Transport",
 			"origin", clip(r.Header.Get("Origin")), "host", clip(r.Host))
 	case g.hub != nil && sid != "" && !g.hub.Knows(sid):
+		g.auth.stats.count(func(s *Stats) { s.UnknownSessions++ })
 		g.auth.note("session", r, g.auth.log.Warn,
 			"socketiojwt: a request named a session that this server does not know; that is normal after a restart, and else means that the requests of one client reach several nodes, which need sticky sessions")
 	}

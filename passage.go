@@ -52,7 +52,7 @@ const graceTime = 100 * time.Millisecond
 // reserve takes one of the places of MaxPending.
 func (p *passage) reserve(remote string) *UnauthorizedError {
 	if !p.auth.places.take(remote) {
-		return errServerBusy(nil)
+		return errServerBusy(nil).dueTo("MaxPending")
 	}
 	p.remote = remote
 	p.place.Store(true)

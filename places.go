@@ -48,10 +48,14 @@ func (p *places) release(remote string) {
 	}
 }
 
-func (p *places) count() int {
+// count returns how many are taken, and how many of them by the host that has the most.
+func (p *places) count() (taken, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.taken
+	for _, held := range p.byHost {
+		most = max(most, held)
+	}
+	return p.taken, most
 }
 
 // hostOf returns what tells one client from another: an IPv4 address, or the network of an IPv6

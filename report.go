@@ -37,7 +37,7 @@ func (a *Authorizer) reportRefreshed(sock *socket, before, after *Session) {
 
 // reportUnauthorized tells the user's code and the log of a refusal.
 func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
-	a.stats.count(func(s *Stats) { s.Refused[err.Code]++ })
+	a.stats.count(func(s *Stats) { s.refused(err) })
 	a.log.Debug("socketiojwt: refused", "code", err.Code, "message", err.Message,
 		"namespace", r.Namespace, "remote", r.RemoteAddr)
 	a.callOnUnauthorized(r, err)

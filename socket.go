@@ -103,7 +103,7 @@ func (sock *socket) decide() {
 	case exhausted:
 		sock.refuse(errTooManyAttempts())
 	case pending && !placed:
-		sock.refuse(errServerBusy(nil))
+		sock.refuse(errServerBusy(nil).dueTo("MaxPending"))
 	case auth.opts.Handshake:
 		if err := sock.authenticateHandshake(); err != nil {
 			sock.refuse(err)

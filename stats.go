@@ -14,6 +14,8 @@ type Stats struct {
 	// Pending is how many sockets of protected namespaces are not authenticated yet, and, of
 	// clients 3.x and 4.x, how many connections are without an admitted socket.
 	Pending int
+	// PendingOfOneHost is how many of Pending the host has that has the most. See Options.MaxPending.
+	PendingOfOneHost int
 	// Authenticated is how many connections were given a session.
 	Authenticated uint64
 	// Refreshed is how many sessions were replaced by one of a newer token.
@@ -31,12 +33,46 @@ type Stats struct {
 	// Refused is how often a client was refused, by the code of the reason. A code of your
 	// own counts as what it is, so do not make one for each client.
 	Refused map[string]uint64
+	// Refusals are the same by all there is to say: they tell a wrong key from an expired token, and
+	// MaxPending from Revocations that cannot be asked. At most 500 are told apart; what comes
+	// after that counts as the Refusal with no fields.
+	Refusals map[Refusal]uint64
+	// UnknownVersions is how many requests were refused because they are of a version of Engine.IO
+	// that nobody serves here.
+	UnknownVersions uint64
+	// UnknownSessions is how many requests named a connection that the server does not know: after a
+	// restart, without sticky sessions, and when somebody guesses.
+	UnknownSessions uint64
+	// RefusedOrigins is how many WebSockets were refused because their page is of another origin.
+	RefusedOrigins uint64
 	// EarlyEvents is how many events were dropped because their socket was not authenticated.
 	EarlyEvents uint64
 	// PacketsRefused is how many clients were disconnected because what they sent breaks
 	// the protocol or the Limits, by reason. It counts all clients of the servers that the
 	// Authorizer looks after.
 	PacketsRefused map[string]uint64
+	// Connections is how many connections there are, of all clients of the servers that the Authorizer
+	// looks after.
+	Connections map[ConnectionKind]int
+	// OutboxBytes is how much waits for these clients.
+	OutboxBytes int
+}
+
+// Refusal says why a client was refused.
+type Refusal struct {
+	// Code and Message are what the client was told.
+	Code, Message string
+	// By is the field of Options that it was due to, such as "MaxPending", "Revocations" or "Accept",
+	// "OnConnect" for that hook, and "" for the token itself.
+	By string
+}
+
+// ConnectionKind is how a client talks to the server.
+type ConnectionKind struct {
+	// EIO is the version of Engine.IO: 3 for clients 1.x and 2.x, 4 for clients 3.x and 4.x.
+	EIO int
+	// Transport is "polling" or "websocket".
+	Transport string
 }
 
 // Stats returns what the Authorizer has counted. It does not block and is safe for
@@ -45,19 +81,43 @@ func (a *Authorizer) Stats() Stats {
 	a.stats.mu.Lock()
 	defer a.stats.mu.Unlock()
 	now := a.stats.Stats
-	now.Pending = a.places.count()
+	now.Pending, now.PendingOfOneHost = a.places.count()
 	now.Refused = maps.Clone(now.Refused)
+	now.Refusals = maps.Clone(now.Refusals)
 	now.PacketsRefused = maps.Clone(now.PacketsRefused)
+	now.Connections = make(map[ConnectionKind]int)
+	for _, hub := range a.stats.hubs {
+		load := hub.Load()
+		for kind, n := range load.Clients {
+			now.Connections[ConnectionKind{kind.Version, kind.Transport}] += n
+		}
+		now.OutboxBytes += load.OutboxBytes
+	}
 	return now
 }
 
 type stats struct {
 	mu sync.Mutex
 	Stats
+	hubs []*transport.Hub
 }
 
 func newStats() stats {
-	return stats{Stats: Stats{Refused: map[string]uint64{}, PacketsRefused: map[string]uint64{}}}
+	return stats{Stats: Stats{
+		Refused: map[string]uint64{}, Refusals: map[Refusal]uint64{}, PacketsRefused: map[string]uint64{},
+	}}
+}
+
+// maxRefusals bounds Stats.Refusals: a callback may make a message for each client.
+const maxRefusals = 500
+
+func (s *Stats) refused(err *UnauthorizedError) {
+	s.Refused[err.Code]++
+	refusal := Refusal{err.Code, err.Message, err.by}
+	if _, known := s.Refusals[refusal]; !known && len(s.Refusals) >= maxRefusals {
+		refusal = Refusal{}
+	}
+	s.Refusals[refusal]++
 }
 
 func (s *stats) count(change func(*Stats)) {
@@ -71,6 +131,9 @@ type observerKey struct{ auth *Authorizer }
 // observe counts and logs, once for each hub, what its clients are disconnected for.
 func (a *Authorizer) observe(hub *transport.Hub) {
 	hub.Attach(observerKey{a}, func() any {
+		a.stats.mu.Lock()
+		a.stats.hubs = append(a.stats.hubs, hub)
+		a.stats.mu.Unlock()
 		hub.Observe(func(c *transport.Client, reason transport.Reason) {
 			a.stats.count(func(s *Stats) { s.PacketsRefused[string(reason)]++ })
 			a.log.Info("socketiojwt: a client was disconnected for what it sent",

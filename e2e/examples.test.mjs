@@ -197,7 +197,7 @@ test('metrics', limit, async () => {
     await connect(variant, server.url, { query: { token: 'nonsense' } }).until('error');
   }
   const page = await (await fetch(`${server.url}/metrics`)).text();
-  for (const line of ['socketiojwt_sessions 6', 'socketiojwt_authenticated_total 6', 'socketiojwt_refused_total{code="invalid_token"} 6']) {
+  for (const line of ['socketiojwt_sessions 6', 'socketiojwt_authenticated_total 6', 'socketiojwt_refused_total{by="",code="invalid_token",message="jwt malformed"} 6']) {
     assert.ok(page.split('\n').includes(line), `no ${line} in\n${page}`);
   }
   await eventually(() => assert.equal(server.errors.match(/"msg":"socketiojwt: refused","code":"invalid_token"/g)?.length, 6));

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -134,12 +137,38 @@ func TestMetrics(t *testing.T) {
 	page := w.eventually(
 		"socketiojwt_sessions 1", "socketiojwt_pending_sockets 0", "socketiojwt_authenticated_total 4", "socketiojwt_refreshed_total 1",
 		`socketiojwt_sessions_ended_total{reason="revoked"} 1`, `socketiojwt_sessions_ended_total{reason="expired"} 1`,
-		`socketiojwt_refused_total{code="invalid_token"} 1`, "socketiojwt_early_events_total 1",
+		`socketiojwt_refused_total{by="",code="invalid_token",message="jwt malformed"} 1`, "socketiojwt_early_events_total 1",
 		`socketiojwt_packets_refused_total{reason="malformed JSON"} 1`,
 	)
 	for what, text := range map[string]string{"the page": page, "the log": log.String()} {
 		if strings.Contains(text, "canary") || strings.Contains(text, "eyJ") || text == "" {
 			t.Errorf("%s: %s", what, text)
+		}
+	}
+}
+
+// The dashboard and the rules ask for what there is.
+func TestDashboardAndAlerts(t *testing.T) {
+	names := make(map[string]bool)
+	for _, desc := range allDescs {
+		names[regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(desc.String())[1]] = true
+	}
+	for _, file := range []string{"dashboard.json", "alerts.yml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, ".json") && !json.Valid(text) {
+			t.Errorf("%s is no JSON", file)
+		}
+		asked := regexp.MustCompile(`socketiojwt_[a-z_]+`).FindAllString(string(text), -1)
+		if len(asked) == 0 {
+			t.Errorf("%s asks for nothing", file)
+		}
+		for _, name := range asked {
+			if !names[name] {
+				t.Errorf("%s asks for %s, which is not there", file, name)
+			}
 		}
 	}
 }

@@ -41,7 +41,10 @@ func (c *Client) seal() {
 // sayBye puts what says that the connection ends behind what waits.
 func (c *Client) sayBye() {
 	c.saidBye = true
-	c.out = append(c.out, c.version.closing()...)
+	for _, p := range c.version.closing() {
+		c.weigh(p.size())
+		c.out = append(c.out, p)
+	}
 	c.push()
 }
 
@@ -72,6 +75,7 @@ func (c *Client) shut() (closed func()) {
 	if c.state == stateClosed {
 		return nil
 	}
+	c.weigh(-c.outBytes)
 	c.state = stateClosed
 	close(c.done)
 	for _, t := range []*time.Timer{c.timer, c.lingering} {

@@ -104,6 +104,8 @@ type Hub struct {
 	idle      chan struct{} // closed when draining and nothing is left
 	observers []func(*Client, Reason)
 	attached  attachments
+
+	load load
 }
 
 // NewHub makes a hub.
@@ -165,6 +167,7 @@ func (h *Hub) add(c *Client) error {
 		return ErrDraining
 	}
 	h.clients[c.id] = c
+	h.load.count(c, c.ws != nil, 1)
 	return nil
 }
 
@@ -173,6 +176,7 @@ func (h *Hub) remove(c *Client) {
 	defer h.mu.Unlock()
 	if h.clients[c.id] == c {
 		delete(h.clients, c.id)
+		h.load.count(c, c.ws != nil, -1)
 	}
 	h.checkIdle()
 }

@@ -75,7 +75,7 @@ func (c *Client) send(frames []Frame) {
 		return
 	}
 	for _, f := range frames {
-		c.outBytes += f.packet.size()
+		c.weigh(f.packet.size())
 		c.out = append(c.out, f.packet)
 	}
 	first := !c.opened
@@ -97,7 +97,7 @@ func (c *Client) append(packets ...packet) {
 			c.finish()
 			return
 		}
-		c.outBytes += p.size()
+		c.weigh(p.size())
 		c.out = append(c.out, p)
 	}
 	c.waits()
@@ -111,7 +111,7 @@ func (c *Client) answerPing(pong packet) {
 	switch {
 	case n > 0 && c.out[n-1].typ == pong.typ && bytes.Equal(c.out[n-1].data, pong.data):
 	case n > 1 && c.out[n-1].typ == pong.typ && c.out[n-2].typ == pong.typ:
-		c.outBytes += pong.size() - c.out[n-1].size()
+		c.weigh(pong.size() - c.out[n-1].size())
 		c.out[n-1] = pong
 	default:
 		c.append(pong)
@@ -173,7 +173,7 @@ func (c *Client) wrote(packets []packet, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range packets {
-		c.outBytes -= p.size()
+		c.weigh(-p.size())
 	}
 	if err != nil {
 		c.finish()

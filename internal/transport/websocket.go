@@ -300,6 +300,8 @@ func (ws *webSocket) takeOver() bool {
 	}
 	_ = ws.batch.SetReadDeadline(time.Time{})
 	ws.candidate, ws.ws = nil, ws
+	ws.hub.load.count(ws.Client, false, -1)
+	ws.hub.load.count(ws.Client, true, 1)
 	ws.fetchBy = time.Time{}
 	ws.extend()
 	if ws.state == stateSealed && len(ws.out) == 0 && !ws.writing {
