@@ -28,8 +28,8 @@ type Adapter interface {
 	// shared, and must not be changed. It must not block: what cannot be sent is lost.
 	Broadcast(t Target, event []byte, attachments [][]byte)
 
-	// SocketsJoin, SocketsLeave and DisconnectSockets are what [Audience] has under these names. They
-	// return when the other nodes have been told, which need not have done it by then.
+	// SocketsJoin, SocketsLeave and DisconnectSockets are what [Audience] has under these names.
+	// They return when the other nodes have been told, which need not have done it by then.
 	SocketsJoin(ctx context.Context, t Target, rooms []string) error
 	SocketsLeave(ctx context.Context, t Target, rooms []string) error
 	DisconnectSockets(ctx context.Context, t Target, closes bool) error
@@ -84,8 +84,8 @@ func (e *MissingNodesError) Error() string {
 func (e *MissingNodesError) Unwrap() error { return e.Err }
 
 // SetAdapter connects the server to other nodes by a: [Audience.Emit], BroadcastToRoom and
-// BroadcastToNamespace reach the sockets of all of them then. It holds for all results of Protect for
-// the same go-socket.io server.
+// BroadcastToNamespace reach the sockets of all of them then. It holds for all results of Protect
+// for the same go-socket.io server.
 //
 // It panics after Serve, where a is nil, and where there is an adapter already: these are mistakes
 // in the program.
@@ -140,8 +140,8 @@ func (st *site) adapter() Adapter {
 }
 
 // Node is one node, as its [Adapter] sees it: what other nodes send is passed to its methods, in
-// the order in which it came. They reach admitted sockets of this node only, and have no effect in namespaces that
-// it does not have. They do not block, and are safe for concurrent use.
+// the order in which it came. They reach admitted sockets of this node only, and have no effect in
+// namespaces that it does not have. They do not block, and are safe for concurrent use.
 type Node struct{ site *site }
 
 func (n *Node) audience(t Target) (sio.Audience, bool) {
@@ -152,8 +152,8 @@ func (n *Node) audience(t Target) (sio.Audience, bool) {
 	}, ns != nil
 }
 
-// Broadcast sends an event as [Adapter.Broadcast] has it to the sockets that t means. It keeps event and
-// attachments. It returns an error if event is no such thing.
+// Broadcast sends an event as [Adapter.Broadcast] has it to the sockets that t means. It keeps
+// event and attachments. It returns an error if event is no such thing.
 func (n *Node) Broadcast(t Target, event []byte, attachments [][]byte) error {
 	e, err := sio.EncodedEvent(event, attachments)
 	if err != nil {
@@ -273,15 +273,16 @@ func (a Audience) Local() Audience {
 	return a
 }
 
-// Volatile returns the audience without those who cannot take an event at once, as when an earlier one
-// is still on its way to them or they are between two polls: Emit skips them.
+// Volatile returns the audience without those who cannot take an event at once, as when an earlier
+// one is still on its way to them or they are between two polls: Emit skips them.
 func (a Audience) Volatile() Audience {
 	a.volatile = true
 	return a
 }
 
 // CountAll returns how many sockets are in the audience on all nodes. So it tells whether a user is
-// connected anywhere, by the room that [Options.UserRoom] gave him. See [Audience.FetchSockets] for the error.
+// connected anywhere, by the room that [Options.UserRoom] gave him. See [Audience.FetchSockets] for
+// the error.
 func (a Audience) CountAll(ctx context.Context) (int, error) {
 	n := a.Count()
 	adapter, t := a.elsewhere()
@@ -293,8 +294,9 @@ func (a Audience) CountAll(ctx context.Context) (int, error) {
 }
 
 // FetchSockets returns the sockets in the audience on all nodes, in no order. It blocks until the
-// other nodes have answered, ctx ends, or the adapter's own time for it does. It returns what is known beside an
-// error, too: a [*MissingNodesError] tells how many nodes are missing, others that none could be asked.
+// other nodes have answered, ctx ends, or the adapter's own time for it does. It returns what is
+// known beside an error, too: a [*MissingNodesError] tells how many nodes are missing, others that
+// none could be asked.
 func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	var fetched []RemoteSocket
 	for _, s := range a.sockets() {
@@ -308,9 +310,10 @@ func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	return append(fetched, others...), wrapAdapterError("FetchSockets", err)
 }
 
-// SocketsJoin puts the sockets in the audience on all nodes into rooms: those of this node at once, and
-// those of others when they hear of it, before any later broadcast of this node. It blocks until they were told, ctx
-// ends, or the adapter's own time for it does. An error says that they may not have been.
+// SocketsJoin puts the sockets in the audience on all nodes into rooms: those of this node at once,
+// and those of others when they hear of it, before any later broadcast of this node. It blocks
+// until they were told, ctx ends, or the adapter's own time for it does. An error says that they
+// may not have been.
 func (a Audience) SocketsJoin(ctx context.Context, rooms ...string) error {
 	joinAll(a.sockets(), rooms)
 	adapter, t := a.elsewhere()
@@ -320,7 +323,8 @@ func (a Audience) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return wrapAdapterError("SocketsJoin", adapter.SocketsJoin(ctx, t, rooms))
 }
 
-// SocketsLeave takes the sockets in the audience on all nodes out of rooms, as SocketsJoin puts them in.
+// SocketsLeave takes the sockets in the audience on all nodes out of rooms, as SocketsJoin puts
+// them in.
 func (a Audience) SocketsLeave(ctx context.Context, rooms ...string) error {
 	sockets := a.sockets() // before they leave
 	adapter, t := a.elsewhere()
@@ -331,9 +335,10 @@ func (a Audience) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return wrapAdapterError("SocketsLeave", adapter.SocketsLeave(ctx, t, rooms))
 }
 
-// DisconnectSockets disconnects the sockets in the audience on all nodes, as SocketsJoin puts them into rooms. Their
-// clients see `io server disconnect` and stay away; with closes the whole connection ends, without this
-// namespace only. Their tokens stay good: see [Authorizer.Disconnect] and [Revocations] for an end that has a reason.
+// DisconnectSockets disconnects the sockets in the audience on all nodes, as SocketsJoin puts them
+// into rooms. Their clients see `io server disconnect` and stay away; with closes the whole
+// connection ends, without this namespace only. Their tokens stay good: see [Authorizer.Disconnect]
+// and [Revocations] for an end that has a reason.
 func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
 	sockets := a.sockets()
 	adapter, t := a.elsewhere() // while the sockets' IDs are known
@@ -344,8 +349,9 @@ func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
 	return wrapAdapterError("DisconnectSockets", adapter.DisconnectSockets(ctx, t, closes))
 }
 
-// AllRooms returns the names of the namespace's rooms on all nodes, each once, in no order. Those of
-// Node servers have rooms that are the IDs of sockets among them. See [Audience.FetchSockets] for the error.
+// AllRooms returns the names of the namespace's rooms on all nodes, each once, in no order. Those
+// of Node servers have rooms that are the IDs of sockets among them. See [Audience.FetchSockets]
+// for the error.
 func (s *Server) AllRooms(ctx context.Context, nsp string) ([]string, error) {
 	rooms := s.Rooms(nsp)
 	ns, adapter := s.ours(nsp), s.site.adapter()
@@ -365,8 +371,8 @@ func wrapAdapterError(method string, err error) error {
 	return fmt.Errorf("socketiojwt: %s: %w", method, err)
 }
 
-// elsewhere returns who is meant on other nodes, and nil for an adapter where there is nobody to ask.
-// Rooms that are IDs of this node's clients 1.x and 2.x, credentials, go by another name.
+// elsewhere returns who is meant on other nodes, and nil for an adapter where there is nobody to
+// ask. Rooms that are IDs of this node's clients 1.x and 2.x, credentials, go by another name.
 func (a Audience) elsewhere() (Adapter, Target) {
 	adapter := a.server.site.adapter()
 	if adapter == nil || a.local || a.server.upstream.Sio().Namespace(a.namespace) == nil {

@@ -36,8 +36,8 @@ func (a Audience) Except(rooms ...string) Audience {
 }
 
 // Emit sends an event to the audience, on all nodes where there is an [Adapter]. The arguments are
-// encoded once, before it returns. It does not block. Where they cannot be, nobody gets anything: the
-// OnError of each socket is told, or else the log.
+// encoded once, before it returns. It does not block. Where they cannot be, nobody gets anything:
+// the OnError of each socket is told, or else the log.
 func (a Audience) Emit(event string, args ...any) {
 	audience, ok := a.resolve()
 	if !ok {
@@ -65,8 +65,8 @@ func (a Audience) Emit(event string, args ...any) {
 // Count returns how many sockets are in the audience on this node, see [Audience.CountAll].
 func (a Audience) Count() int { return len(a.sockets()) }
 
-// Sockets returns the sockets of this node that are in the audience when the sequence is read, in no order.
-// It holds no lock.
+// Sockets returns the sockets of this node that are in the audience when the sequence is read, in
+// no order. It holds no lock.
 func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 	return func(yield func(socketio.Conn) bool) {
 		for _, s := range a.sockets() {
@@ -144,8 +144,8 @@ func (s *Server) ForEach(nsp, room string, f socketio.EachFunc) bool {
 	return true
 }
 
-// RoomLen returns how many sockets of this node are in the room, -1 if the namespace does not exist.
-// In(nsp, room).CountAll asks all nodes.
+// RoomLen returns how many sockets of this node are in the room, -1 if the namespace does not
+// exist. In(nsp, room).CountAll asks all nodes.
 func (s *Server) RoomLen(nsp, room string) int {
 	if s.ours(nsp) == nil {
 		return s.plain.RoomLen(nsp, room)
@@ -153,8 +153,8 @@ func (s *Server) RoomLen(nsp, room string) int {
 	return s.In(nsp, room).Count()
 }
 
-// Rooms returns the names of the namespace's rooms on this node, in no order, nil if it does not exist. The
-// rooms that sockets are in by their IDs are not among them: the IDs are credentials.
+// Rooms returns the names of the namespace's rooms on this node, in no order, nil if it does not
+// exist. The rooms that sockets are in by their IDs are not among them: the IDs are credentials.
 func (s *Server) Rooms(nsp string) []string {
 	ns := s.ours(nsp)
 	if ns == nil {

@@ -164,8 +164,8 @@ func (o options) everybody(nsp string) socketiojwt.Target {
 	return t
 }
 
-// takeAcknowledged delivers a broadcast that wants acknowledgements, and says that no client here was
-// asked for one: else the one who waits for them would wait in vain.
+// takeAcknowledged delivers a broadcast that wants acknowledgements, and says that no client here
+// was asked for one: else the one who waits for them would wait in vain.
 func (a *Adapter) takeAcknowledged(ns *namespace, r request, attachments [][]byte) error {
 	if r.Packet == nil {
 		return errors.New("a broadcast without a packet")
@@ -180,8 +180,8 @@ func (a *Adapter) takeAcknowledged(ns *namespace, r request, attachments [][]byt
 	return a.answer(ns, answer{RequestID: r.RequestID, Type: answerClientCount, ClientCount: new(int)})
 }
 
-// handshake is what others learn of a handshake: Node's nodes show it to their applications. Headers,
-// query and auth may hold tokens.
+// handshake is what others learn of a handshake: Node's nodes show it to their applications.
+// Headers, query and auth may hold tokens.
 var handshake = json.RawMessage(`{"headers":{},"query":{},"auth":{}}`)
 
 func (a *Adapter) answerFetch(ns *namespace, id string, t socketiojwt.Target) error {

@@ -52,7 +52,8 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// sameJSON compares text, and where that differs what it says: one character may be written in two ways.
+// sameJSON compares text, and where that differs what it says: one character may be written in two
+// ways.
 func sameJSON(a, b string) bool {
 	if a == b {
 		return true

@@ -19,8 +19,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// Local broadcasts go on while Redis is away, what was sent meanwhile is counted, and each change of
-// state is one line.
+// Local broadcasts go on while Redis is away, what was sent meanwhile is counted, and each change
+// of state is one line.
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	s, a, b := twoNodes(t, quick)
@@ -85,8 +85,8 @@ func TestRedisPausesShortly(t *testing.T) {
 	}
 }
 
-// Redis does not answer for longer: the queue holds what QueueBytes says, callers are never kept waiting,
-// all is counted, and then the connection is another.
+// Redis does not answer for longer: the queue holds what QueueBytes says, callers are never kept
+// waiting, all is counted, and then the connection is another.
 func TestRedisPausesLong(t *testing.T) {
 	t.Parallel()
 	s, a, b := twoNodes(t, quick, func(o *redisadapter.Options) { o.QueueBytes = 64 << 10 })
@@ -142,8 +142,8 @@ func TestNetworkIsCut(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	link.mend()
-	// That connection is another by now. The one that hears is, once it has missed an answer to PING; Redis
-	// may count it until then.
+	// That connection is another by now. The one that hears is, once it has missed an answer to
+	// PING; Redis may count it until then.
 	eventually(t, "each hears the other", func() bool {
 		n, err := b.In("/").CountAll(t.Context())
 		return n == 2 && err == nil
@@ -231,7 +231,8 @@ func (l *link) cut() {
 	l.gone = true
 }
 
-// mend lets new connections through. Those of before end, as they do when a host knows nothing of them.
+// mend lets new connections through. Those of before end, as they do when a host knows nothing of
+// them.
 func (l *link) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -247,7 +248,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	b := startNode(t, s)
-	s.Do("ACL", "SETUSER", "deaf", "on", ">pw", "resetchannels", "&socket.io#/#*", "&socket.io#/side#*", "&socket.io-request#*", "&socket.io-response#*", "&socket.io-node#*", "+ping", "+pubsub", "+subscribe", "+psubscribe", "-publish")
+	s.Do("ACL", "SETUSER", "deaf", "on", ">pw", "resetchannels", "&socket.io#/#*", "&socket.io#/side#*", "&socket.io-request#/*", "&socket.io-response#/*", "&socket.io-node#*", "+ping", "+pubsub", "+subscribe", "+psubscribe", "-publish")
 	a := startNode(t, s, func(o *redisadapter.Options) {
 		o.Dial = func(ctx context.Context) (redis.Conn, error) {
 			return redis.DialContext(ctx, "tcp", s.Addr(), redis.DialUsername("deaf"), redis.DialPassword("pw"))

@@ -11,8 +11,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// What comes from other nodes comes over one connection, and one goroutine deals with it, so it keeps
-// its order.
+// What comes from other nodes comes over one connection, and one goroutine deals with it, so it
+// keeps its order.
 
 // namespace is one that this node has.
 type namespace struct {
@@ -50,8 +50,8 @@ func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
 
-// subscribe is the half of a connection that asks: for the namespaces that are new, and now and then
-// whether Redis is there.
+// subscribe is the half of a connection that asks: for the namespaces that are new, and now and
+// then whether Redis is there.
 func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
 	a.mu.Lock()
 	for _, ns := range a.namespaces {

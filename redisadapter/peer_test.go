@@ -179,8 +179,8 @@ func TestNodeBroadcasts(t *testing.T) {
 	}
 }
 
-// eventuallyHeard takes a volatile event, which Node may leave out for a client of its own that is being
-// written to.
+// eventuallyHeard takes a volatile event, which Node may leave out for a client of its own that is
+// being written to.
 func eventuallyHeard(t *testing.T, p *peer, must siotest.Must, emitter bool) {
 	t.Helper()
 	p.do(op{"op": "emit", "event": "after", "rooms": []string{"user:theirs"}, "emitter": emitter})
@@ -280,7 +280,8 @@ func TestNodeQuestions(t *testing.T) {
 		continue
 	}
 
-	// A broadcast that is to be acknowledged arrives, and does not make Node wait for clients of others.
+	// A broadcast that is to be acknowledged arrives, and does not make Node wait for clients of
+	// others.
 	theirs.Call("/", "mark")
 	if got := p.do(op{"op": "acknowledged", "event": "ack?", "timeout": 5000, "rooms": []string{"user:eve"}}); got != `[]` {
 		t.Error(got)
@@ -293,8 +294,8 @@ func TestNodeQuestions(t *testing.T) {
 	}
 }
 
-// Each of three nodes sends 10,000 broadcasts to the clients of all, 5,000 before Redis is restarted and 5,000
-// after: each client gets each once, and those of one node in their order.
+// Each of three nodes sends 10,000 broadcasts to the clients of all, 5,000 before Redis is
+// restarted and 5,000 after: each client gets each once, and those of one node in their order.
 func TestMixedCluster(t *testing.T) {
 	t.Parallel()
 	s, a, b, p := mixed(t)

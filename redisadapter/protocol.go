@@ -86,8 +86,8 @@ type options struct {
 	Flags  flags `json:"flags,omitzero"`
 }
 
-// flags are those that have a meaning here. guests is of this package's nodes: without it a broadcast to no
-// room in particular is not for guests, whoever sends it.
+// flags are those that have a meaning here. guests is of this package's nodes: without it a
+// broadcast to no room in particular is not for guests, whoever sends it.
 type flags struct {
 	Volatile bool `json:"volatile"`
 	Guests   bool `json:"guests"`
@@ -186,7 +186,8 @@ func decodeBroadcast(data []byte) (b broadcast, err error) {
 	return b, err
 }
 
-// event checks that the packet is one, and that nothing but its data had attachments: they are numbered.
+// event checks that the packet is one, and that nothing but its data had attachments: they are
+// numbered.
 func (p *packet) event(attachments [][]byte) ([]byte, error) {
 	switch {
 	case p.Type == nil || *p.Type != typeEvent && *p.Type != typeBinaryEvent:
@@ -208,7 +209,8 @@ type request struct {
 	Packet    *packet  `json:"packet,omitempty"`
 }
 
-// decode reads JSON or MessagePack: JSON begins with a brace, which in MessagePack is the number 123.
+// decode reads JSON or MessagePack: JSON begins with a brace, which in MessagePack is the number
+// 123.
 func decode(data []byte, v any) (attachments [][]byte, err error) {
 	text := data
 	if len(data) == 0 || data[0] != '{' {

@@ -10,7 +10,8 @@ import (
 )
 
 // What goes to other nodes waits in one queue, and goes over one connection, so it keeps its order.
-// What is not known to have arrived in Redis when the connection is lost is not sent again: it may have.
+// What is not known to have arrived in Redis when the connection is lost is not sent again: it may
+// have.
 
 const (
 	batchBytes = 1 << 20 // of messages in one exchange
@@ -30,8 +31,8 @@ type message struct {
 	data    []byte
 	// counts asks Redis first how many nodes there are.
 	counts bool
-	// done is called once: with that number, or with why Redis did not take the message. nil: nobody
-	// waits for it. It must not block.
+	// done is called once: with that number, or with why Redis did not take the message. nil:
+	// nobody waits for it. It must not block.
 	done func(nodes int, err error)
 }
 
@@ -184,7 +185,8 @@ func (a *Adapter) exchange(conn redis.Conn, batch []*message) error {
 	return err
 }
 
-// readReplies reads what Redis says to one message: how many nodes there are, or that it refuses it.
+// readReplies reads what Redis says to one message: how many nodes there are, or that it refuses
+// it.
 func readReplies(m *message, receive func() (any, error)) (nodes int, refused, err error) {
 	if m.counts {
 		nodes, refused, err = readCount(receive)

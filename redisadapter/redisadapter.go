@@ -9,17 +9,19 @@
 //		},
 //	}))
 //
-// A broadcast reaches the clients of its own node at once, whether Redis is there or not. It reaches
-// those of another node if both nodes are connected to Redis at that moment: Redis keeps nothing for
-// later. What a node could not send is counted as lost, see [Stats]; what it missed while it was
-// away nobody counts. What arrives arrives once, and in the order in which its node sent it.
+// A broadcast reaches the clients of its own node at once, whether Redis is there or not. It
+// reaches those of another node if both nodes are connected to Redis at that moment: Redis keeps
+// nothing for later. What a node could not send is counted as lost, see [Stats]; what it missed
+// while it was away nobody counts. What arrives arrives once, and in the order in which its node
+// sent it.
 //
-// Whoever can publish in this Redis can broadcast to everybody, put sockets into rooms and end them.
-// Who can subscribe hears it all. Give the nodes a user of their own, and TLS where the network is not.
+// Whoever can publish in this Redis can broadcast to everybody, put sockets into rooms and end
+// them. Who can subscribe hears it all. Give the nodes a user of their own, and TLS where the
+// network is not.
 //
-// All nodes need the same Redis, or the same master where it has replicas; Dial finds it where it may
-// change. It is not for Redis Cluster. The user that Dial logs in as needs the commands PING, PUBLISH,
-// PUBSUB, SUBSCRIBE and PSUBSCRIBE, and the channels that begin with [Options.Prefix].
+// All nodes need the same Redis, or the same master where it has replicas; Dial finds it where it
+// may change. It is not for Redis Cluster. The user that Dial logs in as needs the commands PING,
+// PUBLISH, PUBSUB, SUBSCRIBE and PSUBSCRIBE, and channels that docs/cluster.md lists.
 package redisadapter
 
 import (
@@ -36,26 +38,27 @@ import (
 
 // Options configure New. Only Dial is required.
 type Options struct {
-	// Dial opens a new connection to Redis, with the user, password and TLS it needs. It is
-	// called again whenever a connection is lost. ctx ends after Timeout. The
-	// connection must not come from a redis.Pool: the Adapter closes it while it is in use where Redis
-	// does not answer. Required.
+	// Dial opens a new connection to Redis, with the user, password and TLS it needs. It is called
+	// again whenever a connection is lost. ctx ends after Timeout. The connection must not come
+	// from a redis.Pool: the Adapter closes it while it is in use where Redis does not answer.
+	// Required.
 	Dial func(ctx context.Context) (redis.Conn, error)
 
-	// Prefix begins the names of the channels, such as Prefix#/#. Nodes that have the same one hear each
-	// other; in Node it is the option `key`. Default: "", which means "socket.io".
+	// Prefix begins the names of the channels, such as Prefix#/#. Nodes that have the same one hear
+	// each other; in Node it is the option `key`. Default: "", which means "socket.io".
 	Prefix string
 
-	// Timeout is how long Redis may take to answer, and how long other nodes may when they are asked.
-	// Negative values are an error. Default: 0, which means 5 seconds, as in Node.
+	// Timeout is how long Redis may take to answer, and how long other nodes may when they are
+	// asked. Negative values are an error. Default: 0, which means 5 seconds, as in Node.
 	Timeout time.Duration
 
 	// QueueBytes is how much may wait for Redis; more is lost. Negative values are an error.
 	// Default: 0, which means 16 MiB.
 	QueueBytes int
 
-	// Logger is told at level Info when Redis comes, at Warn when it goes, when messages are lost and
-	// of one that cannot be read: a line for each change. It gets no message. Default: nil, silent.
+	// Logger is told at level Info when Redis comes, at Warn when it goes, when messages are lost
+	// and of one that cannot be read: a line for each change. It gets no message. Default: nil,
+	// silent.
 	Logger *slog.Logger
 }
 
@@ -104,9 +107,9 @@ type Adapter struct {
 
 var _ socketiojwt.Adapter = (*Adapter)(nil)
 
-// New returns an Adapter for one Server. It connects when SetAdapter is given it, and does not wait for
-// Redis, which need not be there yet. It panics if a field of opts is wrong, which is a mistake in
-// the program. Close, or that of the Server, ends it.
+// New returns an Adapter for one Server. It connects when SetAdapter is given it, and does not wait
+// for Redis, which need not be there yet. It panics if a field of opts is wrong, which is a mistake
+// in the program. Close, or that of the Server, ends it.
 func New(opts Options) *Adapter {
 	switch {
 	case opts.Dial == nil:
@@ -178,9 +181,9 @@ func (a *Adapter) Stats() Stats {
 	return now
 }
 
-// Close sends what waits, for which it blocks up to Timeout, disconnects from Redis and returns when
-// nothing of the Adapter runs any more; so it blocks as long as Options.Dial does. What is broadcast
-// after it is lost. The error is nil; Close may be called again.
+// Close sends what waits, for which it blocks up to Timeout, disconnects from Redis and returns
+// when nothing of the Adapter runs any more; so it blocks as long as Options.Dial does. What is
+// broadcast after it is lost. The error is nil; Close may be called again.
 func (a *Adapter) Close() error { return a.closing() }
 
 func (a *Adapter) close() error {

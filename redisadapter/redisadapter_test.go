@@ -232,7 +232,8 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// Answers that a hostile one gives to a question are no crash, and do not count for more than one each.
+// Answers that a hostile one gives to a question are no crash, and do not count for more than one
+// each.
 func TestMalformedAnswers(t *testing.T) {
 	t.Parallel()
 	s, a, _ := twoNodes(t, quick)

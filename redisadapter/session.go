@@ -11,8 +11,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// There are two connections, because one that hears cannot publish. They live and end together: who asks
-// all nodes counts those that hear, so a node must not hear what it cannot answer.
+// There are two connections, because one that hears cannot publish. They live and end together: who
+// asks all nodes counts those that hear, so a node must not hear what it cannot answer.
 
 const (
 	minBackOff = 50 * time.Millisecond
@@ -136,8 +136,8 @@ func (a *Adapter) ping(conn redis.Conn) error {
 	})
 }
 
-// within has f talk to Redis for Timeout at most. Closing the connection is what ends f, as redigo has no
-// other way for a write.
+// within has f talk to Redis for Timeout at most. Closing the connection is what ends f, as redigo
+// has no other way for a write.
 func (a *Adapter) within(conn redis.Conn, f func(receive func() (any, error)) error) error {
 	limit := a.opts.Timeout
 	ctx, cancel := context.WithTimeoutCause(a.ctx, limit, a.noAnswer())

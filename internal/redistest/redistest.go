@@ -19,8 +19,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// Server is a redis-server that keeps its port when it is started again. Its methods end the test if
-// they fail, and are for the test's own goroutine.
+// Server is a redis-server that keeps its port when it is started again. Its methods end the test
+// if they fail, and are for the test's own goroutine.
 type Server struct {
 	tb      testing.TB
 	addr    string
@@ -53,8 +53,8 @@ func New(tb testing.TB, args ...string) *Server {
 	return s
 }
 
-// freePort returns one below those that systems give to connections, so that none takes it while Redis is
-// away.
+// freePort returns one below those that systems give to connections, so that none takes it while
+// Redis is away.
 func freePort(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
