@@ -96,10 +96,12 @@ func (b *bench) compareStalled() error {
 // audiences are the clients of each server.
 type audiences map[*process]crowd
 
-func (b *bench) audiences(all processes) (audiences, error) {
+func (b *bench) audiences(all processes) (audiences, error) { return b.audiencesOf(all, b.audience) }
+
+func (b *bench) audiencesOf(all processes, n int) (audiences, error) {
 	crowds := make(audiences)
 	for _, p := range all {
-		clients, err := gather(b.ctx, p, websocket, b.audience, workers)
+		clients, err := gather(b.ctx, p, websocket, n, workers)
 		if err != nil {
 			return crowds, err
 		}

@@ -66,6 +66,7 @@ var comparisons = []struct {
 	{"hold", (*bench).compareHeld},
 	{"echo", (*bench).compareEchoes},
 	{"broadcast", (*bench).compareBroadcasts},
+	{"cluster", (*bench).compareClusters},
 	{"stalled", (*bench).compareStalled},
 	{"leave", (*bench).compareLeaves},
 	{"rooms", (*bench).compareRooms},

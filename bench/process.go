@@ -26,7 +26,8 @@ type kind struct {
 	plain         bool // go-socket.io with its own transports
 	authenticates bool
 	roundTrip     bool
-	today         bool // its clients are 3.x or 4.x
+	today         bool   // its clients are 3.x or 4.x
+	redis, prefix string // of a cluster
 }
 
 var (
@@ -55,7 +56,11 @@ func (b *bench) command(k kind, key string) ([]string, error) {
 	case "node2":
 		return []string{"node", "--expose-gc", "peer/server.js", k.variant, key}, nil
 	case "node4":
-		return []string{"node", "--expose-gc", "peer4/server.js", key}, nil
+		args := []string{"node", "--expose-gc", "peer4/server.js", key}
+		if k.redis != "" {
+			args = append(args, k.redis, k.prefix)
+		}
+		return args, nil
 	}
 	binary := filepath.Join(b.folder, k.program)
 	if _, err := os.Stat(binary); err != nil {
@@ -71,6 +76,9 @@ func (b *bench) command(k kind, key string) ([]string, error) {
 	args := []string{binary, "-key", key}
 	if k.variant != "" {
 		args = append(args, "-variant", k.variant)
+	}
+	if k.redis != "" {
+		args = append(args, "-redis", k.redis, "-prefix", k.prefix)
 	}
 	return args, nil
 }

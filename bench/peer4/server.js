@@ -1,11 +1,11 @@
 // A socket.io 4 server with jsonwebtoken in its middleware, to be measured:
-// node --expose-gc server.js SECRET. It prints {"url": ...} once it listens, and runs until it is
+// node --expose-gc server.js SECRET [HOST:PORT PREFIX], the latter two for a cluster on that Redis. It prints {"url": ...} once it listens, and runs until it is
 // killed.
 const http = require('http');
 const jwt = require('jsonwebtoken');
 const { Server } = require('socket.io');
 
-const [secret] = process.argv.slice(2);
+const [secret, redis, key] = process.argv.slice(2);
 let authenticated = 0;
 let rooms = 0;
 // Not one: a Map slows down where the same key comes and goes.
@@ -23,6 +23,8 @@ const server = http.createServer((request, response) => {
     }
     case 'GET /stats':
       return answer({ clients: io.engine.clientsCount, authenticated });
+    case 'GET /nodes':
+      return io.of('/').adapter.serverCount().then(nodes => answer({ nodes }));
     case 'POST /broadcast':
       for (let n = Number(searchParams.get('n')); n > 0; n--) io.emit('news', searchParams.get('text'));
       return answer({});
@@ -56,4 +58,16 @@ io.on('connection', socket => {
   });
 });
 
-server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` })));
+const listen = () =>
+  server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` })));
+
+if (redis) {
+  const { createClient } = require('redis');
+  const [pub, sub] = [1, 2].map(() => createClient({ url: `redis://${redis}` }));
+  Promise.all([pub.connect(), sub.connect()]).then(() => {
+    io.adapter(require('@socket.io/redis-adapter').createAdapter(pub, sub, { key }));
+    listen();
+  });
+} else {
+  listen();
+}

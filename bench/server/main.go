@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,7 +22,9 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/redisadapter"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/gomodule/redigo/redis"
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/engineio"
 )
@@ -29,6 +32,8 @@ import (
 func main() {
 	variant := flag.String("variant", "handshake", "floor, byhand, handshake, mixed, hook, roundtrip or beset")
 	key := flag.String("key", "", "an HMAC secret, or a PEM public key")
+	redisAddr := flag.String("redis", "", "address of the Redis of a cluster, with -variant handshake; none: a single node")
+	prefix := flag.String("prefix", "", "of that cluster's channels")
 	flag.Parse()
 	fatal := log.New(os.Stderr, "server: ", 0)
 	log.SetOutput(io.Discard) // go-socket.io logs clients that leave early
@@ -36,6 +41,13 @@ func main() {
 	s, err := newServer(*variant, *key)
 	if err != nil {
 		fatal.Fatal(err)
+	}
+	if *redisAddr != "" {
+		s.handler.(*socketiojwt.Server).SetAdapter(redisadapter.New(redisadapter.Options{
+			Dial:   func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, "tcp", *redisAddr) },
+			Prefix: *prefix,
+		}))
+		http.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) { nodes(w, r, *redisAddr, *prefix) })
 	}
 	go func() { fatal.Fatal(s.Serve()) }()
 	http.Handle("/socket.io/", s.handler)
@@ -56,6 +68,22 @@ func main() {
 	}
 	fmt.Printf("{\"url\": \"http://%s\"}\n", listener.Addr())
 	fatal.Fatal(http.Serve(listener, nil))
+}
+
+// nodes tells how many nodes the cluster has.
+func nodes(w http.ResponseWriter, r *http.Request, addr, prefix string) {
+	conn, err := redis.DialContext(r.Context(), "tcp", addr)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer conn.Close()
+	counted, err := redis.IntMap(conn.Do("PUBSUB", "NUMSUB", prefix+"-request#/#"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]int{"nodes": counted[prefix+"-request#/#"]})
 }
 
 // collect frees what can be freed and tells what is left.
