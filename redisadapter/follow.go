@@ -201,10 +201,7 @@ func (a *Adapter) Broadcast(t socketiojwt.Target, event []byte, attachments [][]
 	if a.accepts() == nil { // else it is in vain
 		data, err := encodeBroadcast(a.own, t, event, attachments)
 		if err != nil {
-			a.mu.Lock()
-			a.stats.Lost++
-			a.warn(err)
-			a.mu.Unlock()
+			a.lost(1, err)
 			return
 		}
 		m.data = data

@@ -5,6 +5,7 @@ package redisadapter_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +15,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/redistest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/googollee/go-socket.io/parser"
@@ -30,6 +33,7 @@ type peer struct {
 	in  io.Writer
 	out *bufio.Reader
 	mu  sync.Mutex
+	cmd *exec.Cmd
 }
 
 func startPeer(tb testing.TB, s *redistest.Server) *peer {
@@ -56,11 +60,11 @@ func startPeer(tb testing.TB, s *redistest.Server) *peer {
 	}
 	tb.Cleanup(func() {
 		_ = stdin.Close()
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !strings.Contains(err.Error(), "killed") {
 			tb.Error("Node ended badly: ", err)
 		}
 	})
-	p := &peer{tb: tb, in: stdin, out: bufio.NewReader(stdout)}
+	p := &peer{tb: tb, in: stdin, out: bufio.NewReader(stdout), cmd: cmd}
 	p.url = "http://127.0.0.1:" + p.line()
 	return p
 }
@@ -292,6 +296,39 @@ func TestNodeQuestions(t *testing.T) {
 			t.Error(p)
 		}
 	}
+}
+
+// A process that hangs is missing in what the others know, after its time. One that was killed is
+// not waited for.
+func TestNodeIsKilled(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a, p := startNode(t, s, quick), startPeer(t, s)
+	connected(t, a)
+	eventually(t, "Node knows of both", func() bool { return p.do(op{"op": "servers"}) == "2" })
+	a.enter("bob")
+	p.enter("bob")
+	bob := a.In("/", "user:bob")
+	if n, err := bob.CountAll(t.Context()); n != 2 || err != nil {
+		t.Error(n, err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // one that is stopped does not end by itself
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		var missing *socketiojwt.MissingNodesError
+		if n, err := bob.CountAll(t.Context()); n != 1 || !errors.As(err, &missing) || missing.Nodes != 1 || missing.Missing != 1 {
+			t.Error(n, err)
+		}
+	}
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nobody is missing", func() bool {
+		n, err := bob.CountAll(t.Context())
+		return n == 1 && err == nil
+	})
 }
 
 // Each of three nodes sends 10,000 broadcasts to the clients of all, 5,000 before Redis is

@@ -59,33 +59,41 @@ func (a *Adapter) accepts() error {
 
 // send puts a message into the queue.
 func (a *Adapter) send(m *message) {
-	a.mu.Lock()
-	var err error
-	switch {
-	case a.closed:
-		err = errClosed
-	case !a.connected:
-		err = errNotConnected
-	case a.queued+m.size() > a.opts.QueueBytes:
-		err = errQueueFull
-		a.warn(err)
-	}
-	if err != nil {
-		a.stats.Lost++
-		a.mu.Unlock()
+	if err := a.enqueue(m); err != nil {
+		a.lost(1, err)
 		m.finish(0, err)
 		return
 	}
-	a.queue = append(a.queue, m)
-	a.queued += m.size()
-	a.mu.Unlock()
 	signal(a.wake)
 }
 
-// warn tells of a new reason why messages are lost. It is called with the mutex.
-func (a *Adapter) warn(err error) {
-	if text := err.Error(); a.trouble != text {
+func (a *Adapter) enqueue(m *message) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closed:
+		return errClosed
+	case !a.connected:
+		return errNotConnected
+	case a.queued+m.size() > a.opts.QueueBytes:
+		return errQueueFull
+	}
+	a.queue = append(a.queue, m)
+	a.queued += m.size()
+	return nil
+}
+
+// lost counts messages, and tells of a reason that is new. That Redis is away was told already.
+func (a *Adapter) lost(n int, err error) {
+	text := err.Error()
+	a.mu.Lock()
+	a.stats.Lost += uint64(n)
+	known := err == errClosed || err == errNotConnected || a.trouble == text
+	if !known {
 		a.trouble = text
+	}
+	a.mu.Unlock()
+	if !known { // outside of the mutex: a log may take its time
 		a.log.Warn("redisadapter: messages are lost", "error", text)
 	}
 }
@@ -225,16 +233,15 @@ func readCount(receive func() (any, error)) (nodes int, refused, err error) {
 func (a *Adapter) answered(m *message, nodes int, refused error) {
 	a.mu.Lock()
 	a.queued -= m.size()
-	switch {
-	case refused != nil:
-		a.stats.Lost++
-		a.warn(refused)
-	default:
+	if refused == nil {
 		a.stats.Sent++
 		if a.queued < a.opts.QueueBytes/2 {
 			a.trouble = ""
 		}
 	}
 	a.mu.Unlock()
+	if refused != nil {
+		a.lost(1, refused)
+	}
 	m.finish(nodes, refused)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +135,29 @@ func TestCountIsRight(t *testing.T) {
 		if n, err := asked.In("/", "user:bob").CountAll(t.Context()); n != 3 || err != nil {
 			t.Fatalf("%d of 1000: %d, %v", i+1, n, err)
 		}
+	}
+}
+
+// Redis does not count a node whose connection it has just cut. That node does not take others for
+// itself.
+func TestCountIsRightOrFails(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a := startNode(t, s, quick, func(o *redisadapter.Options) {
+		o.Dial = func(ctx context.Context) (redis.Conn, error) {
+			return redis.DialContext(ctx, "tcp", s.Addr(), redis.DialClientName("a"))
+		}
+	})
+	b := startNode(t, s, quick)
+	a.enter("bob")
+	b.enter("bob")
+	for range 50 {
+		connected(t, a, b)
+		s.Do("EVAL", `for id in string.gmatch(redis.call('CLIENT', 'LIST', 'TYPE', 'pubsub'), 'id=(%d+) [^\n]*name=a ') do redis.call('CLIENT', 'KILL', 'ID', id) end`, 0)
+		if n, err := a.In("/", "user:bob").CountAll(t.Context()); err == nil && n != 2 {
+			t.Fatal("it says ", n)
+		}
+		eventually(t, "it has noticed", func() bool { n, err := a.In("/", "user:bob").CountAll(t.Context()); return err == nil && n == 2 })
 	}
 }
 
@@ -341,6 +365,34 @@ func TestCredentialsStay(t *testing.T) {
 	if seen < 10 {
 		t.Errorf("only %d messages were seen", seen)
 	}
+}
+
+// A log that is slow, or asks the Adapter something, keeps nobody waiting.
+func TestSlowLog(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	var a *node
+	release := make(chan struct{})
+	a = startNode(t, s, quick, func(o *redisadapter.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(writer(func() {
+			<-release
+		}), nil))
+	})
+	near := a.enter("near")
+	a.In("/").Emit("hi")
+	heard(t, near, `42["hi"]`)
+	if stats := a.adapter.Stats(); stats.Lost+stats.Sent > 1 {
+		t.Errorf("%+v", stats)
+	}
+	close(release)
+	connected(t, a)
+}
+
+type writer func()
+
+func (w writer) Write(line []byte) (int, error) {
+	w()
+	return len(line), nil
 }
 
 func TestMistakes(t *testing.T) {

@@ -60,14 +60,15 @@ func (a *Adapter) pause(backOff time.Duration) bool {
 // is notes that Redis is there, or why it is not, and tells when that changes.
 func (a *Adapter) is(connected bool, err error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.connected = connected
-	switch {
+	lost, tells := a.stats.Lost, !a.closed && (connected || !a.warned)
+	a.warned = !connected
+	a.mu.Unlock()
+	switch { // outside of the mutex: a log may take its time
+	case !tells:
 	case connected:
-		a.warned = false
-		a.log.Info("redisadapter: connected", "lost", a.stats.Lost)
-	case !a.warned && !a.closed:
-		a.warned = true
+		a.log.Info("redisadapter: connected", "lost", lost)
+	default:
 		a.log.Warn("redisadapter: not connected", "error", err.Error())
 	}
 }
