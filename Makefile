@@ -22,7 +22,7 @@ help:
 	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
 	@echo 'make test          run every test: Go, both go-socket.io versions, examples, the client, real clients, a browser'
 	@echo 'make test-quick    what one runs while working, under a minute: the Go tests without -race, -short'
-	@echo 'make lint          gofmt, go vet, staticcheck'
+	@echo 'make lint          gofmt, go vet, staticcheck; links and code in the documentation'
 	@echo 'make bench         run the Go benchmarks, and compare with go-socket.io alone and with other servers'
 	@echo 'make fuzz          run each fuzz target for FUZZTIME tries (200000x)'
 	@echo 'make soak          honest clients chat in a storm of hostile ones, for SOAKTIME (3m)'
@@ -91,6 +91,7 @@ lint:
 	@unformatted=$$(gofmt -l $(GO_FILES)); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
+	cd examples && go test -count=1 ./internal/docs
 	@set -e; for module in . redisadapter examples e2e e2e/goclient bench bench/gopeer; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
