@@ -124,7 +124,7 @@ func (st *stage) speak(c socketio.Conn) {
 
 // visit is one try: a client that comes in, is spoken to and ended while it polls, on a
 // WebSocket, or while it upgrades, in one of two ways.
-func (st *stage) visit(t *testing.T, transport string, try int, trigger func(*siotest.Client, siotest.Must)) []siotest.Packet {
+func (st *stage) visit(t *testing.T, transport string, try int, trigger func(*siotest.Client, siotest.Must)) heard {
 	o := siotest.Options{Transport: transport, Query: withToken(tokenOf(t, fmt.Sprint(transport, try)))}
 	if transport == "upgrade" {
 		o.Transport = "polling"
@@ -157,7 +157,13 @@ func (st *stage) visit(t *testing.T, transport string, try int, trigger func(*si
 		trigger(client, must)
 		<-done
 	}
-	return must.Rest()
+	return heard{must.Rest(), fmt.Sprintf("%s, %v", client.CloseReason(), client.Err())}
+}
+
+// heard is what a client heard from the words on, and how it ended.
+type heard struct {
+	packets []siotest.Packet
+	ended   string
 }
 
 // tries of a kind, of all transports together.
@@ -187,21 +193,21 @@ func everyone(t *testing.T, f func(t *testing.T, transport string, try int)) {
 
 // check requires the words in their order, then the end in any. The first fault of a kind is
 // enough.
-func (st *stage) check(t *testing.T, got []siotest.Packet, want string) {
+func (st *stage) check(t *testing.T, got heard, want string) {
 	t.Helper()
 	words := []string{`42["word",0]`, `42["word",1]`, `42["word",2]`, `420["word",3]`, `42/a,["word",4]`}
 	if st.refuse {
 		words = []string{words[0], words[1], words[2], `421["word",3]`} // behind the question
 	}
-	raw := make([]string, len(got))
-	for i, p := range got {
+	raw := make([]string, len(got.packets))
+	for i, p := range got.packets {
 		raw[i] = p.Raw
 	}
 	if st.plain != nil {
-		raw = likeOurs(got)
+		raw = likeOurs(got.packets)
 	}
 	if len(raw) < len(words) || !slices.Equal(raw[:len(words)], words) || sorted(raw[len(words):]) != want {
-		st.once.Do(func() { t.Errorf("got %q, want %q and then %s", raw, words, want) })
+		st.once.Do(func() { t.Errorf("got %q (%s), want %q and then %s", raw, got.ended, words, want) })
 	}
 }
 
@@ -262,6 +268,97 @@ func TestLastWords(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Who was authenticated has some seconds to fetch the last words, and may have sent much before it heard them.
+func TestLastWordsFetchedLate(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"Protect", "hooks"} {
+		for _, version := range []int{3, 4} {
+			for _, transport := range []string{"polling", "websocket"} {
+				t.Run(fmt.Sprintf("%s/EIO=%d/%s", how, version, transport), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						st := &stage{}
+						build := st.protect
+						if how == "hooks" {
+							build = st.hooks
+						}
+						build(t, inMemory(t), func(c socketio.Conn) {
+							c.Emit("word", 0)
+							st.auth.DisconnectSubject("bob")
+						})
+						client, must := st.dial(t, siotest.Options{Version: version, Transport: transport, Query: withToken(tokenOf(t, "bob")), ManualPoll: true, ManualRead: true})
+						if version == 4 {
+							must.Send("40")
+						}
+						fetch := func() (got []string) { // what there is, without PINGs and what comes from the transport
+							if transport == "polling" {
+								packets, _, err := client.Poll(t.Context())
+								must.OK(err)
+								for _, p := range packets {
+									got = append(got, p.String())
+								}
+								return got
+							}
+							p, err := client.ReadFrame(t.Context())
+							must.OK(err)
+							return []string{p.String()}
+						}
+						if version == 4 {
+							fetch()
+						}
+						must.Send(`42["go"]`)
+						time.Sleep(3 * time.Second)
+						if transport == "polling" {
+							must.Send(`42["much","` + strings.Repeat("x", 50_000) + `"]`)
+						}
+						time.Sleep(time.Second)
+						var got []string
+						for !slices.Contains(got, "441") && !slices.Contains(got, "41") {
+							got = append(got, fetch()...)
+						}
+						if all := strings.Join(got, " "); !strings.Contains(all, `42["word",0]`) || !strings.Contains(all, `["unauthorized",`) {
+							t.Errorf("got %q", got)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// slowWord takes its time where go-socket.io encodes it, as on a machine that has other things to do.
+type slowWord struct{}
+
+func (slowWord) MarshalJSON() ([]byte, error) {
+	time.Sleep(time.Second)
+	return []byte("0"), nil
+}
+
+func TestLastWordsThatTakeLong(t *testing.T) {
+	t.Parallel()
+	for _, ending := range endings {
+		if ending.name == "In" {
+			continue
+		}
+		t.Run(ending.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := &stage{}
+				st.hooks(t, inMemory(t), func(c socketio.Conn) {
+					c.Emit("word", slowWord{})
+					ending.end(st, c, "bob")
+				})
+				_, must := st.dial(t, siotest.Options{Transport: "websocket", Query: withToken(tokenOf(t, "bob"))})
+				must.NextRaw("40")
+				must.Emit("/", "go")
+				must.NextRaw(`42["word",0]`)
+				rest := must.Rest()
+				if told := len(rest) > 0; told == (ending.want == goodbye) { // go-socket.io's Close says nothing
+					t.Errorf("then came %v", rest)
+				}
+			})
+		})
 	}
 }
 

@@ -29,6 +29,7 @@ type Client struct {
 	opening    bool // Serve writes what there is
 	ready      bool // Ready was called
 	restricted bool
+	trusted    bool // it was not restricted for some time
 	accused    bool // the observers were told why it is disconnected
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
@@ -49,6 +50,7 @@ type Client struct {
 
 	out      []packet
 	outBytes int  // of out and of what is being written
+	outLimit int  // of outBytes, when more is sent
 	writing  bool // somebody is writing what was taken from out
 	opened   bool // OPEN may go
 	saidBye  bool // what says that the connection ends is in out, or was
@@ -71,6 +73,7 @@ func newClient(h *Hub, r *http.Request, v version, binaryOK bool) *Client {
 		version:   v,
 		binaryOK:  binaryOK,
 		done:      make(chan struct{}),
+		outLimit:  h.limits.Outbox,
 	}
 	c.cond.L = &c.mu
 	return c
@@ -102,12 +105,17 @@ func (c *Client) Above() Above {
 	return c.above
 }
 
-// Restrict sets whether the limits for clients that are not authenticated apply.
+// Restrict sets whether the limits for clients that are not authenticated apply. To a client that was
+// authenticated they do not while it is sent away.
 func (c *Client) Restrict(restricted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return
+	}
 	stalled := c.isStalled()
 	c.restricted = restricted
+	c.trusted = c.trusted || !restricted
 	if stalled {
 		c.resume()
 	}

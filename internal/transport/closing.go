@@ -27,6 +27,9 @@ func (c *Client) seal() {
 		return
 	}
 	c.state = stateSealed
+	if c.trusted {
+		c.restricted = false // whatever it still sends, it hears why
+	}
 	c.cond.Broadcast()
 	c.linger()
 	switch {

@@ -44,8 +44,8 @@ const (
 	upgradeTimeout = 10 * time.Second // from probe to upgrade, as Node's engine.io
 	maxProbe       = 512              // bytes of what a candidate for an upgrade sends
 
-	// How long a closing client has to fetch what is left for it. A restricted
-	// one gets less: it must be gone a second after its authentication timeout.
+	// How long a closing client has to fetch what is left for it. One that was always
+	// restricted gets less: it must be gone a second after its authentication timeout.
 	lingerTime           = 5 * time.Second
 	restrictedLingerTime = 700 * time.Millisecond
 )
@@ -149,6 +149,15 @@ func (h *Hub) Attach(key any, make func() any) any { return h.attached.loadOrSto
 // Burst is the Cost that may come at once: the messages of one request, or one event with its
 // attachments.
 func (h *Hub) Burst() int { return max(4*h.limits.Message, 1<<20) }
+
+// Burst is the Cost of one event with its attachments that the client may send now: while it is
+// restricted, what may be unread.
+func (c *Client) Burst() int {
+	if c.Restricted() {
+		return 2 * c.hub.limits.RestrictedMessage
+	}
+	return c.hub.Burst()
+}
 
 // Draining reports whether Spread or Drain was called.
 func (h *Hub) Draining() bool {

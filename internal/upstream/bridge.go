@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"crypto/rand"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/engineio/frame"
 	enginepacket "github.com/googollee/go-socket.io/engineio/packet"
 	eiotransport "github.com/googollee/go-socket.io/engineio/transport"
@@ -215,9 +218,12 @@ func (b *bridge) waitToLeave() {
 	}
 }
 
-// settleTime is how long after go-socket.io's Close the connection stays: what was emitted is
-// in the hands of another goroutine (hazards 27 and 45).
-const settleTime = 200 * time.Millisecond
+// What was emitted is in the hands of another goroutine of go-socket.io's when a socket or the
+// connection ends (hazards 27 and 45).
+const (
+	emitTime   = 2 * time.Second        // it may take so long: a busy machine, a slow MarshalJSON
+	settleTime = 200 * time.Millisecond // what is waited where there is no telling
+)
 
 // Close is what go-socket.io calls to close the connection. It waits for what was emitted before,
 // and blocks until the client has it: go-socket.io forgets the session id then, and without a gate
@@ -238,14 +244,31 @@ func (b *bridge) Close() error {
 		leaving()
 	}
 	if first && !gone {
+		settled := make(chan struct{})
+		b.AfterEmits(b.anyHooked(), func() { close(settled) })
 		select {
-		case <-time.After(settleTime):
+		case <-settled:
 		case <-b.client.Done():
 		}
 		b.client.SendAndClose()
 		<-b.client.Done()
 	}
 	return nil
+}
+
+// anyHooked returns a socket that a hook has taken, nil if there is none.
+func (b *bridge) anyHooked() *sio.Socket {
+	b.mu.Lock()
+	sockets := slices.Collect(maps.Values(b.lives))
+	b.mu.Unlock()
+	if root := b.conn.Socket(sio.Root); root != nil && root.IsForeign() {
+		sockets = append(sockets, root)
+	}
+	i := slices.IndexFunc(sockets, func(s *sio.Socket) bool { return s.User() != nil })
+	if i < 0 {
+		return nil
+	}
+	return sockets[i]
 }
 
 // hand notes that go-socket.io has taken the session over, whatever became of it.
@@ -367,7 +390,8 @@ func namespaceOf(rest []byte) string {
 }
 
 // AfterEmits calls f when go-socket.io has written what handlers have emitted so far: an event
-// that is emitted now comes behind it. Where none can be, f waits a moment.
+// that is emitted now comes behind it. Where none can be, because s is nil or no hook has taken it, f
+// waits a moment.
 func (b *bridge) AfterEmits(s *sio.Socket, f func()) {
 	var once sync.Once
 	name := "barrier:" + rand.Text()
@@ -381,14 +405,22 @@ func (b *bridge) AfterEmits(s *sio.Socket, f func()) {
 			f()
 		})
 	}
+	var user socketio.Conn
+	most := settleTime
+	if s != nil {
+		user = s.User()
+	}
+	if user != nil {
+		most = emitTime
+	}
 	b.mu.Lock()
 	if b.barriers == nil {
 		b.barriers = make(map[string]func())
 	}
 	b.barriers[name] = passed
-	timer = time.AfterFunc(settleTime, passed)
+	timer = time.AfterFunc(most, passed)
 	b.mu.Unlock()
-	if user := s.User(); user != nil {
+	if user != nil {
 		go user.Emit(name)
 	}
 }
