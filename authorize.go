@@ -66,7 +66,8 @@ type Request struct {
 	// Header is that of the request that opened the connection. It may hold a token.
 	Header http.Header
 	// Auth is what the `auth` option of a client 3.x or 4.x holds for this namespace, as JSON. It
-	// is valid, and may hold a token. nil: nothing, as with older clients.
+	// is valid, and may hold a token. Of a client that waits or is a guest, one of more than 1 KiB
+	// is not kept. nil: nothing, as with older clients.
 	Auth json.RawMessage
 }
 

@@ -40,7 +40,8 @@ type Limits struct {
 
 	// Attachments is how many binary attachments one event may have. With them it may be four
 	// times MessageBytes, or 1 MiB if that is more; so may all that one polling request brings,
-	// where each message counts some hundred bytes more than it has. 0 means 64.
+	// where each message counts some hundred bytes more than it has. Before authentication it may
+	// be twice UnauthenticatedMessageBytes. 0 means 64.
 	Attachments int
 
 	// Depth is how deep the arrays and objects of an event may be nested, the one of its

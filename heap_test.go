@@ -9,13 +9,16 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
+	socketio "github.com/googollee/go-socket.io"
 )
 
 // heapOf returns how much the heap holds after a collection.
@@ -108,6 +111,92 @@ func TestHeapOfWhoWaits(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestHeapOfWhoSends measures what a connection holds that has yet to authenticate and sends, for as long
+// as it may, all that it may.
+func TestHeapOfWhoSends(t *testing.T) {
+	const connections, namespaces = 10, 20
+	x := func(n int) string { return strings.Repeat("x", n) }
+	each := func(format string, n, size int) (frames []siotest.Frame) {
+		for i := range n {
+			frames = append(frames, siotest.Text(fmt.Sprintf(format, i, x(size))))
+		}
+		return frames
+	}
+	attachments := func(header ...string) (frames []siotest.Frame) {
+		for _, packet := range header {
+			frames = append(frames, siotest.Text(packet))
+		}
+		for range 20 {
+			frames = append(frames, siotest.Binary([]byte(x(11_000)))) // in base64 it is no large message
+		}
+		return frames
+	}
+	const announced = `4564-["x",{"_placeholder":true,"num":0}]`
+	for name, test := range map[string]struct {
+		version   int
+		handshake bool
+		unread    bool // nothing is fetched
+		frames    []siotest.Frame
+		stay      bool
+	}{
+		"attachments/EIO=3":          {3, false, false, attachments(announced), false},
+		"attachments/EIO=4":          {4, false, false, attachments("40", announced), false},
+		"attachments/EIO=4, nowhere": {4, true, false, attachments(announced), false},
+		"auth, to wait":              {4, false, false, each(`40/n%d,{"x":"%s"}`, namespaces, 15_000), true},
+		"auth, to be refused":        {4, true, false, each(`40/n%d,{"x":"%s"}`, namespaces, 15_000), true},
+		"a query":                    {3, false, false, each("40/n%d?x=%s", namespaces, 15_000), true},
+		"unknown names, unread":      {4, true, true, each("40/%d%s", 200, 1_000), false},
+		"refusals, unread":           {4, true, true, slices.Repeat([]siotest.Frame{siotest.Text("40/n1,")}, 900), false},
+	} {
+		for _, transport := range []string{"polling", "websocket"} {
+			t.Run(name+"/"+transport, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: test.handshake}, func(s *testServer) {
+						for i := range namespaces {
+							s.OnEvent(fmt.Sprint("/n", i), "x", func(socketio.Conn) {})
+						}
+					})
+					var clients []*siotest.Client
+					for range connections {
+						c, _ := s.dial(t, siotest.Options{Version: test.version, Transport: transport, ManualPoll: test.unread, ManualRead: test.unread, NoPing: true})
+						clients = append(clients, c)
+					}
+					synctest.Wait()
+					before, pause := heapOf(), 4500*time.Millisecond/time.Duration(len(test.frames))
+					for _, frame := range test.frames {
+						for _, c := range clients {
+							_ = c.SendFrames(frame) // the server may have closed it
+						}
+						time.Sleep(pause)
+					}
+					synctest.Wait()
+					if holds := (heapOf() - before) / connections; holds > 64<<10 {
+						t.Errorf("each holds %d KiB", holds>>10)
+					}
+					if n := s.Count(); test.stay && n != connections || !test.stay && n != 0 {
+						t.Errorf("%d of %d are there", n, connections)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What is not kept of a client that has ended is told all the same.
+func TestAuthOfTheRefused(t *testing.T) {
+	told := make(chan string, 1)
+	s := start(t, socketiojwt.Options{Handshake: true, OnUnauthorized: func(r *socketiojwt.Request, _ *socketiojwt.UnauthorizedError) {
+		told <- string(r.Auth)
+	}}, nil)
+	long := fmt.Sprintf(`{"token":"%s"}`, strings.Repeat("x", 4000))
+	_, must := s.dial(t, siotest.Options{Version: 4, Transport: "websocket"})
+	must.Send("40" + long)
+	must.Refused("/")
+	if got := <-told; got != long {
+		t.Errorf("OnUnauthorized was told %q", got)
 	}
 }
 

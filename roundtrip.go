@@ -202,7 +202,7 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer sock.report(err)
+	defer sock.report(sock.request(), err)
 	sock.busy = false
 	if sock.state == socketClosed {
 		return

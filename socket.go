@@ -311,7 +311,7 @@ func (sock *socket) refuse(err *UnauthorizedError) {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer sock.report(err)
+	defer sock.report(sock.request(), err)
 	if c.session.Load() == nil && !err.wantsToken() { // else it was not for want of a good token
 		c.attempts++
 	}
@@ -352,8 +352,7 @@ func (sock *socket) request() *Request {
 }
 
 // report tells the user's code of a refusal, in the lane: that may take its time.
-func (sock *socket) report(err *UnauthorizedError) {
-	r := sock.request()
+func (sock *socket) report(r *Request, err *UnauthorizedError) {
 	sock.conn.conn.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
 }
 

@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -152,7 +153,7 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 			return nil, BadAttachment
 		}
 		p.Attachments = append(p.Attachments, m.Data)
-		if p.cost += m.Cost(); p.cost > c.server.burst() {
+		if p.cost += m.Cost(); p.cost > c.burst() {
 			return nil, transport.TooLarge
 		}
 		if len(p.Attachments) < p.Header.Attachments {
@@ -174,6 +175,15 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// burst is what an event may cost with its attachments. What is not whole is held, and no handler
+// of a client that is restricted needs much.
+func (c *Conn) burst() int {
+	if c.server.hub == nil {
+		return math.MaxInt
+	}
+	return c.client.Burst()
 }
 
 // limits are those that hold now.
@@ -378,6 +388,7 @@ func (c *Conn) enter() Guest {
 		return guest
 	}
 	guest := c.server.foreign.Guest(c)
+	c.client.LimitOutbox(0) // its namespaces may send before anything is decided here
 	c.mu.Lock()
 	c.guest = guest // its hooks ask for it
 	if c.find(Root) == nil {

@@ -43,7 +43,10 @@ type protocol4 struct{}
 func (protocol4) joinsRoot() bool { return true }
 
 func (protocol4) namespace(text string) (name, query string) {
-	name, query, _ = strings.Cut(text, "?")
+	name, query, ok := strings.Cut(text, "?")
+	if ok {
+		name = strings.Clone(name) // it is kept for longer than the query
+	}
 	return name, query
 }
 

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"crypto/rand"
-	"math"
 	"net"
 	"sync"
 	"time"
@@ -79,14 +78,6 @@ func (s *Server) serves(name string) bool {
 	return (door == nil || door.Foreign(name)) && s.foreign.Serves(name)
 }
 
-// burst is what an event may cost with its attachments.
-func (s *Server) burst() int {
-	if s.hub == nil {
-		return math.MaxInt
-	}
-	return s.hub.Burst()
-}
-
 // Arrive is what the hub is given for a new connection. enter brings it to Foreign at once,
 // which has made it.
 func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn {
@@ -106,6 +97,9 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn
 	s.mu.RUnlock()
 	if door != nil {
 		c.visitor = door.Arrive(c)
+		if c.guested() == nil {
+			c.client.LimitOutbox(strangersOutbox)
+		}
 	}
 	s.idsMu.Lock()
 	s.ids[c.id] = c // behind all that may panic
@@ -118,6 +112,10 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn
 	}
 	return c
 }
+
+// strangersOutbox is how much may wait for a client that is in no namespace: what it is told is short,
+// and it has asked for all of it.
+const strangersOutbox = 64 << 10
 
 func (s *Server) forget(c *Conn) {
 	s.idsMu.Lock()

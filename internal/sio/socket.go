@@ -60,11 +60,34 @@ type ack struct {
 // Conn returns the connection that the socket belongs to.
 func (s *Socket) Conn() *Conn { return s.conn }
 
-// Query returns what the client said behind the namespace's name when it asked for it.
-func (s *Socket) Query() string { return s.query }
+// Query returns what the client said behind the namespace's name when it asked for it, until that
+// is decided.
+func (s *Socket) Query() string {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.query
+}
 
-// Auth returns the JSON that the client's CONNECT brought, nil for none. It may be any value.
-func (s *Socket) Auth() json.RawMessage { return s.auth }
+// Auth returns the JSON that the client's CONNECT brought, nil for none. It may be any value. It is
+// gone when the socket has ended; of a client that is restricted, a long one is gone when it is
+// decided about the socket.
+func (s *Socket) Auth() json.RawMessage {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.auth
+}
+
+// maxIdleAuth is what is kept of who may be anybody, for each namespace.
+const maxIdleAuth = 1 << 10
+
+// unload drops what CONNECT brought as far as nobody needs it any more. It is called with conn.mu
+// when it is decided about the socket.
+func (s *Socket) unload() {
+	s.query = ""
+	if s.ended() || len(s.auth) > maxIdleAuth && s.conn.client.Restricted() {
+		s.auth = nil
+	}
+}
 
 // IsForeign reports whether the namespace is go-socket.io's.
 func (s *Socket) IsForeign() bool { return s.foreign }
@@ -110,6 +133,7 @@ func (s *Socket) Open() {
 	defer s.conn.mu.Unlock()
 	if s.state == stateKnocking {
 		s.setState(stateOpen)
+		s.unload()
 		s.answer()
 		s.pay()
 		s.proceed()
@@ -127,6 +151,8 @@ func (s *Socket) Admit(member bool) {
 	}
 	s.member = member
 	s.setState(stateAdmitted)
+	s.unload()
+	c.client.LimitOutbox(0)
 	s.answer()
 	c.arrived()
 	if s.foreign {
@@ -287,6 +313,7 @@ func (s *Socket) finish(reason string) {
 	c := s.conn
 	c.mu.Lock()
 	s.acks = nil
+	s.unload()
 	if !s.replaying {
 		s.forget()
 	}

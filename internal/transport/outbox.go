@@ -66,11 +66,20 @@ func (c *Client) SendAndClose(frames ...Frame) {
 	c.seal()
 }
 
+// LimitOutbox sets how much may wait for the client when something is sent, 0 as much as Limits say.
+func (c *Client) LimitOutbox(most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outLimit = most; most == 0 {
+		c.outLimit = c.hub.limits.Outbox
+	}
+}
+
 func (c *Client) send(frames []Frame) {
 	if c.state >= stateSealed || len(frames) == 0 {
 		return
 	}
-	if c.outBytes > c.hub.limits.Outbox {
+	if c.outBytes > c.outLimit {
 		c.finish()
 		return
 	}
@@ -93,7 +102,7 @@ func (c *Client) append(packets ...packet) {
 		return
 	}
 	for _, p := range packets {
-		if c.outBytes > c.hub.limits.Outbox {
+		if c.outBytes > c.outLimit {
 			c.finish()
 			return
 		}
