@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -137,6 +138,7 @@ func TestRequestsOfUnknownLength(t *testing.T) {
 
 // A client that asks and asks, and does not read the answers, holds nothing for long.
 func TestAnswersThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	for name, request := range map[string]string{
 		"an unknown transport": "GET /socket.io/?transport=x HTTP/1.1\r\nHost: x\r\n\r\n",
 		"an unknown session":   "GET /socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -146,23 +148,23 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		"a goodbye":            "POST /socket.io/?EIO=3&transport=polling&sid=refused HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			address, _ := serveLogged(t, socketiojwt.Options{Handshake: true, MaxPending: 1}, false)
-			conn, err := net.Dial("tcp", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(siotest.DefaultTimeout))
-			many := strings.Repeat(request, 1000)
-			for {
-				if _, err := io.WriteString(conn, many); err != nil {
-					if err, ok := err.(net.Error); ok && err.Timeout() {
-						t.Error("the server is still writing")
+			synctest.Test(t, func(t *testing.T) {
+				s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: true, MaxPending: 1}, nil)
+				if strings.HasPrefix(name, "one too many") {
+					response, err := s.at.client.Get(s.at.url + "/socket.io/?EIO=4&transport=polling") // has the place
+					if err != nil {
+						t.Fatal(err)
 					}
-					return
+					defer response.Body.Close()
 				}
-			}
+				conn, began := s.at.dial(t), time.Now() // nothing on its way holds a byte
+				if _, err := io.WriteString(conn, strings.Repeat(request, 100)); err == nil {
+					t.Error("the server took all requests")
+				}
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("the server was writing for %v", took)
+				}
+			})
 		})
 	}
 }
