@@ -11,8 +11,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// Two goroutines talk to Redis, each over a connection of its own. follow waits for what is
-// added. serve does what calls of Add and Revoked ask for.
+// Three goroutines talk to Redis, each over connections of its own. follow waits for what is
+// added. serve does what calls of Add and Revoked ask for. lookAround sees where Dial leads.
 
 const (
 	minBackOff = 50 * time.Millisecond
@@ -21,14 +21,20 @@ const (
 	pageSize   = 500         // entries in one exchange
 )
 
-// sweepEvery is how often what is over is removed.
-var sweepEvery = time.Minute
-
 func newEpoch() string { return rand.Text() }
 
 // settleTime is how long it takes until every node in reach has seen a new epoch and has
-// begun to write back what it knows.
-func (r *Revocations) settleTime() time.Duration { return blockTime + maxBackOff + r.opts.Timeout }
+// begun to write back what it knows: over a connection that it has to that Redis, or because
+// lookAround finds it, and the question is answered that was on its way to another Redis.
+func (r *Revocations) settleTime() time.Duration {
+	return max(blockTime+maxBackOff+r.opts.Timeout, lookEvery+2*r.opts.Timeout)
+}
+
+// settledAt is when the other nodes have had their turn to see an epoch.
+func (r *Revocations) settledAt(opened opening) time.Time {
+	age := max(0, opened.now.Sub(opened.made)) // the clock of Redis may have been set back
+	return time.Now().Add(r.settleTime() - age)
+}
 
 // pageTime is the longest that there can be between two pages of a node that writes back.
 func (r *Revocations) pageTime() time.Duration { return 2 * r.opts.Timeout }
@@ -36,7 +42,7 @@ func (r *Revocations) pageTime() time.Duration { return 2 * r.opts.Timeout }
 var (
 	errClosed   = errors.New("closed")
 	errUnread   = errors.New("what Redis holds is being read")
-	errSettling = errors.New("redis is new, or may have lost data; other nodes are given the time to write back what they know")
+	errSettling = errors.New("redis is new, or may have lost data; other nodes are given the time to come, and to write back what they know")
 	errNoStream = errors.New("the stream is gone")
 
 	errElsewhere = errors.New("redis is another one, or has lost data")
@@ -46,13 +52,20 @@ var (
 func (r *Revocations) follow() {
 	backOff := minBackOff
 	var told error // why it is not connected, since it was last
+	failed := 0    // how often it could not connect since
 	for {
+		var since time.Time // this session is of use
 		err := r.session(func() {
-			backOff, told = minBackOff, nil
-			r.mu.Lock()
-			n := len(r.known)
-			r.mu.Unlock()
-			r.log.Info("redisrevoke: connected", "revocations", n)
+			switch now := time.Now(); {
+			case since.IsZero():
+				r.mu.Lock()
+				n := len(r.known)
+				r.mu.Unlock()
+				r.log.Info("redisrevoke: connected", "revocations", n, "failed", failed)
+				since, told, failed = now, nil, 0
+			case now.Sub(since) >= maxBackOff: // else it may be lost again and again
+				backOff = minBackOff
+			}
 		})
 		if r.ctx.Err() != nil {
 			return
@@ -62,6 +75,7 @@ func (r *Revocations) follow() {
 			told = err
 			r.log.Warn("redisrevoke: not connected", "error", err.Error(), "new_tokens", r.meanwhile())
 		}
+		failed++
 		select {
 		case <-time.After(backOff/2 + randomly.N(backOff/2)):
 		case <-r.ctx.Done():
@@ -79,57 +93,64 @@ func (r *Revocations) meanwhile() string {
 	return "refused"
 }
 
-// session follows one connection until it ends, and returns why.
-func (r *Revocations) session(connected func()) error {
-	r.mu.Lock()
-	r.found = ""
-	r.mu.Unlock()
+// session follows one connection until it ends, and returns why. It calls useful whenever it has
+// read all there was.
+func (r *Revocations) session(useful func()) error {
 	conn, opened, err := r.dial()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := r.load(conn, opened); err != nil {
+	ctx, leave := context.WithCancelCause(r.ctx)
+	defer leave(nil)
+	r.follows(opened.epoch, leave)
+	defer r.follows("", nil)
+	if err := r.load(ctx, conn, opened); err != nil {
 		return err
 	}
-	connected()
 	swept := time.Now()
 	var over []stale
+	block := time.Duration(0) // at first, to see whether the commands of read are allowed
 	for {
 		r.wakeIfUnsent()
-		if r.elsewhere() {
-			return errElsewhere
-		}
-		block := blockTime
-		if len(over) > 0 {
-			block = 0
-		}
-		if _, err := r.read(conn, block); err != nil {
+		if _, err := r.read(ctx, conn, block); err != nil {
 			return err // a new connection finds the new epoch, or another Redis
 		}
+		useful()
 		if len(over) == 0 && time.Since(swept) >= sweepEvery {
 			swept = time.Now()
-			if over, err = r.allOver(conn); err != nil {
-				return err
-			}
+			over = r.allOver()
 		}
-		if over, err = r.sweep(conn, over); err != nil {
+		if over, err = r.sweep(ctx, conn, over); err != nil {
 			return err
+		}
+		block = blockTime
+		if len(over) > 0 {
+			block = 0
 		}
 	}
 }
 
-// elsewhere reports whether serve found another epoch than the one that was loaded. So Dial may lead to
-// another Redis by now than this connection does.
-func (r *Revocations) elsewhere() bool {
+// follows notes which epoch follow is connected to, "" for none, and what makes it look again.
+func (r *Revocations) follows(epoch string, leave context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.found != "" && r.found != r.epoch
+	r.following, r.leave = epoch, leave
+}
+
+// found tells follow which epoch Dial leads to. Where it is another one than that of its connection,
+// follow looks again.
+func (r *Revocations) found(epoch string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leave != nil && r.following != epoch {
+		r.leave(errElsewhere)
+	}
 }
 
 // load reads the whole stream where the epoch is another than before. What it lacks of what the
 // node knows is then due to be sent.
-func (r *Revocations) load(conn redis.Conn, opened opening) error {
+func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening) error {
 	r.mu.Lock()
 	same, first := opened.epoch == r.epoch, r.epoch == ""
 	if !same {
@@ -142,7 +163,7 @@ func (r *Revocations) load(conn redis.Conn, opened opening) error {
 		return nil
 	}
 	var last position
-	for page := range r.pages(conn) {
+	for page := range r.pages(ctx, conn) {
 		if page.err != nil {
 			return page.err
 		}
@@ -154,23 +175,21 @@ func (r *Revocations) load(conn redis.Conn, opened opening) error {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	now := r.clock()
 	for id, n := range r.known {
 		switch {
 		case len(n.at) > 0 || n.sentIn == opened.epoch: // serve may have sent it while the stream was read
-			delete(r.unsent, id)
+			r.isThere(id)
 		case n.over(now):
 			r.forget(id)
-		default:
-			r.unsent[id] = true
-			n.again = !first
+		case !r.unsent[id]:
+			r.lost[id] = true
 		}
 	}
 	r.epoch, r.last = opened.epoch, last
-	age := max(0, opened.now.Sub(opened.made)) // the clock of Redis may have been set back
-	r.settled = now.Add(r.settleTime() - age)
+	r.settled = r.settledAt(opened)
 	if !first {
-		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.unsent))
+		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.lost)+len(r.unsent))
 	}
 	return nil
 }
@@ -183,13 +202,13 @@ type page struct {
 
 // pages reads the whole stream. One page is fetched while the one before is taken in, which takes as
 // long. They have to be received up to the last, or to the error.
-func (r *Revocations) pages(conn redis.Conn) <-chan page {
+func (r *Revocations) pages(ctx context.Context, conn redis.Conn) <-chan page {
 	pages := make(chan page, 1)
 	go func() {
 		defer close(pages)
 		var last position
 		for {
-			entries, err := r.fetch(conn, last)
+			entries, err := r.fetch(ctx, conn, last)
 			if err == nil && len(entries) == 0 {
 				return
 			}
@@ -203,8 +222,8 @@ func (r *Revocations) pages(conn redis.Conn) <-chan page {
 	return pages
 }
 
-func (r *Revocations) fetch(conn redis.Conn, last position) ([]entry, error) {
-	replies, err := exchange(r.ctx, conn, r.opts.Timeout, r.xread(last))
+func (r *Revocations) fetch(ctx context.Context, conn redis.Conn, last position) ([]entry, error) {
+	replies, err := exchange(ctx, conn, r.opts.Timeout, r.xread(last))
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +237,7 @@ func (r *Revocations) xread(last position, options ...any) command {
 
 // read takes in what was added, for which it waits up to block. It returns errUnread where nothing
 // was loaded yet, and whether there may be more.
-func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err error) {
+func (r *Revocations) read(ctx context.Context, conn redis.Conn, block time.Duration) (more bool, err error) {
 	r.mu.Lock()
 	epoch, last := r.epoch, r.last
 	r.mu.Unlock()
@@ -229,7 +248,7 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	if block > 0 {
 		options = []any{"BLOCK", block.Milliseconds()}
 	}
-	replies, err := exchange(r.ctx, conn, block+r.opts.Timeout, append([]command{r.xread(last, options...)}, r.look()...)...)
+	replies, err := exchange(ctx, conn, block+r.opts.Timeout, append([]command{r.xread(last, options...)}, r.look()...)...)
 	if err != nil {
 		return false, err
 	}
@@ -250,7 +269,7 @@ func (r *Revocations) read(conn redis.Conn, block time.Duration) (more bool, err
 	// there is nothing after last, all before it is in replica.
 	r.take(entries, time.Time{})
 	for _, e := range entries { // another node may have written it back
-		delete(r.unsent, e.record.ID)
+		r.isThere(e.record.ID)
 	}
 	if n := len(entries); n > 0 && r.last.before(entries[n-1].at) {
 		r.last = entries[n-1].at
@@ -290,313 +309,14 @@ func (r *Revocations) take(entries []entry, recent time.Time) {
 	}
 }
 
+// isThere notes that Redis has a record. It is called with the mutex.
+func (r *Revocations) isThere(id string) {
+	delete(r.unsent, id)
+	delete(r.lost, id)
+}
+
 // forget is called with the mutex.
 func (r *Revocations) forget(id string) {
 	delete(r.known, id)
-	delete(r.unsent, id)
-}
-
-// stale is an entry of the stream whose record is over.
-type stale struct {
-	id string // of the record
-	at position
-}
-
-// allOver returns the entries that are over, and forgets what is over and has none. It goes by the
-// clock of Redis: if each node went by its own, one that is wrong would do harm to all.
-func (r *Revocations) allOver(conn redis.Conn) ([]stale, error) {
-	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("TIME"))
-	if err != nil {
-		return nil, err
-	}
-	clock, err := redis.Int64s(replies[0], refusal(replies[0]))
-	if err != nil || len(clock) != 2 {
-		return nil, errors.Join(errOddReply, err)
-	}
-	now := time.Unix(clock[0], clock[1]*1000)
-
-	var over []stale
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	looked := 0
-	for id, n := range r.known {
-		if n.over(now) {
-			for _, at := range n.at {
-				over = append(over, stale{id, at})
-			}
-			if len(n.at) == 0 {
-				r.forget(id)
-			}
-		}
-		if looked++; looked%pageSize == 0 { // others wait for the mutex
-			r.mu.Unlock()
-			r.mu.Lock()
-		}
-	}
-	return over, nil
-}
-
-// sweep removes the first page of what is over from Redis, and returns the rest. What Redis has
-// removed is forgotten here. What it has not, the next allOver finds again.
-func (r *Revocations) sweep(conn redis.Conn, over []stale) (rest []stale, err error) {
-	page, rest := over[:min(len(over), pageSize)], over[min(len(over), pageSize):]
-	if len(page) == 0 {
-		return nil, nil
-	}
-	args := []any{r.stream}
-	for _, e := range page {
-		args = append(args, e.at.String())
-	}
-	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("XDEL", args...))
-	if err == nil {
-		err = refusal(replies[0])
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range page {
-		n := r.known[e.id]
-		if n == nil {
-			continue
-		}
-		if n.at = n.at[1:]; len(n.at) == 0 { // they came in this order
-			r.forget(e.id)
-		}
-	}
-	return rest, nil
-}
-
-// sweepUnsent forgets what is over before Redis has seen it.
-func (r *Revocations) sweepUnsent() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	for id := range r.unsent {
-		if r.known[id].over(now) {
-			r.forget(id)
-		}
-	}
-}
-
-// round is one exchange that calls of Add and Revoked share.
-type round struct {
-	done chan struct{}
-	sent error // whether all that was added before it began is in Redis
-	read error // whether all that was in Redis when it began is in replica
-}
-
-// ask waits for a round that begins after it was called, and is as strict as one of its own.
-func (r *Revocations) ask(ctx context.Context) (*round, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("no answer within %v", r.opts.Timeout))
-	defer cancel()
-	r.asking.Lock()
-	if r.next == nil {
-		r.next = &round{done: make(chan struct{})}
-	}
-	mine := r.next
-	r.asking.Unlock()
-	r.wakeUp()
-	select {
-	case <-mine.done:
-		return mine, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-r.ctx.Done():
-		return nil, errClosed
-	}
-}
-
-func (r *Revocations) wakeUp() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *Revocations) wakeIfUnsent() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.unsent) > 0 {
-		r.wakeUp()
-	}
-}
-
-// serve does the rounds, one at a time, until Close.
-func (r *Revocations) serve() {
-	var l line
-	defer l.hangUp()
-	for {
-		select {
-		case <-r.wake:
-		case <-r.ctx.Done():
-			return
-		}
-		r.asking.Lock()
-		now := r.next
-		r.next = nil
-		r.asking.Unlock()
-		if now == nil { // follow has something to send
-			now = &round{done: make(chan struct{})}
-		}
-		before := r.loaded()
-		r.try(&l, now)
-		if r.loaded() != before { // what was sent may have gone where it is lost
-			r.try(&l, now)
-		}
-		close(now.done)
-	}
-}
-
-// line is the connection of serve.
-type line struct {
-	conn  redis.Conn // nil while there is none
-	epoch string     // that was there when it was opened
-}
-
-func (l *line) hangUp() {
-	if l.conn != nil {
-		_ = l.conn.Close()
-		l.conn = nil
-	}
-}
-
-// try does a round. What is in a Redis that the nodes do not follow counts for nothing, so where follow
-// has loaded another epoch than that of the connection, it takes a new one.
-func (r *Revocations) try(l *line, now *round) {
-	now.sent, now.read = nil, nil
-	if loaded := r.loaded(); loaded != "" && loaded != l.epoch {
-		l.hangUp()
-	}
-	err := r.find(l)
-	if err == nil {
-		if now.sent, err = r.send(l); err == nil {
-			now.read, err = r.catchUp(l.conn)
-		}
-	}
-	if err != nil {
-		l.hangUp()
-		now.read = err
-		if now.sent == nil {
-			now.sent = err
-		}
-	}
-}
-
-// loaded returns the epoch whose stream was read, "" before there is one.
-func (r *Revocations) loaded() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.epoch
-}
-
-// find opens the connection, unless it is open, and tells follow which epoch is there.
-func (r *Revocations) find(l *line) error {
-	if l.conn != nil {
-		return nil
-	}
-	conn, opened, err := r.dial()
-	if err != nil {
-		return err
-	}
-	l.conn, l.epoch = conn, opened.epoch
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.found = opened.epoch
-	return nil
-}
-
-// send writes what is not in Redis yet. It returns whether Redis has it all, and an error
-// where the connection is lost.
-func (r *Revocations) send(l *line) (sent, lost error) {
-	r.mu.Lock()
-	ids := make([]string, 0, len(r.unsent))
-	for id := range r.unsent {
-		ids = append(ids, id)
-	}
-	r.mu.Unlock()
-	for len(ids) > 0 {
-		page := ids[:min(len(ids), pageSize)]
-		ids = ids[len(page):]
-		refused, err := r.sendPage(l, page)
-		if err != nil {
-			return nil, err
-		}
-		if refused != nil {
-			sent = refused
-		}
-	}
-	return sent, nil
-}
-
-func (r *Revocations) sendPage(l *line, ids []string) (refused, lost error) {
-	var sending []*note
-	var commands []command
-	r.mu.Lock()
-	for _, id := range ids {
-		n := r.known[id]
-		if n == nil || !r.unsent[id] {
-			continue // swept, or written back by another node since
-		}
-		data, err := n.encode()
-		if err != nil { // Add has tried
-			r.forget(id)
-			continue
-		}
-		sending = append(sending, n)
-		// A stream that is gone is for openScript to make, or nobody would notice.
-		add := do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data)
-		if n.again {
-			add.args = append(add.args, fieldAgain, "1")
-		}
-		commands = append(commands, add)
-	}
-	r.mu.Unlock()
-	if len(commands) == 0 {
-		return nil, nil
-	}
-	replies, err := exchange(r.ctx, l.conn, r.opts.Timeout, commands...)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, reply := range replies {
-		switch err := refusal(reply); {
-		case err != nil:
-			refused = err
-		case reply == nil:
-			refused = errNoStream
-		case r.epoch != "" && r.epoch != l.epoch:
-			refused = errUnread // it has gone where it is lost
-		default:
-			sending[i].sentIn = l.epoch
-			delete(r.unsent, sending[i].ID)
-		}
-	}
-	return refused, nil
-}
-
-// catchUp takes in all there is in Redis. It returns whether the node may then judge, and an
-// error where the connection is lost or of no use.
-func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
-	for {
-		more, err := r.read(conn, 0)
-		if errors.Is(err, errUnread) || errors.Is(err, errLost) {
-			return err, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			break
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := time.Now(); now.Before(r.settled) || now.Before(r.writtenBack.Add(r.pageTime())) {
-		return errSettling, nil
-	}
-	return nil, nil
+	r.isThere(id)
 }

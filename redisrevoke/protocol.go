@@ -115,6 +115,7 @@ func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any,
 var (
 	errReplica = errors.New("redis is a replica, which may lack what its master has")
 	errLost    = errors.New("redis has lost data")
+	errAlone   = errors.New("redis has none of the replicas that min-replicas-to-write asks for, so another may be the master by now")
 )
 
 // look asks whether the stream is the one of an epoch, and all that was added is in it. It comes
@@ -124,7 +125,7 @@ func (r *Revocations) look() []command {
 	return []command{do("EXISTS", r.stream), do("GET", r.epochOf), do("INFO", "replication")}
 }
 
-// judge returns errReplica, errLost, or why it cannot tell. An epoch of "" stands for any.
+// judge returns errReplica, errAlone, errLost, or why it cannot tell. An epoch of "" stands for any.
 func judge(replies []any, epoch string) error {
 	exists, err := redis.Bool(replies[0], refusal(replies[0]))
 	if err != nil {
@@ -142,6 +143,8 @@ func judge(replies []any, epoch string) error {
 	switch {
 	case !strings.Contains(info, "\nrole:master\r\n"):
 		return errReplica
+	case strings.Contains(info, "\nmin_slaves_good_slaves:0\r\n"): // only there with min-replicas-to-write
+		return errAlone
 	case !exists, epoch != "" && epoch != now, !strings.Contains(info, "\nmaster_replid:"+history+"\r\n"):
 		return errLost
 	}
@@ -163,14 +166,17 @@ func (r *Revocations) dial() (conn redis.Conn, opened opening, err error) {
 	if err != nil {
 		return nil, opened, err
 	}
+	began := time.Now()
 	replies, err := exchange(r.ctx, conn, r.opts.Timeout, do("EVAL", openScript, 2, r.epochOf, r.stream, newEpoch()))
 	if err != nil {
 		return nil, opened, err
 	}
+	ended := time.Now()
 	if opened, err = parseOpening(replies[0]); err != nil {
 		_ = conn.Close()
 		return nil, opened, err
 	}
+	r.compare(began, ended, opened.now)
 	return conn, opened, nil
 }
 

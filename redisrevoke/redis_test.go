@@ -149,6 +149,16 @@ func (s *server) info(section, name string) string {
 	return value
 }
 
+// cannot forbids commands to those who are connected, and allows them again.
+func (s *server) cannot(command string) (again func()) {
+	s.tb.Helper()
+	s.do("ACL", "SETUSER", "default", "-"+command)
+	return func() { s.do("ACL", "SETUSER", "default", "+"+command) }
+}
+
+// hangUp closes all connections of nodes.
+func (s *server) hangUp() { s.tb.Helper(); s.do("CLIENT", "KILL", "TYPE", "normal") }
+
 // patience bounds what is waited for.
 const patience = 20 * time.Second
 

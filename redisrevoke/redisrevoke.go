@@ -86,13 +86,20 @@ type Revocations struct {
 
 	mu      sync.Mutex
 	epoch   string           // in which all of the stream up to last is in replica; "" before that
-	found   string           // the epoch of the connection that serve opened last
 	last    position         // in the stream
 	settled time.Time        // when the other nodes have had their turn to write back
 	known   map[string]*note // by record.ID: what replica holds, and kicks
-	unsent  map[string]bool  // those of known that are not in Redis, as far as is known
+	unsent  map[string]bool  // those of known that were added here and that no Redis has taken yet
+	lost    map[string]bool  // those of known that a Redis has taken and that this one lacks
 
 	writtenBack time.Time // when the last was read that a node wrote back
+
+	following string                  // the epoch that follow is connected to; "" while it is not
+	leave     context.CancelCauseFunc // ends that connection
+	spare     line                    // that serve may use, as it is newer than its own
+	ahead     time.Duration           // how far the clock of Redis is
+
+	clocks, taking, sweeping condition // which are logged
 
 	asking sync.Mutex
 	next   *round        // that has not started yet
@@ -106,7 +113,6 @@ type note struct {
 	record
 	at     []position // where it was read in the stream
 	sentIn string     // the epoch of the connection on which Redis took it
-	again  bool       // a Redis that lost it may have had it
 }
 
 // New returns the list that Redis holds under opts.Prefix, and starts to read it. It does not
@@ -133,6 +139,7 @@ func New(opts Options) (*Revocations, error) {
 		epochOf: opts.Prefix + ":epoch",
 		known:   make(map[string]*note),
 		unsent:  make(map[string]bool),
+		lost:    make(map[string]bool),
 		wake:    make(chan struct{}, 1),
 	}
 	if r.log == nil {
@@ -142,6 +149,7 @@ func New(opts Options) (*Revocations, error) {
 	r.closing = sync.OnceValue(r.close)
 	r.running.Go(r.follow)
 	r.running.Go(r.serve)
+	r.running.Go(r.lookAround)
 	return r, nil
 }
 
@@ -208,7 +216,7 @@ func (r *Revocations) close() error {
 	r.running.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.unsent); n > 0 {
+	if n := len(r.unsent) + len(r.lost); n > 0 {
 		return fmt.Errorf("redisrevoke: Close: %d revocations of this node are not in Redis; other nodes do not know them", n)
 	}
 	return nil

@@ -1,0 +1,285 @@
+package redisrevoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// round is one exchange that calls of Add and Revoked share.
+type round struct {
+	done chan struct{}
+	sent error // whether all that was added before it began is in Redis
+	read error // whether all that was in Redis when it began is in replica
+}
+
+// ask waits for a round that begins after it was called, and is as strict as one of its own.
+func (r *Revocations) ask(ctx context.Context) (*round, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("no answer within %v", r.opts.Timeout))
+	defer cancel()
+	r.asking.Lock()
+	if r.next == nil {
+		r.next = &round{done: make(chan struct{})}
+	}
+	mine := r.next
+	r.asking.Unlock()
+	r.wakeUp()
+	select {
+	case <-mine.done:
+		return mine, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-r.ctx.Done():
+		return nil, errClosed
+	}
+}
+
+func (r *Revocations) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Revocations) wakeIfUnsent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.unsent)+len(r.lost) > 0 {
+		r.wakeUp()
+	}
+}
+
+// serve does the rounds, one at a time, until Close.
+func (r *Revocations) serve() {
+	var l line
+	defer func() { l.hangUp() }()
+	for {
+		select {
+		case <-r.wake:
+		case <-r.ctx.Done():
+			return
+		}
+		r.asking.Lock()
+		now := r.next
+		r.next = nil
+		r.asking.Unlock()
+		if now == nil { // there is something to send
+			now = &round{done: make(chan struct{})}
+		}
+		before := r.loaded()
+		r.try(&l, now)
+		if r.loaded() != before { // what was sent may have gone where it is lost
+			r.try(&l, now)
+		}
+		close(now.done)
+	}
+}
+
+// line is a connection of serve.
+type line struct {
+	conn    redis.Conn // nil while there is none
+	epoch   string     // that was there when it was opened
+	settled time.Time  // when all nodes in reach have seen the epoch
+}
+
+func (l *line) hangUp() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// open opens the connection, and tells follow which epoch is there.
+func (r *Revocations) open(l *line) error {
+	conn, opened, err := r.dial()
+	if err != nil {
+		return err
+	}
+	*l = line{conn, opened.epoch, r.settledAt(opened)}
+	r.found(opened.epoch)
+	return nil
+}
+
+// try does a round. Redis, or what is between, may have closed a connection that was idle, and its
+// master may be a replica by now. So where one that was open before is of no use, the round is done again on
+// a new one.
+func (r *Revocations) try(l *line, now *round) {
+	for {
+		r.choose(l)
+		wasOpen := l.conn != nil
+		err := r.do(l, now)
+		if err == nil {
+			return
+		}
+		l.hangUp()
+		if !wasOpen || r.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// choose takes the newest connection. What is in a Redis that follow has left counts for nothing, so
+// one to that is closed.
+func (r *Revocations) choose(l *line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.spare.conn != nil {
+		l.hangUp()
+		*l, r.spare = r.spare, line{}
+	}
+	if r.epoch != "" && l.epoch != r.epoch && l.epoch != r.following {
+		l.hangUp()
+	}
+}
+
+// do does a round over one connection. It returns an error where that is of no use any more.
+func (r *Revocations) do(l *line, now *round) (lost error) {
+	now.sent, now.read = nil, nil
+	if l.conn == nil {
+		lost = r.open(l)
+	}
+	if lost == nil {
+		if now.sent, lost = r.send(l); lost == nil {
+			now.read, lost = r.catchUp(l.conn)
+		}
+	}
+	switch {
+	case lost != nil:
+		now.sent, now.read = lost, lost
+	case now.sent == nil && time.Now().Before(l.settled):
+		now.sent = errSettling // nodes that have not come yet may ask another Redis
+	}
+	return lost
+}
+
+// loaded returns the epoch whose stream was read, "" before there is one.
+func (r *Revocations) loaded() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
+}
+
+// send writes what is not in Redis yet: all that was added, and then one page of what Redis has lost. The
+// next page is due when the node has read what others have written back meanwhile. It returns whether Redis has
+// all that was added, and an error where the connection is lost.
+func (r *Revocations) send(l *line) (refused, lost error) {
+	all := r.choosePage(r.unsent, -1)
+	for len(all) > 0 && refused == nil {
+		page := all[:min(len(all), pageSize)]
+		all = all[len(page):]
+		if refused, lost = r.sendPage(l, page, false); lost != nil {
+			return nil, lost
+		}
+	}
+	back := refused
+	if back == nil {
+		if back, lost = r.sendPage(l, r.choosePage(r.lost, pageSize), true); lost != nil {
+			return nil, lost
+		}
+	}
+	r.report(back)
+	return refused, nil
+}
+
+// choosePage returns up to most of the ids, from anywhere in the map, so that nodes which write back the same
+// do not write the same page.
+func (r *Revocations) choosePage(from map[string]bool, most int) (ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range from {
+		if len(ids) == most {
+			break
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// report logs whether Redis takes what it is sent, and has the next page sent.
+func (r *Revocations) report(refused error) {
+	r.mu.Lock()
+	waiting := len(r.unsent) + len(r.lost)
+	r.mu.Unlock()
+	r.taking.is(refused == nil, func() {
+		r.log.Warn("redisrevoke: Redis does not take revocations of this node", "error", refused.Error(), "waiting", waiting)
+	}, func() {
+		r.log.Info("redisrevoke: Redis takes the revocations of this node again", "waiting", waiting)
+	})
+	if refused == nil && waiting > 0 {
+		r.wakeUp()
+	}
+}
+
+func (r *Revocations) sendPage(l *line, ids []string, again bool) (refused, lost error) {
+	var sending []*note
+	var commands []command
+	r.mu.Lock()
+	for _, id := range ids {
+		n := r.known[id]
+		if n == nil || !r.unsent[id] && !r.lost[id] {
+			continue // swept, or written back by another node since
+		}
+		data, err := n.encode()
+		if err != nil { // Add has tried
+			r.forget(id)
+			continue
+		}
+		sending = append(sending, n)
+		// A stream that is gone is for openScript to make, or nobody would notice.
+		add := do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data)
+		if again {
+			add.args = append(add.args, fieldAgain, "1")
+		}
+		commands = append(commands, add)
+	}
+	r.mu.Unlock()
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	replies, err := exchange(r.ctx, l.conn, r.opts.Timeout, commands...)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, reply := range replies {
+		switch err := refusal(reply); {
+		case err != nil:
+			refused = err
+		case reply == nil:
+			refused = errNoStream
+		case r.epoch != "" && r.epoch != l.epoch:
+			refused = errUnread // it has gone where it is lost
+		default:
+			sending[i].sentIn = l.epoch
+			r.isThere(sending[i].ID)
+		}
+	}
+	return refused, nil
+}
+
+// catchUp takes in all there is in Redis. It returns whether the node may then judge, and an
+// error where the connection is lost or of no use.
+func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
+	for {
+		more, err := r.read(r.ctx, conn, 0)
+		if errors.Is(err, errUnread) || errors.Is(err, errLost) {
+			return err, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Before(r.settled) || now.Before(r.writtenBack.Add(r.pageTime())) {
+		return errSettling, nil
+	}
+	return nil, nil
+}
