@@ -157,8 +157,8 @@ func (c *clusterNode) enter(t *testing.T, version int, name string) (siotest.Mus
 	return must, conn.(socketio.Conn)
 }
 
-// heard returns the events that came until now.
-func heard(t *testing.T, must siotest.Must) (events []string) {
+// eventsOf returns the events that came until now.
+func eventsOf(t *testing.T, must siotest.Must) (events []string) {
 	t.Helper()
 	must.Emit("/", "never")
 	must.Send(`4277["mark"]`)
@@ -170,7 +170,7 @@ func heard(t *testing.T, must siotest.Must) (events []string) {
 
 func wantHeard(t *testing.T, what string, must siotest.Must, want ...string) {
 	t.Helper()
-	if got := heard(t, must); !slices.Equal(got, want) {
+	if got := eventsOf(t, must); !slices.Equal(got, want) {
 		t.Errorf("%s: got %q, want %q", what, got, want)
 	}
 }
@@ -339,7 +339,7 @@ func TestVolatile(t *testing.T) {
 	all := n.a.In("/")
 	eventually(t, "a volatile event is heard", func() bool {
 		all.Volatile().Emit("volatile")
-		return len(heard(t, fast)) > 0 // else its last acknowledgement was on its way
+		return len(eventsOf(t, fast)) > 0 // else its last acknowledgement was on its way
 	})
 	all.Emit("kept")
 	if _, _, err := client.Poll(t.Context()); err != nil {

@@ -286,7 +286,7 @@ func TestLastWordsFetchedLate(t *testing.T) {
 						}
 						build(t, inMemory(t), func(c socketio.Conn) {
 							c.Emit("word", 0)
-							st.auth.DisconnectSubject("bob")
+							st.auth.DisconnectSubject("bob", nil)
 						})
 						client, must := st.dial(t, siotest.Options{Version: version, Transport: transport, Query: withToken(tokenOf(t, "bob")), ManualPoll: true, ManualRead: true})
 						if version == 4 {

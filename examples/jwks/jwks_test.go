@@ -8,43 +8,45 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
 	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 )
 
-const issuer = "https://issuer.example/"
-
-// world is a provider whose endpoint can be down, and a server that gets its keys there.
+// world is a provider that can be down, and a server that gets its keys there.
 type world struct {
-	*provider
+	*provider.Provider
 	down   atomic.Bool
 	asked  atomic.Int64
 	server string
+	issuer string
 }
 
 func newWorld(t *testing.T, down bool, looks *rate.Limiter) *world {
 	t.Helper()
-	p, err := newProvider(issuer, "chat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{provider: p}
+	w := &world{}
 	w.down.Store(down)
 	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
 		if w.down.Load() {
 			panic(http.ErrAbortHandler) // the connection breaks
 		}
-		p.ServeHTTP(rw, r)
+		w.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(endpoint.Close)
-	keys, err := keysOf(t.Context(), endpoint.URL+"/jwks.json", looks)
+	w.issuer = endpoint.URL
+	var err error
+	if w.Provider, err = provider.New(endpoint.URL, "chat"); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := issuer.Follow(t.Context(), endpoint.URL, looks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sio, err := newServer(keys, issuer, "chat")
+	sio, err := newServer(keys, endpoint.URL, "chat")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +58,7 @@ func always() *rate.Limiter { return rate.NewLimiter(rate.Inf, 0) }
 
 func (w *world) sign(t *testing.T, change func(*jwt.Token, jwt.MapClaims)) string {
 	t.Helper()
-	raw, err := w.token("red", change)
+	raw, err := w.Token("red", change)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,11 +121,11 @@ func TestTokensOfTheProvider(t *testing.T) {
 	} {
 		w.refuses(t, w.sign(t, change), message)
 	}
-	stranger, err := newProvider(issuer, "chat")
+	stranger, err := provider.New("http://127.0.0.1", "chat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := stranger.token("red", nil)
+	forged, err := stranger.Token("red", func(_ *jwt.Token, c jwt.MapClaims) { c["iss"] = w.issuer })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func TestRotation(t *testing.T) {
 	first := w.sign(t, nil)
 	w.accepts(t, first)
 	for range 2 {
-		if err := w.rotate(); err != nil {
+		if err := w.Rotate(); err != nil {
 			t.Fatal(err)
 		}
 		asked := w.asked.Load()
@@ -175,7 +177,7 @@ func TestEndpointDownLater(t *testing.T) {
 	known := w.sign(t, nil)
 	w.accepts(t, known)
 	w.down.Store(true)
-	if err := w.rotate(); err != nil {
+	if err := w.Rotate(); err != nil {
 		t.Fatal(err)
 	}
 	fresh := w.sign(t, nil)

@@ -1,10 +1,10 @@
 // Command jwks is a server for tokens of an identity provider (Auth0, Keycloak, Entra ID, Cognito
 // and so on), which publishes its keys and changes them when it likes:
 //
-//	go run ./jwks -jwks https://example.eu.auth0.com/.well-known/jwks.json \
-//		-issuer https://example.eu.auth0.com/ -audience chat
+//	go run ./jwks -issuer https://example.eu.auth0.com/ -audience chat
 //
-// Without -jwks it runs a small provider of its own:
+// Where the keys are stands in the issuer's discovery document, see ../internal/issuer. Without -issuer
+// it runs a small provider of its own:
 //
 //	go run ./jwks
 //	curl -X POST 'http://127.0.0.1:8080/issuer/token?sub=red'
@@ -15,46 +15,26 @@ import (
 	"context"
 	"flag"
 	"log"
-	"net"
 	"net/http"
 	"time"
 
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
+	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
 	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 	"golang.org/x/time/rate"
 )
 
-// lookupTime is how long one look at the endpoint may take. It is shorter than Options.Timeout,
-// so that a client is told before its time is over.
-const lookupTime = 3 * time.Second
-
-// keysOf follows the keys that are published at url until ctx ends. An endpoint that is down is no
-// error, at start or later: the keys that are known stay good, and clients with other keys are
-// told `invalid_secret`, on which they try again.
-//
-// Anybody can send tokens with a `kid` that does not exist, and each makes it look for new keys.
-// So looks bounds how often that happens, for all clients together.
-func keysOf(ctx context.Context, url string, looks *rate.Limiter) (keyfunc.Keyfunc, error) {
-	return keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
-		RefreshInterval:   5 * time.Minute, // after which a key that was withdrawn is good no more
-		RefreshUnknownKID: looks,
-		RateLimitWaitMax:  lookupTime,
-		HTTPTimeout:       lookupTime,
-	})
-}
-
-func newServer(keys keyfunc.Keyfunc, issuer, audience string) (*socketiojwt.Server, error) {
+func newServer(keys *issuer.Keys, iss, audience string) (*socketiojwt.Server, error) {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
-		// Not tied to the context of one client: others wait for the same keys.
 		Secret:    socketiojwt.Keyfunc(keys.Keyfunc),
 		Handshake: true,
 		// A provider signs tokens for many servers and purposes. These say which are for this one.
 		Methods: []string{"RS256"},
 		ParserOptions: []jwt.ParserOption{
-			jwt.WithIssuer(issuer),
+			jwt.WithIssuer(iss),
 			jwt.WithAudience(audience),
 			jwt.WithExpirationRequired(),
 		},
@@ -73,33 +53,27 @@ func newServer(keys keyfunc.Keyfunc, issuer, audience string) (*socketiojwt.Serv
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	url := flag.String("jwks", "", "where the keys are published (default: a provider of its own)")
-	issuer := flag.String("issuer", "https://issuer.example/", "the `iss` that tokens must have")
+	iss := flag.String("issuer", "", "the issuer, which is the `iss` that tokens must have (default: a provider of its own)")
 	audience := flag.String("audience", "chat", "the `aud` that tokens must have")
 	flag.Parse()
 
 	mux := http.NewServeMux()
-	if *url == "" {
-		provider, err := newProvider(*issuer, *audience)
+	if *iss == "" {
+		own, url, err := provider.Start(*audience)
 		if err != nil {
 			log.Fatal(err)
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			log.Fatal(err)
-		}
-		go http.Serve(listener, provider)
-		*url = "http://" + listener.Addr().String() + "/jwks.json"
-		mux.Handle("/issuer/", http.StripPrefix("/issuer", provider))
+		*iss = url
+		mux.Handle("/issuer/", http.StripPrefix("/issuer", own))
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	keys, err := keysOf(ctx, *url, rate.NewLimiter(rate.Every(10*time.Second), 3))
+	keys, err := issuer.Follow(ctx, *iss, rate.NewLimiter(rate.Every(10*time.Second), 3))
 	if err != nil {
 		log.Fatal(err)
 	}
-	sio, err := newServer(keys, *issuer, *audience)
+	sio, err := newServer(keys, *iss, *audience)
 	if err != nil {
 		log.Fatal(err)
 	}

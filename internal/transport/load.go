@@ -23,9 +23,9 @@ type load struct {
 // Load returns what the hub carries now. It takes no lock.
 func (h *Hub) Load() Load {
 	now := Load{Clients: make(map[Kind]int), OutboxBytes: int(h.load.outbox.Load())}
-	for v, transports := range &h.load.clients {
-		for t := range transports {
-			if n := int(transports[t].Load()); n != 0 {
+	for v := range h.load.clients {
+		for t := range h.load.clients[v] {
+			if n := int(h.load.clients[v][t].Load()); n != 0 {
 				now.Clients[Kind{3 + v, []string{Polling, WebSocket}[t]}] = n
 			}
 		}

@@ -1,10 +1,14 @@
-package main
+// Package provider stands for an identity provider. It gives everybody the token they ask for, so it is
+// for trying things out, and for nothing else.
+package provider
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -14,9 +18,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// provider stands for an identity provider. It gives everybody the token they ask for, so it is
-// for trying things out, and for nothing else.
-type provider struct {
+// Provider is an issuer: its Handler serves its discovery document, its keys and its tokens.
+type Provider struct {
 	http.Handler
 	issuer, audience string
 
@@ -26,22 +29,42 @@ type provider struct {
 	published *jwkset.MemoryJWKSet
 }
 
-func newProvider(issuer, audience string) (*provider, error) {
-	p := &provider{issuer: issuer, audience: audience, published: jwkset.NewMemoryStorage()}
-	if err := p.rotate(); err != nil {
+// Start starts a provider on this machine, until the program ends, and returns its URL, which is the `iss`
+// of its tokens.
+func Start(audience string) (p *Provider, issuer string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	issuer = "http://" + listener.Addr().String()
+	if p, err = New(issuer, audience); err != nil {
+		return nil, "", err
+	}
+	go http.Serve(listener, p)
+	return p, issuer, nil
+}
+
+// New makes a provider that is served by somebody else, at the URL issuer.
+func New(issuer, audience string) (*Provider, error) {
+	p := &Provider{issuer: issuer, audience: audience, published: jwkset.NewMemoryStorage()}
+	if err := p.Rotate(); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		document, err := json.Marshal(map[string]any{"issuer": issuer, "jwks_uri": issuer + "/jwks.json"})
+		answer(w, "application/json", string(document), err)
+	})
 	mux.HandleFunc("GET /jwks.json", func(w http.ResponseWriter, r *http.Request) {
 		keys, err := p.published.JSONPublic(r.Context())
 		answer(w, "application/json", string(keys), err)
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		token, err := p.token(r.URL.Query().Get("sub"), nil)
+		token, err := p.Token(r.URL.Query().Get("sub"), nil)
 		answer(w, "text/plain", token, err)
 	})
 	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, "text/plain", "", p.rotate())
+		answer(w, "text/plain", "", p.Rotate())
 	})
 	p.Handler = mux
 	return p, nil
@@ -56,9 +79,9 @@ func answer(w http.ResponseWriter, kind, text string, err error) {
 	fmt.Fprint(w, text)
 }
 
-// rotate signs with a new key from now on. The one before stays published, for the tokens that
+// Rotate signs with a new key from now on. The one before stays published, for the tokens that
 // are still around, and the one before that goes.
-func (p *provider) rotate() error {
+func (p *Provider) Rotate() error {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
@@ -81,8 +104,8 @@ func (p *provider) rotate() error {
 	return err
 }
 
-// token signs a token for sub, whose claims and header change may change.
-func (p *provider) token(sub string, change func(*jwt.Token, jwt.MapClaims)) (string, error) {
+// Token signs a token for sub, whose claims and header change may change.
+func (p *Provider) Token(sub string, change func(*jwt.Token, jwt.MapClaims)) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
