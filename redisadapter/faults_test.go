@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,16 @@ import (
 // of state is one line.
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
-	s, a, b := twoNodes(t, quick)
+	s := redistest.Start(t)
+	var dials atomic.Int64
+	a := startNode(t, s, quick, func(o *redisadapter.Options) {
+		o.Dial = func(ctx context.Context) (redis.Conn, error) {
+			dials.Add(1)
+			return s.Dial(ctx)
+		}
+	})
+	b := startNode(t, s, quick)
+	connected(t, a, b)
 	near, far := a.enter("near"), b.enter("far")
 	for round := 1; round <= 3; round++ {
 		a.In("/").Emit("before", round)
@@ -51,6 +61,8 @@ func TestRedisIsKilled(t *testing.T) {
 		if err := a.In("/").SocketsJoin(t.Context(), "x"); err == nil {
 			t.Error("nodes were told without Redis")
 		}
+		tries := dials.Load()
+		eventually(t, "it tries again and again", func() bool { return dials.Load() >= tries+3 })
 		s.Start()
 		connected(t, a, b)
 		if up, down := a.logged("redisadapter: connected"), a.logged("redisadapter: not connected"); up != round+1 || down != round {

@@ -98,13 +98,17 @@ func (a *Adapter) lost(n int, err error) {
 	}
 }
 
-// lose drops what is in the queue.
+// lose drops what is in the queue, and ends the questions: no answer can come any more.
 func (a *Adapter) lose(err error) {
 	a.mu.Lock()
 	lost := a.queue
 	a.queue, a.queued = nil, 0
 	a.stats.Lost += uint64(len(lost))
 	a.trouble = ""
+	for _, q := range a.questions {
+		q.sent, q.err = true, notSent(err)
+		signal(q.changed)
+	}
 	a.mu.Unlock()
 	for _, m := range lost {
 		m.finish(0, notSent(err))
@@ -140,7 +144,7 @@ func (a *Adapter) publish(ctx context.Context, conn redis.Conn) error {
 	return context.Cause(ctx)
 }
 
-// next takes messages out of the queue. last says that there will be no more.
+// next takes messages out of the queue. last says that there will be no more than what is there.
 func (a *Adapter) next() (batch []*message, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -151,7 +155,7 @@ func (a *Adapter) next() (batch []*message, last bool) {
 	}
 	batch = a.queue[:n:n]
 	a.queue = a.queue[n:]
-	return batch, a.closed && n == 0
+	return batch, a.closed
 }
 
 // exchange publishes messages. An error says that the connection is of no use any more.
