@@ -3,6 +3,7 @@ package socketiojwt_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -152,6 +153,48 @@ func TestNotices(t *testing.T) {
 	saidOnce(t, &log, "sticky sessions", "level=WARN", "remote=127.0.0.1:")
 	saidOnce(t, &log, "a token in its query", "level=WARN", "Options.Handshake", "remote=127.0.0.1:")
 	saidOnce(t, &log, "page is of another origin", "level=WARN", "origin=https://evil.example", "host=127.0.0.1:")
+}
+
+// The last requests of a client whose connection has ended may come late, which is no mistake.
+func TestNoticesOfNoLateRequest(t *testing.T) {
+	var log record
+	s := start(t, socketiojwt.Options{Logger: logTo(&log)}, nil)
+	ask := func(sid string) {
+		t.Helper()
+		response, err := http.Get(s.at.url + "/socket.io/?EIO=4&transport=polling&sid=" + sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s", sid, response.Status)
+		}
+	}
+	for _, version := range []int{3, 4} {
+		c, _ := s.dial(t, siotest.Options{Version: version})
+		c.Close()
+		eventually(t, "it is gone", func() bool { return s.Count() == 0 })
+		ask(c.SID())
+		if log.String() != "" {
+			t.Errorf("the log says %s", &log)
+		}
+	}
+	another := start(t, socketiojwt.Options{}, nil)
+	c, _ := another.dial(t, siotest.Options{Version: 4})
+	ask(c.SID())
+	saidOnce(t, &log, "sticky sessions", "level=WARN", "remote=127.0.0.1:")
+}
+
+// Who has one address of IPv6 has very many, and is told of once.
+func TestNoticesOfOneNetwork(t *testing.T) {
+	var log record
+	s := start(t, socketiojwt.Options{Logger: logTo(&log)}, nil)
+	for i := range 3 {
+		r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling&sid=somebody", nil)
+		r.RemoteAddr = fmt.Sprintf("[2001:db8::%d]:1", i)
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	saidOnce(t, &log, "sticky sessions", "level=WARN", "remote=")
 }
 
 // Auth0 shows the secret of older applications in base64, and signs with what it stands for.

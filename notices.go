@@ -2,7 +2,6 @@ package socketiojwt
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 
@@ -21,10 +20,7 @@ type notices struct {
 const maxNotices = 1000
 
 func (n *notices) first(kind, remote string) bool {
-	address, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		address = remote
-	}
+	address := hostOf(remote)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	addresses := n.said[kind]

@@ -204,11 +204,9 @@ func (h *Hub) RefusesOrigin(r *http.Request) bool {
 	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.lets(r)
 }
 
-// Knows reports whether a session id is one of ours, or of a connection that was refused.
-func (h *Hub) Knows(sid string) bool {
-	_, known := h.Lookup(sid)
-	return known || sid == refusedID
-}
+// Knows reports whether a session id is one of ours, also of a connection that is gone or was refused:
+// such a client may have requests on their way.
+func (h *Hub) Knows(sid string) bool { return sid == refusedID || h.gave(sid) }
 
 // lets reports whether the page that asks may.
 func (h *Hub) lets(r *http.Request) bool { return h == nil || h.config.WebSocket.CheckOrigin(r) }

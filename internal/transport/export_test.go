@@ -1,7 +1,7 @@
 package transport
 
 // NewID makes a session id.
-var NewID = newID
+func (h *Hub) NewID() string { return h.newID() }
 
 // Polled reports whether a GET waits for packets.
 func (c *Client) Polled() bool {

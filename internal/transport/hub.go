@@ -11,7 +11,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"hash/maphash"
 	"maps"
 	"net/http"
 	"slices"
@@ -97,6 +99,7 @@ const messageOverhead = 320
 type Hub struct {
 	config Config
 	limits Limits
+	seed   maphash.Seed // of tags, see newID
 
 	mu        sync.Mutex
 	clients   map[string]*Client // by session id
@@ -114,17 +117,33 @@ func NewHub(c Config) *Hub {
 	return &Hub{
 		config:  c,
 		limits:  c.Limits,
+		seed:    maphash.MakeSeed(),
 		clients: make(map[string]*Client),
 		idle:    make(chan struct{}),
 	}
 }
 
 // newID returns a session id of 160 random bits: whoever knows it can take the connection
-// over (hazard 10).
-func newID() string {
-	var b [20]byte
-	rand.Read(b[:]) // never fails, see crypto/rand
+// over (hazard 10). What is behind them tells the ids of this hub from those of others, without
+// remembering any.
+func (h *Hub) newID() string {
+	var b [randomBytes + tagBytes]byte
+	rand.Read(b[:randomBytes]) // never fails, see crypto/rand
+	binary.LittleEndian.PutUint32(b[randomBytes:], h.tag(b[:randomBytes]))
 	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+const randomBytes, tagBytes = 20, 4
+
+func (h *Hub) tag(random []byte) uint32 { return uint32(maphash.Bytes(h.seed, random)) }
+
+// gave reports whether a session id is one that a connection of this hub has or had.
+func (h *Hub) gave(sid string) bool {
+	if len(sid) != base64.RawURLEncoding.EncodedLen(randomBytes+tagBytes) {
+		return false
+	}
+	b, err := base64.RawURLEncoding.DecodeString(sid)
+	return err == nil && binary.LittleEndian.Uint32(b[randomBytes:]) == h.tag(b[:randomBytes])
 }
 
 // Lookup finds the connection with a session id.

@@ -17,14 +17,20 @@ import (
 
 // TestSessionIDs: 160 bits that do not repeat (hazard 10).
 func TestSessionIDs(t *testing.T) {
-	pattern := regexp.MustCompile(`^[A-Za-z0-9_-]{27}$`)
+	pattern := regexp.MustCompile(`^[A-Za-z0-9_-]{32}$`)
+	hub, another := transport.NewHub(transport.Config{}), transport.NewHub(transport.Config{})
 	seen := make(map[string]bool)
 	for range 10000 {
-		id := transport.NewID()
+		id := hub.NewID()
 		if !pattern.MatchString(id) || seen[id] {
 			t.Fatalf("%q is malformed or came twice", id)
 		}
 		seen[id] = true
+	}
+	for id := range seen {
+		if !hub.Knows(id) || hub.Knows(id[1:]+id[:1]) || hub.Knows(id[1:]) || another.Knows(id) { // but for one in 2^32
+			t.Fatalf("whose %q is, is not told", id)
+		}
 	}
 	s := newServer(t, config{})
 	for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
