@@ -2,11 +2,21 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { aMoment, connect, eventually, here, matrix, refusal, secret, sign, startProgram, unauthorized } from './helper.mjs';
 
 const limit = { timeout: 120_000 };
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+const io4 = createRequire(import.meta.url)('socket.io-client-4').io;
+// Clients 2.5.0 and 4.8.4, with each way to send the token in the handshake and to hear of a refusal.
+const both = matrix.filter(({ client }) => client === 'client 2.5.0').flatMap(old => [
+  { ...old, bring: token => ({ query: { token } }), refused: async client => (await client.until('error'))[0] },
+  {
+    ...old, name: `client 4.8.4, ${old.kind}`, client: 'client 4.8.4', io: io4, bring: token => ({ auth: { token } }),
+    refused: async client => (await client.until('connect_error'))[0].data
+  }
+]);
 const start = (name, args = [], env) => startProgram('../examples', name, ['-addr', '127.0.0.1:0', ...args], env);
 
 for (const variant of matrix) {
@@ -147,6 +157,44 @@ for (const variant of matrix) {
     const refused = connect(variant, server.url, { query: { token: unknown } });
     assert.deepEqual(await refused.until('error'), [refusal('invalid_secret', 'secret unavailable')]);
     await refused.until('reconnect_attempt');
+    await server.stop();
+  });
+}
+
+for (const variant of both) {
+  test(`backchannel-logout: ${variant.name}`, limit, async () => {
+    const server = await start('backchannel-logout');
+    const post = async path => (await fetch(`${server.url}/issuer/${path}`, { method: 'POST' })).text();
+    const enter = async (sub, sid) => {
+      const client = connect(variant, server.url, variant.bring(await post(`token?sub=${sub}&sid=${sid}`)));
+      assert.deepEqual(await client.until('welcome'), [sub]);
+      return client;
+    };
+    const isOut = async client => {
+      const [{ message, data }] = await client.until('unauthorized');
+      assert.deepEqual({ message, data }, { message: 'you have logged out', data: refusal('logged_out', 'you have logged out') });
+      assert.equal((await client.until('disconnect'))[0], 'io server disconnect');
+    };
+    const logout = token => fetch(`${server.url}/backchannel-logout`, { method: 'POST', body: new URLSearchParams({ logout_token: token }) });
+
+    const here = await enter('red', 1);
+    const elsewhere = await enter('red', 2);
+    const other = await enter('blue', 3);
+    const token = await post('logout-token?sub=red&sid=1');
+    const done = await logout(token);
+    assert.deepEqual([done.status, done.headers.get('cache-control'), await done.text()], [200, 'no-store', '']);
+    await isOut(here);
+    const late = connect(variant, server.url, variant.bring(await post('token?sub=red&sid=1')));
+    assert.deepEqual(await variant.refused(late), refusal('invalid_token', 'jwt revoked'));
+    for (const bad of [token, 'nonsense', await post('token?sub=red&sid=2')]) {
+      const refused = await logout(bad);
+      assert.deepEqual([refused.status, refused.headers.get('cache-control'), (await refused.json()).error], [400, 'no-store', 'invalid_request']);
+    }
+    await aMoment();
+    assert.deepEqual(elsewhere.all('disconnect'), []);
+    assert.equal((await logout(await post('logout-token?sub=red'))).status, 200); // of the user, wherever
+    await isOut(elsewhere);
+    assert.deepEqual([other.all('unauthorized'), other.all('disconnect')], [[], []]);
     await server.stop();
   });
 }

@@ -39,7 +39,7 @@ func newWorld(t *testing.T, down bool, looks *rate.Limiter) *world {
 	t.Cleanup(endpoint.Close)
 	w.issuer = endpoint.URL
 	var err error
-	if w.Provider, err = provider.New(endpoint.URL, "chat"); err != nil {
+	if w.Provider, err = provider.New(endpoint.URL, "chat", ""); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := issuer.Follow(t.Context(), endpoint.URL, looks)
@@ -121,7 +121,7 @@ func TestTokensOfTheProvider(t *testing.T) {
 	} {
 		w.refuses(t, w.sign(t, change), message)
 	}
-	stranger, err := provider.New("http://127.0.0.1", "chat")
+	stranger, err := provider.New("http://127.0.0.1", "chat", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func main() {
 
 	mux := http.NewServeMux()
 	if *iss == "" {
-		own, url, err := provider.Start(*audience)
+		own, url, err := provider.Start(*audience, "")
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func TestSilentIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := provider.New(server.URL, "chat")
+	p, err := provider.New(server.URL, "chat", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // Provider is an issuer: its Handler serves its discovery document, its keys and its tokens.
 type Provider struct {
 	http.Handler
-	issuer, audience string
+	issuer, audience, clientID string
 
 	mu        sync.Mutex
 	signer    *rsa.PrivateKey
@@ -31,22 +31,23 @@ type Provider struct {
 
 // Start starts a provider on this machine, until the program ends, and returns its URL, which is the `iss`
 // of its tokens.
-func Start(audience string) (p *Provider, issuer string, err error) {
+func Start(audience, clientID string) (p *Provider, issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
 	}
 	issuer = "http://" + listener.Addr().String()
-	if p, err = New(issuer, audience); err != nil {
+	if p, err = New(issuer, audience, clientID); err != nil {
 		return nil, "", err
 	}
 	go http.Serve(listener, p)
 	return p, issuer, nil
 }
 
-// New makes a provider that is served by somebody else, at the URL issuer.
-func New(issuer, audience string) (*Provider, error) {
-	p := &Provider{issuer: issuer, audience: audience, published: jwkset.NewMemoryStorage()}
+// New makes a provider that is served by somebody else, at the URL issuer. Its tokens are for audience, and
+// its logout tokens for clientID.
+func New(issuer, audience, clientID string) (*Provider, error) {
+	p := &Provider{issuer: issuer, audience: audience, clientID: clientID, published: jwkset.NewMemoryStorage()}
 	if err := p.Rotate(); err != nil {
 		return nil, err
 	}
@@ -60,7 +61,11 @@ func New(issuer, audience string) (*Provider, error) {
 		answer(w, "application/json", string(keys), err)
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		token, err := p.Token(r.URL.Query().Get("sub"), nil)
+		token, err := p.Token(r.URL.Query().Get("sub"), sid(r))
+		answer(w, "text/plain", token, err)
+	})
+	mux.HandleFunc("POST /logout-token", func(w http.ResponseWriter, r *http.Request) {
+		token, err := p.LogoutToken(r.URL.Query().Get("sub"), sid(r))
 		answer(w, "text/plain", token, err)
 	})
 	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, _ *http.Request) {
@@ -104,14 +109,41 @@ func (p *Provider) Rotate() error {
 	return err
 }
 
-// Token signs a token for sub, whose claims and header change may change.
-func (p *Provider) Token(sub string, change func(*jwt.Token, jwt.MapClaims)) (string, error) {
+// Change changes the header and the claims of a token before it is signed. nil changes nothing.
+type Change func(*jwt.Token, jwt.MapClaims)
+
+// sid gives tokens the `sid` of a request, if it has one.
+func sid(r *http.Request) Change {
+	return func(_ *jwt.Token, claims jwt.MapClaims) {
+		if sid := r.URL.Query().Get("sid"); sid != "" {
+			claims["sid"] = sid
+		}
+	}
+}
+
+// Token signs a token for sub.
+func (p *Provider) Token(sub string, change Change) (string, error) {
+	now := time.Now()
+	return p.sign("JWT", jwt.MapClaims{
+		"iss": p.issuer, "aud": p.audience, "sub": sub, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(),
+	}, change)
+}
+
+// LogoutToken signs a logout token for sub (OpenID Connect Back-Channel Logout 1.0 §2.4).
+func (p *Provider) LogoutToken(sub string, change Change) (string, error) {
+	now := time.Now()
+	return p.sign("logout+jwt", jwt.MapClaims{
+		"iss": p.issuer, "aud": p.clientID, "sub": sub, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
+		"jti": rand.Text(), "events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	}, change)
+}
+
+func (p *Provider) sign(typ string, claims jwt.MapClaims, change Change) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	claims := jwt.MapClaims{"iss": p.issuer, "aud": p.audience, "sub": sub, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix()}
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
 	token.Header["kid"] = strconv.Itoa(p.kid)
+	token.Header["typ"] = typ
 	if change != nil {
 		change(token, claims)
 	}
