@@ -199,6 +199,25 @@ for (const variant of both) {
   });
 }
 
+for (const variant of both) {
+  test(`user-rate: ${variant.name}`, limit, async () => {
+    const server = await start('user-rate', ['-every', '1h', '-burst', '3'], { JWT_SECRET: secret });
+    const enter = sub => connect(variant, server.url, variant.bring(sign({ sub })));
+    const [red, same, blue] = [enter('red'), enter('red'), enter('blue')];
+    for (const client of [red, same, blue]) await client.until('connect');
+    const heard = [];
+    blue.socket.on('chat', (...args) => heard.push(args));
+    const answers = [];
+    for (const client of [red, same, red, same, red]) answers.push(await client.ask('chat', 'hello'));
+    assert.deepEqual(answers, ['sent', 'sent', 'sent', 'slow down', 'slow down']);
+    for (const client of [red, same]) client.close();
+    assert.equal(await enter('red').ask('chat', 'hello'), 'slow down'); // also who comes back
+    assert.equal(await blue.ask('chat', 'bye'), 'sent');
+    assert.deepEqual(heard, [...Array(3).fill(['red', 'hello']), ['blue', 'bye']]);
+    await server.stop();
+  });
+}
+
 // Building all four routers takes its time where nothing of them was built before.
 const routers = { timeout: 600_000 };
 for (const router of ['net/http', 'chi', 'echo', 'gin']) {
