@@ -218,6 +218,42 @@ for (const variant of both) {
   });
 }
 
+for (const variant of both) {
+  test(`rooms: ${variant.name}`, limit, async () => {
+    const server = await start('rooms', [], { JWT_SECRET: secret });
+    const enter = async (sub, ...teams) => {
+      const client = connect(variant, server.url, variant.bring(sign({ sub, teams })));
+      await client.until('connect');
+      client.heard = [];
+      for (const event of ['said', 'told']) client.socket.on(event, (...args) => client.heard.push(args));
+      return client;
+    };
+    const red = await enter('red', 'blue', 'green');
+    for (const team of ['blue', 'green']) assert.equal(await red.ask('join', team), 'joined');
+    const mate = await enter('mate', 'blue');
+    assert.equal(await mate.ask('join', 'blue'), 'joined');
+    const names = ['user:red', red.socket.id, 'team:blue', 'green', ''];
+    const eve = await enter('eve');
+    const mallory = await enter('mallory', 'user:red', red.socket.id, 'team:blue');
+    for (const name of names) {
+      assert.equal(await eve.ask('join', name), 'forbidden');
+      assert.equal(await eve.ask('say', name, 'hello'), 'forbidden');
+      assert.equal(await mallory.ask('join', name), names.indexOf(name) < 3 ? 'joined' : 'forbidden');
+    }
+    assert.equal(await mate.ask('say', 'blue', 'hello'), 'said');
+    mate.socket.emit('tell', 'red', 'a secret');
+    assert.equal(await mate.ask('join', 'green'), 'forbidden'); // behind it
+    await eventually(() => assert.deepEqual(red.heard, [['blue', 'mate', 'hello'], ['mate', 'a secret']]));
+
+    red.socket.emit('authenticate', { token: sign({ sub: 'red', teams: ['green'] }) });
+    await red.until('authenticated');
+    assert.equal(await mate.ask('say', 'blue', 'bye'), 'said');
+    assert.equal(await red.ask('say', 'blue', 'bye'), 'forbidden');
+    assert.deepEqual([red.heard.length, mate.heard, eve.heard, mallory.heard], [2, [['blue', 'mate', 'hello'], ['blue', 'mate', 'bye']], [], []]);
+    await server.stop();
+  });
+}
+
 // Building all four routers takes its time where nothing of them was built before.
 const routers = { timeout: 600_000 };
 for (const router of ['net/http', 'chi', 'echo', 'gin']) {

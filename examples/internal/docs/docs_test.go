@@ -122,6 +122,8 @@ var (
 	newSecret, oldSecret string
 	findKey              func(context.Context, string) (any, error)
 	fromOurApp           func(*http.Request) bool
+	limits               any
+	limited              func(limits any, auth *socketiojwt.Authorizer, handler, otherwise any) any
 )
 `
 
@@ -131,8 +133,8 @@ func program(b block) (string, error) {
 	if strings.HasPrefix(text, "package ") {
 		return text, nil
 	}
-	if strings.HasPrefix(text, "func ") {
-		text += "\nfunc main() {}\n"
+	if _, err := parser.ParseFile(token.NewFileSet(), "", "package main\n"+text, 0); err == nil {
+		text += "\nfunc main() {}\n" // declarations
 	} else {
 		uses, err := used(text)
 		if err != nil {
