@@ -23,12 +23,12 @@ func (s *Server) Close() error {
 	return s.end(ctx, "Close")
 }
 
-// spreadTime is what Shutdown takes to send the clients away where its context has no deadline.
-const spreadTime = 10 * time.Second
-
-// maxShutdownMargin bounds what Shutdown leaves for the last clients. It is what a client that is
-// sent away has at most to fetch what waits for it.
-const maxShutdownMargin = 5 * time.Second
+// Where the context of Shutdown has no deadline, the clients are sent away over spreadTime, and
+// shutdownMargin is what the last of them have. Else it bounds that.
+const (
+	spreadTime     = 10 * time.Second
+	shutdownMargin = 10 * time.Second
+)
 
 // Shutdown is Close that takes its time, so that the clients do not come back all at once: new
 // clients get HTTP status 503 with Retry-After from the start, and those that are connected are sent
@@ -37,20 +37,23 @@ const maxShutdownMargin = 5 * time.Second
 // itself. Until its turn comes a connection works as ever, so go on to serve HTTP, and call
 // http.Server.Shutdown after this.
 //
-// The clients are sent away over the time up to ctx's deadline, but for its last quarter, at most 5
-// seconds, which is for the last of them and for OnDisconnect. Without a deadline this takes 10
-// seconds. Shutdown blocks until all are gone and their OnDisconnect has run. When ctx ends before,
-// who is left is sent away at once, and the error wraps that of ctx: nothing is waited for any more,
-// and Close may be called to do so. Close at any time ends a Shutdown at once, which then returns
-// when all are gone. Both may be called again, in any order and at the same time. What holds for
-// Close in OnConnect and OnDisconnect holds for Shutdown.
+// The clients are sent away over the time up to ctx's deadline, but for its last quarter, at most 10
+// seconds: half of that is for the last of them, to fetch what waits for them, and half for
+// OnDisconnect. Without a deadline this takes 10 seconds. Shutdown blocks until all are gone and
+// their OnDisconnect has run. When ctx ends before, who is left is sent away at once, and the error
+// wraps that of ctx: nothing is waited for any more, and Close may be called to do so.
+//
+// Close at any time ends a Shutdown at once, which then returns when all are gone. Both may be called
+// again, in any order and at the same time. What holds for Close in OnConnect and OnDisconnect holds
+// for Shutdown. Its cost for a client is that of Close, eight bytes and a timer that fires once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	over := spreadTime
+	over, margin := spreadTime, shutdownMargin
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		over = left - min(left/4, maxShutdownMargin)
+		margin = min(left/4, margin)
+		over = left - margin
 	}
-	s.upstream.Spread(ctx, over)
+	s.upstream.Spread(ctx, over, margin/2)
 	return s.end(ctx, "Shutdown")
 }
 

@@ -98,7 +98,7 @@ func TestShutdownSpreads(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ time, over time.Duration }{
 		"a short time": {8 * time.Second, 6 * time.Second},
-		"a long time":  {time.Minute, 55 * time.Second},
+		"a long time":  {time.Minute, 50 * time.Second},
 		"no deadline":  {0, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -215,6 +215,35 @@ func TestShutdownIsCutShort(t *testing.T) {
 	}
 }
 
+// Who is told to hurry still says what was to be said.
+func TestShutdownWithoutTime(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func() (context.Context, context.CancelFunc){
+		"a deadline that has passed": func() (context.Context, context.CancelFunc) { return within(-time.Second) },
+		"hardly any time":            func() (context.Context, context.CancelFunc) { return within(time.Nanosecond) },
+		"cancelled": func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := seat(t, 2, nil)
+				ctx, cancel := end()
+				defer cancel()
+				all := a.leave(t, `42["news","now"]`)
+				a.BroadcastToNamespace("/", "news", "now")
+				_ = a.Shutdown(ctx) // an error, unless all were faster
+				if err := a.Close(); err != nil {
+					t.Error(err)
+				}
+				all()
+			})
+		})
+	}
+}
+
 // OnDisconnect that takes longer than there is time is told of, and can still be waited for.
 func TestShutdownWaitsForOnDisconnect(t *testing.T) {
 	t.Parallel()
@@ -245,19 +274,17 @@ func TestShutdownOfClientsThatDoNotRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := seat(t, 1, nil)
-		for _, transport := range onePacket {
-			o := bob(t, transport)
-			o.ManualPoll, o.ManualRead = true, true
-			a.dial(t, o)
+		for range 10 { // one of them is the last
+			for _, transport := range onePacket {
+				o := bob(t, transport)
+				o.ManualPoll, o.ManualRead = true, true
+				a.dial(t, o)
+			}
 		}
-		ctx, cancel := within(time.Minute)
+		ctx, cancel := within(4 * time.Second)
 		defer cancel()
-		began := time.Now()
 		if err := a.Shutdown(ctx); err != nil {
 			t.Error(err)
-		}
-		if took := time.Since(began); took > time.Minute {
-			t.Error("it took ", took)
 		}
 	})
 }

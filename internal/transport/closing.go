@@ -52,11 +52,11 @@ func (c *Client) sayBye() {
 }
 
 func (c *Client) linger() {
-	d := lingerTime
+	d := c.hub.lingerTime()
 	if c.restricted {
-		d = restrictedLingerTime
+		d = min(d, restrictedLingerTime)
 	}
-	c.lingering = time.AfterFunc(min(d, c.hub.config.PingTimeout), c.Abort)
+	c.lingering = time.AfterFunc(d, c.Abort)
 }
 
 // Abort closes the connection at once. It is called without c.mu.

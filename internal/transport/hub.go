@@ -104,6 +104,7 @@ type Hub struct {
 	mu        sync.Mutex
 	clients   map[string]*Client // by session id
 	draining  bool
+	lingers   time.Duration // what a client that is closed has at most to fetch what is left
 	idle      chan struct{} // closed when draining and nothing is left
 	observers []func(*Client, Reason)
 	attached  attachments
@@ -120,6 +121,7 @@ func NewHub(c Config) *Hub {
 		seed:    maphash.MakeSeed(),
 		clients: make(map[string]*Client),
 		idle:    make(chan struct{}),
+		lingers: min(lingerTime, c.PingTimeout),
 	}
 }
 
@@ -209,6 +211,12 @@ func (h *Hub) remove(c *Client) {
 	h.checkIdle()
 }
 
+func (h *Hub) lingerTime() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lingers
+}
+
 func (h *Hub) checkIdle() {
 	if h.draining && len(h.clients) == 0 {
 		select {
@@ -229,9 +237,15 @@ func (h *Hub) drain() []*Client {
 }
 
 // Spread lets no new connection in, and closes those there are one after another, as Drain does, at
-// even distances over a time. It returns when that is over, or earlier when all are gone, as after
-// Drain, or ctx has ended.
-func (h *Hub) Spread(ctx context.Context, over time.Duration) {
+// even distances over a time. From now on a client that is closed has at most linger to fetch what is
+// left for it. Spread returns when the time is over, or earlier when all are gone, as after Drain, or
+// ctx has ended.
+func (h *Hub) Spread(ctx context.Context, over, linger time.Duration) {
+	if linger > 0 {
+		h.mu.Lock()
+		h.lingers = min(h.lingers, linger)
+		h.mu.Unlock()
+	}
 	clients := h.drain()
 	began := time.Now()
 	timer := time.NewTimer(0)

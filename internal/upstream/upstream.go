@@ -289,7 +289,9 @@ func (u *Server) checkIdle() {
 }
 
 // Spread closes connections as Hub.Spread does.
-func (u *Server) Spread(ctx context.Context, over time.Duration) { u.hub.Spread(ctx, over) }
+func (u *Server) Spread(ctx context.Context, over, linger time.Duration) {
+	u.hub.Spread(ctx, over, linger)
+}
 
 // Drain closes all connections as Hub.Drain does. After it returned nil no session is on its
 // way to go-socket.io's Serve, which is what makes closing that server safe (hazard 23).
