@@ -166,6 +166,9 @@ func (r *Revocations) loaded() string {
 // next page is due when the node has read what others have written back meanwhile. It returns whether Redis has
 // all that was added, and an error where the connection is lost.
 func (r *Revocations) send(l *line) (refused, lost error) {
+	if epoch := r.loaded(); epoch != "" && epoch != l.epoch {
+		return errUnread, nil // until follow knows what is there: it would be written again with each round
+	}
 	all := r.choosePage(r.unsent, -1)
 	for len(all) > 0 && refused == nil {
 		page := all[:min(len(all), pageSize)]

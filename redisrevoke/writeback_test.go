@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/gomodule/redigo/redis"
 )
@@ -45,6 +46,26 @@ func writeBack(tb testing.TB, nodes, n int) (refused time.Duration, written int)
 	return refused, written
 }
 
+// revoked returns what the stream says, without what comes twice.
+func (s *server) revoked() map[string]bool {
+	s.tb.Helper()
+	entries, err := redis.Values(s.do("XRANGE", "socketiojwt:revocations", "-", "+"), nil)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	all := make(map[string]bool)
+	for _, e := range entries {
+		fields, err := redis.StringMap(e.([]any)[1], nil)
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		if text, ok := fields["revocation"]; ok {
+			all[text] = true
+		}
+	}
+	return all
+}
+
 // How long new tokens are refused, and how much is written, when Redis was restarted and has lost all.
 func BenchmarkWriteBack(b *testing.B) {
 	for _, nodes := range []int{1, 20, 51} {
@@ -67,7 +88,7 @@ func TestWritingBackIsShared(t *testing.T) {
 	s.fill(n, time.Now().Add(time.Hour))
 	var adds atomic.Int64
 	hold := sync.OnceFunc(func() {
-		eventually(t, "the other node has written all", func() bool { return s.length() > n })
+		eventually(t, "the other node has written all", func() bool { return len(s.revoked()) == n })
 	})
 	slow, err := redisrevoke.New(redisrevoke.Options{
 		Dial: func(ctx context.Context) (redis.Conn, error) {
@@ -91,5 +112,47 @@ func TestWritingBackIsShared(t *testing.T) {
 	}
 	if got := adds.Load(); got > page {
 		t.Errorf("the slow node wrote %d entries, want its first page of %d at most", got, page)
+	}
+}
+
+// What waits to be written is written once the node knows what Redis holds, and not with every question until
+// then: there would be more to read all the time.
+func TestNothingIsWrittenWhileTheStreamIsRead(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t, forgets)
+	var holding, reading atomic.Bool
+	var adds atomic.Int64
+	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	n := s.seen(new(logged), func(name string, args []any) error {
+		switch {
+		case name == "XADD":
+			adds.Add(1)
+		case name == "XREAD" && args[len(args)-1] == "0-0" && holding.Load():
+			reading.Store(true)
+			<-release
+		}
+		return nil
+	})
+	t.Cleanup(let) // before the node is closed
+	waitFor(t, n)
+	s.kill()
+	if n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})) == nil {
+		t.Error("Add succeeded without Redis")
+	}
+	holding.Store(true)
+	adds.Store(0)
+	s.start()
+	eventually(t, "the node reads what there is", reading.Load)
+	for range 20 {
+		if check(n) == nil {
+			t.Error("the node judges before it has read all")
+		}
+	}
+	holding.Store(false)
+	let()
+	waitFor(t, n)
+	if got := adds.Load(); got != 1 {
+		t.Errorf("it was written %d times", got)
 	}
 }
