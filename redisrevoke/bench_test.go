@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -182,4 +183,26 @@ func longest(r *redisrevoke.Revocations, stop chan struct{}) (refused, waited ti
 			last, refusing = time.Now(), false
 		}
 	}
+}
+
+// BenchmarkReplaced is how soon a session ends after a newer one of its user began on another node.
+func BenchmarkReplaced(b *testing.B) {
+	s := startRedis(b, forgets)
+	nodes := []*node{startNode(b, s, redisrevoke.Options{}, single), startNode(b, s, redisrevoke.Options{}, single)}
+	for _, n := range nodes {
+		n.ready(b)
+	}
+	bob := sign(b, jwt.MapClaims{"sub": "bob"})
+	_, last := nodes[1].enter(b, bob)
+	var took []time.Duration
+	for i := range b.N {
+		_, must := nodes[i%2].enter(b, bob)
+		began := time.Now() // it is in, and the other node may know already
+		last.Rest()
+		took = append(took, time.Since(began))
+		last = must
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/median")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "ms/worst")
 }
