@@ -62,6 +62,7 @@ sentinel failover-timeout master 5000
 // No token that is revoked is let in while a sentinel puts another master in the place of one. One that
 // was stopped, or was well, goes on as a master for some seconds.
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	for name, harm := range map[string]func(master, sentinel *server){
 		"the master is killed": func(master, _ *server) { master.kill() },
 		"the master stands still, and goes on beside the other": func(master, sentinel *server) {
@@ -128,6 +129,7 @@ func anyMaster(servers ...*server) dialer {
 
 // Without a sentinel.
 func TestReplication(t *testing.T) {
+	t.Parallel()
 	t.Run("FAILOVER", func(t *testing.T) {
 		t.Parallel()
 		master, replica := withReplica(t)
@@ -175,6 +177,7 @@ func TestReplication(t *testing.T) {
 
 // What happens to a Redis that is alone.
 func TestTriesWhileRedisIsHarmed(t *testing.T) {
+	t.Parallel()
 	for name, harm := range map[string]func(*server){
 		"restart":       (*server).restart,
 		"restart twice": func(s *server) { s.restart(); s.restart() },
@@ -230,6 +233,7 @@ func TestOldMasterThatLosesNoConnection(t *testing.T) {
 
 // The answer to whoever asks, or adds, when the master has become a replica is that of the new master.
 func TestFirstQuestionAfterDemotion(t *testing.T) {
+	t.Parallel()
 	for name, question := range map[string]func(n *node) error{
 		"Add": func(n *node) error {
 			return n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"}))

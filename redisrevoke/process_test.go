@@ -179,6 +179,7 @@ func TestHowSoon(t *testing.T) {
 // While Redis is killed, paused, emptied and restarted, no token is accepted by either node
 // once it is revoked, and no client that is connected with a good one loses its connection.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"Redis keeps its data": keeps, "Redis loses its data": forgets} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

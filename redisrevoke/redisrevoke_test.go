@@ -81,6 +81,7 @@ func TestStrict(t *testing.T) {
 }
 
 func TestRedisIsKilled(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"keeps its data": keeps, "loses its data": forgets} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,6 +167,7 @@ func TestRedisIsPaused(t *testing.T) {
 }
 
 func TestRedisIsEmptied(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string][]any{
 		"all":        {"FLUSHALL"},
 		"the stream": {"DEL", "socketiojwt:revocations"}, // as when it is evicted

@@ -119,6 +119,7 @@ func TestRedisTakesOverOtherDataUnseen(t *testing.T) {
 // What a replica holds is not all that was added: new tokens are refused, and Add fails, also where
 // the replica would take it.
 func TestRedisIsAReplica(t *testing.T) {
+	t.Parallel()
 	for name, readOnly := range map[string]string{"read-only": "yes", "writable": "no"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,6 +181,7 @@ func TestFailover(t *testing.T) {
 // A node whose two connections are to two masters moves to the one that Dial leads to, with what it
 // knows.
 func TestRedisIsTwo(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string]string{"follow moves first": "cmd=xread", "serve moves first": "cmd=info"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -60,6 +60,7 @@ func (s *server) length() int {
 
 // What could not be removed from Redis is not forgotten, and removed later.
 func TestSweepThatFails(t *testing.T) {
+	t.Parallel()
 	t.Run("the connection breaks", func(t *testing.T) {
 		t.Parallel()
 		s := startRedis(t, forgets)
