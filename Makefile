@@ -13,7 +13,7 @@ GO_FILES    = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 JS_FILES    = $(wildcard client/*.js client/test/*.mjs e2e/*.mjs examples/*/static/*.js bench/peer/*.js bench/peer4/*.js redisadapter/peer/*.js)
 
 # What the tests start.
-TEST_TOOLS = go cc node npm redis-server chromium
+TEST_TOOLS = go cc node npm redis-server chromium nginx haproxy
 
 .PHONY: help demo demo-cluster tools-demo tools-cluster tools-test test test-quick test-go test-compat test-redisadapter test-examples test-client test-e2e lint bench bench-once fuzz soak
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,9 @@ type config struct {
 	Gate   bool     // with Hooks: its Handler in front
 	Echoes []string // more events, see echoes
 	Auth0  bool     // the events of socketio-jwt's own tests
+
+	Addr         string // to listen on; default: a free port
+	ShutdownTime int    // in milliseconds: SIGTERM is Shutdown, and not Close
 }
 
 // authConfig has the fields of socketiojwt.Options, durations in milliseconds.
@@ -223,7 +227,14 @@ func run(c config) error {
 		stop()
 	})
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	// GET /ready asks whether new clients are welcome, as a load balancer does.
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			http.NotFound(w, r)
+		}
+	})
+
+	listener, err := net.Listen("tcp", cmp.Or(c.Addr, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
@@ -232,6 +243,11 @@ func run(c config) error {
 	fmt.Printf("{\"url\":\"http://%s\"}\n", listener.Addr())
 
 	<-ctx.Done()
+	if c.ShutdownTime > 0 {
+		grace, cancel := context.WithTimeout(context.Background(), time.Duration(c.ShutdownTime)*time.Millisecond)
+		defer cancel()
+		return errors.Join(sio.(*socketiojwt.Server).Shutdown(grace), web.Shutdown(grace))
+	}
 	if !c.Hooks { // go-socket.io's own Close is a data race with new connections
 		err = sio.Close()
 	}
