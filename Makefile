@@ -78,6 +78,7 @@ test-redisadapter: redisadapter/peer/node_modules/.package-lock.json
 
 test-examples:
 	cd examples && go vet ./... && go test -race ./...
+	cd examples/tracing && go vet ./... && go test -race ./...
 
 test-client:
 	cd client && $(NPM_CI) && npm test --silent
@@ -92,7 +93,7 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	@for file in $(JS_FILES); do node --check $$file || exit 1; done
 	cd examples && go test -count=1 ./internal/docs
-	@set -e; for module in . redisadapter examples e2e e2e/goclient bench bench/gopeer; do \
+	@set -e; for module in . redisadapter examples examples/tracing e2e e2e/goclient bench bench/gopeer; do \
 	  echo "lint $$module"; \
 	  (cd $$module && go vet -tags soak ./... && $(STATICCHECK) -tags soak ./...); \
 	done

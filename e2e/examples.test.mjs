@@ -307,3 +307,23 @@ test('metrics', limit, async () => {
   for (const text of [page, server.errors]) assert.doesNotMatch(text, /eyJ|nonsense|"red"/);
   await server.stop();
 });
+
+test('tracing', limit, async () => {
+  const server = await startProgram('../examples/tracing', '.', ['-addr', '127.0.0.1:0'], { JWT_SECRET: secret });
+  for (const variant of both) {
+    const client = connect(variant, server.url, variant.bring(sign()));
+    await client.until('connect');
+    assert.equal(await client.ask('echo', 'hello'), 'hello');
+    const refused = connect(variant, server.url, variant.bring('nonsense'));
+    assert.deepEqual(await variant.refused(refused), refusal('invalid_token', 'jwt malformed'));
+  }
+  await server.stop();
+  const n = both.length;
+  const want = { 'socket.io connect': n, 'socket.io event echo': n, 'look up': n, 'socket.io unauthorized': n };
+  await eventually(() => {
+    const spans = {};
+    for (const [, name] of server.errors.matchAll(/^{"Name":"([^"]*)"/gm)) spans[name] = (spans[name] ?? 0) + 1;
+    assert.deepEqual(spans, want);
+  });
+  assert.doesNotMatch(server.errors, /eyJhbGci|nonsense|hello|"red"/);
+});

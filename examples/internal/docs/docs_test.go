@@ -122,7 +122,11 @@ var (
 	newSecret, oldSecret string
 	findKey              func(context.Context, string) (any, error)
 	fromOurApp           func(*http.Request) bool
-	limits               any
+	limits, t            any
+	traced               func(t any, auth *socketiojwt.Authorizer, name string, handler any) any
+	mux                  *http.ServeMux
+	stop                 context.Context
+	web                  *http.Server
 	limited              func(limits any, auth *socketiojwt.Authorizer, handler, otherwise any) any
 )
 `
