@@ -358,7 +358,7 @@ func (c *Conn) knock(p *Packet) {
 	s.settle()
 	guest := c.enter()
 	switch {
-	case name == Root && !entered: // it connects there
+	case name == Root && (!entered || c.protocol.joinsRoot()): // Foreign connects it by itself
 	case idle != nil:
 		if idle.take != nil {
 			idle.take(s)

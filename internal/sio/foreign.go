@@ -127,17 +127,19 @@ func (s *Socket) Connected() {
 		return
 	}
 	s.heard = true
-	if !s.guarded && s.state == stateAdmitted && s.conn.IsProtocol5() {
+	early := s.early
+	s.early = nil
+	if s.guarded || s.state != stateAdmitted {
+		return // a hook guards none that its client has left already
+	}
+	if s.conn.IsProtocol5() {
 		s.answer() // a client of protocol 5 drops what comes before
 		s.conn.arrived()
 	}
-	for _, frames := range s.early {
+	for _, frames := range early {
 		s.conn.client.Send(frames...)
 	}
-	s.early = nil
-	if !s.guarded && s.state == stateAdmitted {
-		s.answer()
-	}
+	s.answer()
 }
 
 // Await blocks until it is decided about a foreign socket, and reports whether the packet

@@ -36,6 +36,7 @@ type bridge struct {
 	queue    []delivery
 	rest     [][]byte               // attachments of the packet that was read last
 	lives    map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
+	joining  []*sio.Socket          // those whose CONNECT it has read and not answered, in order
 	handed   bool                   // go-socket.io has taken the session over
 	read     bool                   // it has begun to read: the root's hook has run
 	gone     bool
@@ -111,6 +112,7 @@ func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, err
 			b.rest = d.packet.Attachments
 			if d.packet.Type == sio.Connect {
 				b.live(d.socket)
+				b.joining = append(b.joining, d.socket)
 			}
 			b.mu.Unlock()
 			return frame.String, enginepacket.MESSAGE, newReader(d.packet.Text), nil
@@ -157,7 +159,8 @@ func (b *bridge) begin() {
 	if !first {
 		return
 	}
-	if root := b.conn.Socket(sio.Root); root != nil && root.IsForeign() {
+	// The client may have left the root and asked for it again, which go-socket.io has yet to read.
+	if root := b.Life(sio.Root); root != nil && root.IsForeign() {
 		root.Connected()
 	}
 	b.client.Ready()
@@ -350,20 +353,12 @@ func (b *bridge) putText(data []byte) {
 		missing, _ = strconv.Atoi(string(count))
 		rest = after
 	}
-	s := b.Life(namespaceOf(rest))
-	if s == nil || !s.IsForeign() {
+	if data[0] == sio.Connect {
+		b.putConnect(data)
 		return
 	}
-	if data[0] == sio.Connect {
-		b.mu.Lock()
-		first := s.Namespace() == sio.Root && !b.read // before its hook runs
-		b.mu.Unlock()
-		switch {
-		case !first:
-			s.Connected()
-		case !b.conn.IsProtocol5():
-			b.client.Send(transport.Text(data))
-		}
+	s := b.Life(namespaceOf(rest))
+	if s == nil || !s.IsForeign() {
 		return
 	}
 	// json.Encoder ends what it encoded with a newline. Without one encoding failed, and
@@ -378,6 +373,23 @@ func (b *bridge) putText(data []byte) {
 		return
 	}
 	s.Forward(frame)
+}
+
+// putConnect takes CONNECT, which go-socket.io writes once for each that it reads. By then the client
+// may have joined the namespace again: that life is not answered yet.
+func (b *bridge) putConnect(data []byte) {
+	b.mu.Lock()
+	var s *sio.Socket
+	if len(b.joining) > 0 {
+		s = b.joining[0]
+		b.joining = b.joining[1:]
+	}
+	b.mu.Unlock()
+	if s != nil {
+		s.Connected()
+	} else if root := b.conn.Socket(sio.Root); root != nil && root.IsForeign() && !b.conn.IsProtocol5() {
+		b.client.Send(transport.Text(data)) // the root's, before its hook runs
+	}
 }
 
 // namespaceOf reads the namespace from a packet that go-socket.io wrote, behind the type.

@@ -20,7 +20,7 @@ import (
 func newServer(t *testing.T, transports ...eiotransport.Transport) (*upstream.Server, *engineio.Options) {
 	t.Helper()
 	opts := engineio.Options{Transports: transports}
-	u, err := upstream.New(opts, transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 10}, sio.Limits{Attachments: 4, Depth: 64})
+	u, err := upstream.New(opts, transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 10, Outbox: 1 << 20}, sio.Limits{Attachments: 4, Depth: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
