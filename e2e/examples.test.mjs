@@ -49,7 +49,10 @@ for (const variant of matrix) {
     const north = authenticate(of('north'));
     const norths = authenticate(of('north'));
     const south = authenticate(of('south'));
-    for (const client of [north, norths, south]) await client.until('authenticated');
+    for (const client of [north, norths, south]) {
+      await client.until('authenticated');
+      await client.ask('whoami'); // `authenticated` comes before the room of UserRoom is joined, handlers run behind it
+    }
     const notes = [];
     south.socket.on('note', text => notes.push(text));
     const noted = new Promise(resolve => norths.socket.on('note', (...args) => resolve(args)));

@@ -59,7 +59,7 @@ function closeClients(url) {
 }
 
 const lifecycle = ['connect', 'error', 'connect_error', 'disconnect', 'reconnect_attempt'];
-const ours = ['authenticated', 'unauthorized', 'welcome', 'number', 'binary', 'question', 'answered', 'news', 'token_expiring'];
+const ours = ['authenticated', 'unauthorized', 'welcome', 'number', 'binary', 'question', 'answered', 'news', 'note', 'token_expiring'];
 
 // Witness keeps the events of a socket in order, without their callbacks.
 export class Witness {
