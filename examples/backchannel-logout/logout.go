@@ -46,8 +46,8 @@ func newLogout(keys jwt.Keyfunc, issuer, clientID string, revocations socketiojw
 	)}
 }
 
-// ServeHTTP answers 200 when the sessions have ended, and 400 with a JSON object (§2.8) when they have
-// not, whoever's fault that is.
+// ServeHTTP answers 200 when the sessions have ended, and 400 with a JSON object (§2.8) when they
+// have not, whoever's fault that is.
 func (l *logout) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxWait))
@@ -59,7 +59,8 @@ func (l *logout) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// describe says to strangers what is wrong with a token of the provider, and nothing of how others failed.
+// describe says to strangers what is wrong with a token of the provider, and nothing of how others
+// failed.
 func describe(err error) string {
 	var wrong errLogout
 	switch {
@@ -111,8 +112,8 @@ type logoutClaims struct {
 	Nonce  json.RawMessage            `json:"nonce"`
 }
 
-// Validate checks what golang-jwt does not know (§2.6). The issuer signs other tokens with the same keys;
-// `events` and `nonce` tell those of sessions from logout tokens.
+// Validate checks what golang-jwt does not know (§2.6). The issuer signs other tokens with the same
+// keys; `events` and `nonce` tell those of sessions from logout tokens.
 func (c *logoutClaims) Validate() error {
 	switch event := c.Events[logoutEvent]; {
 	case len(event) == 0 || event[0] != '{':
@@ -146,9 +147,9 @@ func (c *logoutClaims) revocation() socketiojwt.Revocation {
 	return r
 }
 
-// isLogoutType reports whether a header may be that of a logout token. Its own type is `logout+jwt`; many
-// providers say JWT, or nothing (§2.4). RFC 7515 §4.1.11: what `crit` asks for has to be understood, and
-// nothing is.
+// isLogoutType reports whether a header may be that of a logout token. Its own type is
+// `logout+jwt`; many providers say JWT, or nothing (§2.4). RFC 7515 §4.1.11: what `crit` asks for
+// has to be understood, and nothing is.
 func isLogoutType(header map[string]any) bool {
 	if _, critical := header["crit"]; critical {
 		return false
@@ -159,8 +160,8 @@ func isLogoutType(header map[string]any) bool {
 	return !present || text == "logout+jwt" || text == "jwt"
 }
 
-// used are the logout tokens that did their work. Each node has its own: one that is used on two nodes
-// ends nothing more there, see revocation.
+// used are the logout tokens that did their work. Each node has its own: one that is used on two
+// nodes ends nothing more there, see revocation.
 type used struct {
 	mu    sync.Mutex
 	until map[string]time.Time // by `jti`

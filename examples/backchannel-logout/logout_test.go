@@ -408,7 +408,8 @@ func TestUsedTokensAreForgotten(t *testing.T) {
 	}
 }
 
-// Logout tokens are signed with the same keys, and some servers have the client's ID for their audience.
+// Logout tokens are signed with the same keys, and some servers have the client's ID for their
+// audience.
 func TestTokensThatOpenNoSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -3,9 +3,9 @@
 //
 //	go run ./backchannel-logout -issuer https://id.example.com/realms/chat -audience chat -client-id chat-web
 //
-// Register https://your.host/backchannel-logout there as the backchannel_logout_uri of the client, and ask
-// for sessions (backchannel_logout_session_required); docs/backchannel-logout.md says more. Without -issuer
-// it runs a small provider of its own:
+// Register https://your.host/backchannel-logout there as the backchannel_logout_uri of the client,
+// and ask for sessions (backchannel_logout_session_required); docs/backchannel-logout.md says more.
+// Without -issuer it runs a small provider of its own:
 //
 //	go run ./backchannel-logout
 //	curl -X POST 'http://127.0.0.1:8080/issuer/token?sub=red&sid=1'
@@ -103,7 +103,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// For several nodes: redisrevoke.New, so that all of them hear of a log-out that one is told of.
+	// For several nodes: redisrevoke.New, so that all of them hear of a log-out that one is told
+	// of.
 	sio, handler, err := newServer(keys.Keyfunc, c, socketiojwt.NewMemoryRevocations())
 	if err != nil {
 		log.Fatal(err)

@@ -3,8 +3,8 @@
 //
 //	go run ./jwks -issuer https://example.eu.auth0.com/ -audience chat
 //
-// Where the keys are stands in the issuer's discovery document, see ../internal/issuer. Without -issuer
-// it runs a small provider of its own:
+// Where the keys are stands in the issuer's discovery document, see ../internal/issuer. Without
+// -issuer it runs a small provider of its own:
 //
 //	go run ./jwks
 //	curl -X POST 'http://127.0.0.1:8080/issuer/token?sub=red'

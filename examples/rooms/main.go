@@ -1,5 +1,5 @@
-// Command rooms is a server whose clients ask for the rooms that they want to be in; their tokens say
-// which they may have. docs/rooms.md says more.
+// Command rooms is a server whose clients ask for the rooms that they want to be in; their tokens
+// say which they may have. docs/rooms.md says more.
 //
 //	JWT_SECRET='at least 32 random bytes' go run ./rooms
 //

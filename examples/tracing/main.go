@@ -1,5 +1,6 @@
-// Command tracing is a server with OpenTelemetry: a span for each client that connects, is refused or is
-// sent away, for each newer token and for each event. It prints them; docs/tracing.md says more.
+// Command tracing is a server with OpenTelemetry: a span for each client that connects, is refused
+// or is sent away, for each newer token and for each event. It prints them; docs/tracing.md says
+// more.
 //
 //	JWT_SECRET='at least 32 random bytes' go run .
 //

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// refusalsPerSecond bounds the spans that strangers cause: they can be refused as often as they like.
-// Authorizer.Stats counts all of them.
+// refusalsPerSecond bounds the spans that strangers cause: they can be refused as often as they
+// like. Authorizer.Stats counts all of them.
 const refusalsPerSecond = 10
 
-// tracing makes spans of what clients do. No token, claim or address is in them. What belongs to one
-// session has its ID in common, which is random and no credential.
+// tracing makes spans of what clients do. No token, claim or address is in them. What belongs to
+// one session has its ID in common, which is random and no credential.
 type tracing struct {
 	trace.Tracer
 	refusals *rate.Limiter

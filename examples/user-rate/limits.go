@@ -9,8 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits bound how often each user may do something, whatever the number of sockets, tabs and devices:
-// burst times at once, and once in every after that. They are of one node.
+// limits bound how often each user may do something, whatever the number of sockets, tabs and
+// devices: burst times at once, and once in every after that. They are of one node.
 type limits struct {
 	every time.Duration
 	burst int

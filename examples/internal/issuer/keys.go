@@ -33,9 +33,10 @@ type Keys struct {
 	found   atomic.Pointer[keyfunc.Keyfunc] // nil: not discovered yet
 }
 
-// Follow reads the discovery document of the issuer (OpenID Connect Discovery 1.0 §4) and follows the
-// keys that it names, until ctx ends. A document of another issuer is an error, and so is a URL without
-// TLS that leaves this machine: who can change the document or the keys on the way can sign tokens.
+// Follow reads the discovery document of the issuer (OpenID Connect Discovery 1.0 §4) and follows
+// the keys that it names, until ctx ends. A document of another issuer is an error, and so is a URL
+// without TLS that leaves this machine: who can change the document or the keys on the way can sign
+// tokens.
 //
 // An issuer that is down is no error, at start or later: the keys that are known stay good, and
 // clients with other keys are told `invalid_secret`, on which they try again. Follow blocks for
@@ -52,8 +53,8 @@ func Follow(ctx context.Context, issuer string, looks *rate.Limiter) (*Keys, err
 	return k, nil
 }
 
-// Keyfunc returns the key of a token, for [socketiojwt.Keyfunc]. It blocks while it asks the issuer, and
-// is not tied to the context of one client: others wait for the same keys.
+// Keyfunc returns the key of a token, for [socketiojwt.Keyfunc]. It blocks while it asks the
+// issuer, and is not tied to the context of one client: others wait for the same keys.
 func (k *Keys) Keyfunc(token *jwt.Token) (any, error) {
 	if k.found.Load() == nil && k.looks.Allow() {
 		_ = k.discover() // it has said why
@@ -67,7 +68,8 @@ func (k *Keys) Keyfunc(token *jwt.Token) (any, error) {
 // errWrong is what no second try mends.
 var errWrong = errors.New("the issuer cannot be used")
 
-// discover finds out where the keys are, and reads them. While one caller does, the others go without.
+// discover finds out where the keys are, and reads them. While one caller does, the others go
+// without.
 func (k *Keys) discover() error {
 	if !k.looking.TryLock() {
 		return nil

@@ -68,7 +68,8 @@ func TestKeysAreNotReadWithoutTLS(t *testing.T) {
 	}
 }
 
-// An issuer that never answers keeps nobody waiting for long, and one that is asked too often is not asked.
+// An issuer that never answers keeps nobody waiting for long, and one that is asked too often is
+// not asked.
 func TestSilentIssuer(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 10)

@@ -1,5 +1,5 @@
-// Package provider stands for an identity provider. It gives everybody the token they ask for, so it is
-// for trying things out, and for nothing else.
+// Package provider stands for an identity provider. It gives everybody the token they ask for, so
+// it is for trying things out, and for nothing else.
 package provider
 
 import (
@@ -29,8 +29,8 @@ type Provider struct {
 	published *jwkset.MemoryJWKSet
 }
 
-// Start starts a provider on this machine, until the program ends, and returns its URL, which is the `iss`
-// of its tokens.
+// Start starts a provider on this machine, until the program ends, and returns its URL, which is
+// the `iss` of its tokens.
 func Start(audience, clientID string) (p *Provider, issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,8 +44,8 @@ func Start(audience, clientID string) (p *Provider, issuer string, err error) {
 	return p, issuer, nil
 }
 
-// New makes a provider that is served by somebody else, at the URL issuer. Its tokens are for audience, and
-// its logout tokens for clientID.
+// New makes a provider that is served by somebody else, at the URL issuer. Its tokens are for
+// audience, and its logout tokens for clientID.
 func New(issuer, audience, clientID string) (*Provider, error) {
 	p := &Provider{issuer: issuer, audience: audience, clientID: clientID, published: jwkset.NewMemoryStorage()}
 	if err := p.Rotate(); err != nil {
