@@ -9,16 +9,17 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"embed"
 	"encoding/json"
 	"errors"
 	"flag"
-	"io"
 	"io/fs"
 	"log"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -53,7 +54,7 @@ func main() {
 	}
 }
 
-func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handler, io.Closer, error) {
+func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handler, serve.Sockets, error) {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails; a restart makes every token worthless
 
@@ -71,7 +72,7 @@ func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handl
 	})
 	mux.Handle("POST /token", tokens(secret, tokenLife))
 
-	var sockets closers
+	var sockets servers
 	for path, handshake := range map[string]bool{"/handshake/": true, "/roundtrip/": false} {
 		sio, err := newServer(secret, handshake)
 		if err != nil {
@@ -142,13 +143,15 @@ func sign(user string, life time.Duration, secret []byte) (string, error) {
 	}).SignedString(secret)
 }
 
-// closers closes all of them.
-type closers []io.Closer
+// servers are shut down together.
+type servers []*socketiojwt.Server
 
-func (all closers) Close() error {
-	var errs []error
-	for _, c := range all {
-		errs = append(errs, c.Close())
+func (all servers) Shutdown(ctx context.Context) error {
+	errs := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, sio := range all {
+		group.Go(func() { errs[i] = sio.Shutdown(ctx) })
 	}
+	group.Wait()
 	return errors.Join(errs...)
 }

@@ -119,9 +119,9 @@ func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Lo
 	return nil
 }
 
-// Close ends the sockets first; there is nobody to be told of a revocation after that.
-func (n *node) Close() error {
-	return errors.Join(n.sio.Close(), n.revocations.Close())
+// Shutdown ends the sockets first; there is nobody to be told of a revocation after that.
+func (n *node) Shutdown(ctx context.Context) error {
+	return errors.Join(n.sio.Shutdown(ctx), n.revocations.Close())
 }
 
 // login answers {"user", "password"} with {"token"}.

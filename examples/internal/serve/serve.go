@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,10 +14,19 @@ import (
 	"time"
 )
 
+// shutdownTime is short, because an example has few clients and whoever tries it is waiting. In
+// production it is most of what the process gets from SIGTERM to SIGKILL, see docs/deployment.md.
+const shutdownTime = 2 * time.Second
+
+// Sockets is a socketiojwt.Server, or what looks after some.
+type Sockets interface {
+	Shutdown(ctx context.Context) error
+}
+
 // Run listens on addr (port 0 chooses a free one) and answers with handler
-// until SIGINT or SIGTERM. It closes sockets first: http.Server waits for
-// waiting polls, and does not know of WebSockets.
-func Run(addr string, handler http.Handler, sockets io.Closer) error {
+// until SIGINT or SIGTERM. It ends the sockets first: what waits for a polling client is fetched with
+// a new request, and http.Server does not know of WebSockets.
+func Run(addr string, handler http.Handler, sockets Sockets) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
@@ -37,7 +45,7 @@ func Run(addr string, handler http.Handler, sockets io.Closer) error {
 	case <-ctx.Done():
 	}
 	stop() // a second signal kills at once
-	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	grace, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
-	return errors.Join(sockets.Close(), server.Shutdown(grace))
+	return errors.Join(sockets.Shutdown(grace), server.Shutdown(grace))
 }
