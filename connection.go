@@ -236,7 +236,11 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 	}
 	for _, sock := range c.sockets {
 		if sock.isAuthenticated() && !sock.guest && old != nil {
-			c.conn.Do(func() { sock.refreshed(old, session) })
+			sock.s.Hold() // a client that sends token after token waits for OnRefreshed
+			c.conn.Do(func() {
+				defer sock.s.Release()
+				sock.refreshed(old, session)
+			})
 		}
 		sock.authenticated()
 	}

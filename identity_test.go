@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -422,6 +423,41 @@ func TestOnEnded(t *testing.T) {
 			t.Errorf("told %s, want %s", got, want)
 		}
 	})
+}
+
+// A client that sends token after token does not get further ahead of OnRefreshed than one.
+func TestSlowOnRefreshed(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{3, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			var told atomic.Int64
+			s := startAt(t, inMemory(t), socketiojwt.Options{
+				OnRefreshed: func(socketio.Conn, *socketiojwt.Session, *socketiojwt.Session) {
+					told.Add(1)
+					time.Sleep(time.Minute)
+				},
+			}, nil)
+			_, must := s.dial(t, siotest.Options{Version: version, Transport: "websocket"})
+			if version == 4 {
+				must.Join("/")
+			}
+			must.Connected("/")
+			for range 10 {
+				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			}
+			for range 3 {
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if stats := s.auth.Stats(); int64(stats.Refreshed) > told.Load()+1 {
+					t.Errorf("%d were refreshed, %d were told of", stats.Refreshed, told.Load())
+				}
+			}
+			time.Sleep(time.Hour)
+			if n := told.Load(); n != 9 {
+				t.Errorf("%d were told of", n)
+			}
+		})
+	}
 }
 
 // Each newer token is told of for each socket, in order, and moves the sockets to their room.
