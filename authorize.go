@@ -45,6 +45,7 @@ type Authorizer struct {
 	untold     atomic.Bool // whether other nodes were not told of the last new session
 	ungated    sync.Once   // warnNoGate
 	strangers  sync.Once   // warnUnregistered
+	unhijacked sync.Once   // warnNotHijacked
 	notices    notices
 }
 

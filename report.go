@@ -95,6 +95,13 @@ func (a *Authorizer) warnOtherUser() {
 	})
 }
 
+// warnNotHijacked says once why WebSockets are refused.
+func (a *Authorizer) warnNotHijacked(err error) {
+	a.unhijacked.Do(func() {
+		a.alarm("socketiojwt: WebSockets are refused, because the http.ResponseWriter cannot be hijacked; give the one that wraps it the method Hijack, or Unwrap for http.ResponseController", "error", err.Error())
+	})
+}
+
 // warnUnregistered says once why handlers are never called.
 func (a *Authorizer) warnUnregistered(namespace string) {
 	a.strangers.Do(func() {

@@ -139,6 +139,7 @@ func (a *Authorizer) observe(hub *transport.Hub) {
 			a.log.Info("socketiojwt: a client was disconnected for what it sent",
 				"reason", string(reason), "remote", c.Handshake().RemoteAddr)
 		})
+		hub.ObserveHijack(a.warnNotHijacked)
 		return true
 	})
 }

@@ -87,11 +87,16 @@ func (c *batchConn) SetWriteDeadline(t time.Time) error {
 type batchingWriter struct {
 	http.ResponseWriter
 	conn *batchConn
+	err  error // why it cannot be hijacked
 }
+
+// Unwrap is for http.ResponseController.
+func (w *batchingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *batchingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
+		w.err = err
 		return nil, nil, err
 	}
 	w.conn = &batchConn{Conn: conn, holding: true}

@@ -107,6 +107,7 @@ type Hub struct {
 	lingers   time.Duration // what a client that is closed has at most to fetch what is left
 	idle      chan struct{} // closed when draining and nothing is left
 	observers []func(*Client, Reason)
+	hijackers []func(error) // see ObserveHijack
 	attached  attachments
 
 	load load

@@ -30,6 +30,26 @@ func (h *Hub) Observe(f func(*Client, Reason)) {
 	h.observers = append(h.observers, f)
 }
 
+// ObserveHijack adds a function that is told when a WebSocket was refused, because the
+// http.ResponseWriter cannot be hijacked. It must not block.
+func (h *Hub) ObserveHijack(f func(error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hijackers = append(h.hijackers, f)
+}
+
+func (h *Hub) cannotHijack(err error) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	hijackers := h.hijackers
+	h.mu.Unlock()
+	for _, f := range hijackers {
+		f(err)
+	}
+}
+
 // violated tells the observers why a client is about to be disconnected, if err is more
 // than the end of its connection. Of requests that break the rules at the same time the first
 // counts. It is called without c.mu.

@@ -43,6 +43,9 @@ func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
 		u.CheckOrigin = fromOwnHost
 	}
 	u.Error = func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+		if status == http.StatusInternalServerError {
+			status = http.StatusBadRequest // as clients of Node get; what is wrong is in the log
+		}
 		Refuse(w, status, 3, "Bad request") // its text is internal
 	}
 	return &u
@@ -53,6 +56,9 @@ func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, u *websocket.Upgrader) (*websocket.Conn, *batchConn, error) {
 	batching := &batchingWriter{ResponseWriter: w}
 	conn, err := u.Upgrade(batching, r, w.Header())
+	if batching.err != nil {
+		h.cannotHijack(batching.err)
+	}
 	return conn, batching.conn, err
 }
 
