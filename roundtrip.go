@@ -172,11 +172,20 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 
 func (sock *socket) timeout() {
 	sock.conn.mu.Lock()
-	waits := sock.state == socketWaiting && !sock.busy && !sock.asking // else the verification ends now, too
+	waits := sock.isWaiting() && !sock.busy && !sock.asking // else the verification ends now, too
+	if waits && sock.passing != nil {
+		sock.conn.conn.End(true)
+		waits = false
+	}
 	sock.conn.mu.Unlock()
 	if waits {
 		sock.fail(errTimeout(), true)
 	}
+}
+
+// isWaiting reports whether the socket has yet to be authenticated. It is called with the mutex.
+func (sock *socket) isWaiting() bool {
+	return sock.state == socketWaiting || sock.state == socketAdmitted && sock.guest
 }
 
 func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *UnauthorizedError) {
@@ -197,7 +206,8 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 }
 
 // fail answers `unauthorized` and, when it is the last word or CloseGrace says so,
-// ends the socket. A socket that is authenticated stays so.
+// ends the socket. A socket that is authenticated stays so. After a refusal that is worth retrying the
+// client is not told to go.
 func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	c := sock.conn
 	c.mu.Lock()
@@ -211,9 +221,15 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	if sock.state == socketWaiting && !time.Now().Before(sock.due) {
 		last = true // timeout saw that the socket was busy, and left it to this
 	}
+	if err.Code == CodeTooManyAttempts && sock.passing != nil {
+		err = sock.passing // it has tried again, as it may
+	}
 	switch {
 	case sock.state == socketAdmitted && !sock.guest:
 		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
+	case err.retryable():
+		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.hangUp)
+		sock.comeBack(err, last)
 	case last || grace == 0:
 		var words []lastWord
 		sock.others(func(other *socket) {
@@ -226,9 +242,33 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 		sock.end(append(words, sock.lastWord(unauthorizedWord(err)))...)
 	default:
 		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
+		sock.passing = nil
 		if grace > 0 && sock.grace == nil {
 			sock.grace = time.AfterFunc(grace, sock.disconnect)
 		}
+	}
+}
+
+// comeBack ends the connection when the socket's time is up, without DISCONNECT: after that clients stay
+// away for good, and at the end of a connection they come back. Until then the client may try again. It is
+// called with the mutex.
+func (sock *socket) comeBack(err *UnauthorizedError, now bool) {
+	first := sock.passing == nil
+	sock.passing = err
+	switch {
+	case now:
+		sock.conn.conn.End(true)
+	case first && sock.guest: // who has no deadline
+		sock.deadline = time.AfterFunc(sock.conn.auth.opts.Timeout, sock.timeout)
+	}
+}
+
+// hangUp is the client's callback for a refusal that is worth retrying.
+func (sock *socket) hangUp() {
+	sock.conn.mu.Lock()
+	defer sock.conn.mu.Unlock()
+	if sock.isWaiting() && !sock.asking && sock.passing != nil {
+		sock.conn.conn.End(true)
 	}
 }
 
@@ -244,7 +284,7 @@ func (sock *socket) acknowledged() {
 func (sock *socket) disconnect() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if (sock.state == socketWaiting || sock.guest) && !sock.asking {
+	if sock.isWaiting() && !sock.asking && sock.passing == nil {
 		sock.dismiss()
 	}
 }

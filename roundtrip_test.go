@@ -466,7 +466,6 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 						must.NextRaw("40")
 						must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 						unauthorized(t, must.Next(), "invalid_secret", "secret unavailable")
-						want = []string{"41"}
 					}
 					expect(t, must.Rest(), want...)
 					if took := time.Since(began).Round(time.Second); took != 5*time.Second {

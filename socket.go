@@ -33,6 +33,8 @@ type socket struct {
 	deadline  *time.Timer // while waiting
 	grace     *time.Timer // CloseGrace, while waiting
 
+	passing *UnauthorizedError // the last refusal, where it was worth retrying
+
 	// These belong to the connection's lane.
 	accepted bool   // OnConnect succeeded
 	room     string // of UserRoom
