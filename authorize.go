@@ -47,6 +47,7 @@ type Authorizer struct {
 	strangers  sync.Once   // warnUnregistered
 	unhijacked sync.Once   // warnNotHijacked
 	notices    notices
+	outage     outage // of Revocations
 }
 
 // Request is what is known of a client, the same in both modes: how it opened its
@@ -228,6 +229,7 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 	if err != nil {
 		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
+	a.answered()
 	if revoked != false { // nothing but a plain no will do
 		return errTokenRevoked().dueTo("Revocations")
 	}

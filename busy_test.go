@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -142,5 +145,69 @@ func TestBusyNamespace(t *testing.T) {
 		m.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 		m.Event("/", "unauthorized")
 		stays(t, m)
+	})
+}
+
+// However many clients are refused, two lines say that Revocations could not be asked, and for how many.
+func TestLogOfAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log record
+		list := newOutage()
+		auth, err := socketiojwt.Authorize(socketiojwt.Options{
+			Secret: socketiojwt.StaticSecret(testSecret), Revocations: list, Logger: logTo(&log),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		protected := auth.Middleware(http.NotFoundHandler())
+		ask := func(ctx context.Context, want int) {
+			t.Helper()
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+			r.Header.Set("Authorization", "Bearer "+tokenOf(t, "bob"))
+			w := httptest.NewRecorder()
+			protected.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("status %d, want %d", w.Code, want)
+			}
+		}
+		expectLog := func(want ...string) {
+			t.Helper()
+			var got []string
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, "Revocations") {
+					got = append(got, strings.TrimSpace(line))
+				}
+			}
+			if !slices.EqualFunc(got, want, strings.Contains) {
+				t.Errorf("logged %q, want %q", got, want)
+			}
+		}
+		begins := `level=WARN msg="socketiojwt: Revocations cannot be asked, so that clients are refused for now" error="redis is away"`
+		over := `level=INFO msg="socketiojwt: Revocations can be asked again" refused=300 after=2s`
+
+		ask(t.Context(), http.StatusNotFound)
+		list.down.Store(true)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		ask(gone, http.StatusServiceUnavailable)
+		expectLog()
+		for range 3 {
+			for range 100 {
+				ask(t.Context(), http.StatusServiceUnavailable)
+			}
+			time.Sleep(time.Second)
+		}
+		expectLog(begins)
+		list.down.Store(false)
+		ask(t.Context(), http.StatusNotFound) // which may be luck
+		expectLog(begins)
+		time.Sleep(10 * time.Second)
+		for range 3 {
+			ask(t.Context(), http.StatusNotFound)
+		}
+		expectLog(begins, over)
+		list.down.Store(true)
+		ask(t.Context(), http.StatusServiceUnavailable)
+		expectLog(begins, over, begins)
 	})
 }

@@ -103,5 +103,9 @@ func (a *Authorizer) logFailure(ctx context.Context, r *Request, callback string
 		a.log.ErrorContext(ctx, "socketiojwt: a callback panicked", append(attrs, "stack", string(p.stack))...)
 		return
 	}
+	if callback == "Revocations" {
+		a.failed(ctx, err)
+		return
+	}
 	a.log.WarnContext(ctx, "socketiojwt: a callback failed", attrs...)
 }
