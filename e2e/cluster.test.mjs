@@ -15,6 +15,7 @@ import { Emitter } from '@socket.io/redis-emitter';
 import { createClient } from 'redis';
 import { io as io4 } from 'socket.io-client-4';
 import jwt from 'jsonwebtoken';
+import { startRedis } from './redis.mjs';
 import { connect, eventually, here, matrix, refusal, secret, startProgram, unauthorized } from './helper.mjs';
 
 const limit = { timeout: 60_000 };
@@ -22,7 +23,7 @@ let folder, redis, nodes;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'socketiojwt-cluster-'));
-  redis = await startRedis();
+  redis = await startRedis(folder);
   nodes = await Promise.all([1, 2].map(() => startProgram('../examples', 'cluster', [
     '-addr', '127.0.0.1:0', '-redis', `127.0.0.1:${redis.port}`, '-client', join(here, 'node_modules/socket.io-client-4/dist')
   ], { JWT_SECRET: secret })));
@@ -36,37 +37,6 @@ after(async () => {
     await rm(folder, { recursive: true });
   }
 }, limit);
-
-// Below the ports that systems give to connections, so that none takes it before Redis does.
-async function freePort() {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer().listen(port, '127.0.0.1');
-    const free = await once(server, 'listening').then(() => true, () => false); // an error event rejects
-    server.close();
-    if (free) return port;
-  }
-}
-
-async function startRedis(port) {
-  try {
-    execFileSync('redis-server', ['--version']);
-  } catch {
-    throw new Error('redis-server is missing; `apt-get install redis-server` installs it');
-  }
-  port ??= await freePort();
-  const child = spawn('redis-server', ['--bind', '127.0.0.1', '--port', port, '--dir', folder, '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
-  const exited = once(child, 'exit');
-  await eventually(async () => {
-    const socket = createConnection(port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-    } finally {
-      socket.destroy();
-    }
-  });
-  return { port, stop: () => { child.kill('SIGKILL'); return exited; } };
-}
 
 async function login(node, user) {
   const response = await fetch(`${node.url}/login`, {
@@ -260,7 +230,7 @@ test('cluster: without Redis a node is on its own, and then it is not', limit, a
   await redis.stop();
   red.socket.emit('chat', 'while Redis is away');
   await eventually(() => assert.deepEqual(near.said, ['while Redis is away']));
-  redis = await startRedis(redis.port);
+  redis = await startRedis(folder, redis.port);
   await eventually(async () => assert.equal(await socketsOf(nodes[0], 'blue', token), 2));
   red.socket.emit('chat', 'when it is back');
   await eventually(() => assert.deepEqual(far.said, ['when it is back']));

@@ -22,7 +22,9 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/gomodule/redigo/redis"
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/engineio"
 	"github.com/googollee/go-socket.io/engineio/transport"
@@ -74,8 +76,9 @@ type authConfig struct {
 	CloseGrace    int
 	KeepExpired   bool
 	ExpiryWarning int
-	Revocations   bool // those of POST /revoke
-	UserRoom      bool // "user:" and the subject
+	Revocations   bool   // those of POST /revoke
+	Redis         string // address of a Redis with revocations
+	UserRoom      bool   // "user:" and the subject
 	SingleSession bool
 	MaxTokenBytes int
 	MaxAttempts   int
@@ -376,6 +379,15 @@ func (s *server) authorizer(c authConfig) (*socketiojwt.Authorizer, error) {
 	}
 	if c.Revocations {
 		opts.Revocations = s.revocations
+	}
+	if c.Redis != "" {
+		shared, err := redisrevoke.New(redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
+			return redis.DialContext(ctx, "tcp", c.Redis)
+		}})
+		if err != nil {
+			return nil, err
+		}
+		opts.Revocations = shared
 	}
 	opts.SingleSession = c.SingleSession
 	if c.UserRoom {
