@@ -252,15 +252,23 @@ func ExampleAuthorizer_Guard() {
 		return session.Subject()
 	}))
 	address, stop := listen(server, auth.Handler(server))
-	defer stop()
+	defer stop() // which closes server
 
 	client := connect(address, exampleToken(jwt.MapClaims{"sub": "bob"}))
 	client.EmitAck("/", "whoami")
 	client.sees(2)
-	client.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := auth.Drain(ctx); err != nil { // before server.Close()
+		log.Fatal(err)
+	}
+	<-client.Done()
+	fmt.Println("client:", client.CloseReason())
 	// Output:
 	// client: connect
 	// client: ack ["bob"]
+	// client: transport close
 }
 
 // Each tenant has a secret of its own.

@@ -95,7 +95,9 @@ func gateOnly(b *testing.B, opts socketiojwt.Options, raw string) func() {
 // BenchmarkRefusal is the gate's answer to a token that was signed with another key.
 func BenchmarkRefusal(b *testing.B) {
 	auth := mustAuthorize(b, socketiojwt.Options{Handshake: true})
-	gate := auth.Handler(socketio.NewServer(hardened()))
+	server := socketio.NewServer(hardened())
+	defer server.Close()
+	gate := auth.Handler(server)
 	raw := signWith(b, jwt.SigningMethodHS256, []byte("another secret, also of 32 bytes"), benchmarkClaims())
 	r := httptest.NewRequest(http.MethodGet, "/socket.io/?EIO=3&transport=polling&token="+raw, nil)
 	b.ReportAllocs()

@@ -156,11 +156,19 @@ type gate struct {
 // they need it, and what stands between it and next does not see them. Where the root namespace is public
 // (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
 // It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
+//
+// Where next is the go-socket.io server itself, Handler notices when that is closed, and sends its
+// clients away; up to then it costs a goroutine. Call Drain before all the same.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	var hub *transport.Hub
 	found := upstream.Probe(next)
 	if found != nil {
 		hub = found.Hub()
+		a.observe(hub)
+		if server, ok := next.(*socketio.Server); ok {
+			found.SetPlain(server)
+			found.Watch(server, a.warnUndrained)
+		}
 	} else {
 		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
 	}

@@ -2,6 +2,7 @@ package socketiojwt_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -45,6 +46,42 @@ func TestPlainHooksRunOnce(t *testing.T) {
 				must.Call("/", "echo", "x")
 				c.Close()
 				ran.eventually(t, "+/, +/a, -/a, -/")
+			})
+		}
+	}
+}
+
+// A gate that is given the server itself knows its namespaces: one that is not there is refused alone,
+// and there is a root, without which go-socket.io keeps sessions for ever. Behind another handler an
+// unknown namespace ends the connection.
+func TestHandlerKnowsTheNamespacesOfItsServer(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("EIO=%d/known %t", version, known), func(t *testing.T) {
+				t.Parallel()
+				auth := mustAuthorize(t, socketiojwt.Options{})
+				plain := socketio.NewServer(hardened())
+				next := http.Handler(plain)
+				if !known {
+					next = http.HandlerFunc(plain.ServeHTTP)
+					plain.OnConnect("/", func(socketio.Conn) error { return nil })
+				}
+				plain.OnConnect("/admin", auth.OnConnect)
+				plain.OnEvent("/admin", "authenticate", auth.OnAuthenticate)
+				plain.OnDisconnect("/admin", auth.OnDisconnect)
+				at := loopback(t)
+				serve(t, plain, at, auth.Handler(next)) // and requires that no session is left
+				_, must := dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
+				must.Join("/admin")
+				must.Connected("/admin")
+				must.Join("/none")
+				if !known {
+					must.Closed()
+					return
+				}
+				must.Refused("/none")
+				must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				must.Event("/admin", "authenticated")
 			})
 		}
 	}

@@ -88,6 +88,11 @@ func (a *Authorizer) warnNoGate() {
 	})
 }
 
+// warnUndrained says that go-socket.io's server was closed while clients could still come.
+func (a *Authorizer) warnUndrained() {
+	a.log.Warn("socketiojwt: the server was closed without Authorizer.Drain; a client that connects in the same moment ends the process")
+}
+
 // warnOtherUser says once why clients cannot renew their sessions.
 func (a *Authorizer) warnOtherUser() {
 	a.otherUser.Do(func() {

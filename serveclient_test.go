@@ -324,6 +324,7 @@ func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
 // A gate in front of a Server, or of the go-socket.io server itself, hides no file.
 func TestServeClientBehindAnotherGate(t *testing.T) {
 	server := socketio.NewServer(hardened())
+	defer server.Close()
 	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
 	bare := serveRequest(auth.Handler(server), http.MethodGet, "/socket.io/socket.io.js", nil)
 	if bare.Code != http.StatusBadRequest {

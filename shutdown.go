@@ -60,7 +60,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // end closes what is open, for a method of that name.
 func (s *Server) end(ctx context.Context, method string) error {
 	if err := s.upstream.Drain(ctx); err != nil {
-		return fmt.Errorf("socketiojwt: %s: connections are still open: %w", method, err)
+		return fmt.Errorf("socketiojwt: %s: %w", method, err)
 	}
 	var err error
 	s.site.each(func(s *Server) {

@@ -106,6 +106,8 @@ type stats struct {
 }
 
 type server struct {
+	hooks *socketiojwt.Authorizer // used one by one, and to be drained; nil: Protect is used
+
 	mu    sync.Mutex
 	stats stats
 
@@ -251,7 +253,12 @@ func run(c config) error {
 		defer cancel()
 		return errors.Join(sio.(*socketiojwt.Server).Shutdown(grace), web.Shutdown(grace))
 	}
-	if !c.Hooks { // go-socket.io's own Close is a data race with new connections
+	if s.hooks != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = s.hooks.Drain(ctx)
+	}
+	if err == nil {
 		err = sio.Close()
 	}
 	return errors.Join(err, web.Close())
@@ -311,6 +318,7 @@ func (s *server) wire(c config, server *socketio.Server) (sio socketServer, entr
 
 // hook uses the hooks of auth one by one.
 func (s *server) hook(server *socketio.Server, auth *socketiojwt.Authorizer, gate bool) http.Handler {
+	s.hooks = auth
 	server.OnConnect("/", auth.OnConnect)
 	server.OnEvent("/", "authenticate", auth.OnAuthenticate)
 	server.OnDisconnect("/", auth.OnDisconnect)

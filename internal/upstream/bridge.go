@@ -37,11 +37,13 @@ type bridge struct {
 	rest     [][]byte               // attachments of the packet that was read last
 	lives    map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
 	joining  []*sio.Socket          // those whose CONNECT it has read and not answered, in order
+	accepted bool                   // go-socket.io makes a session of it, see Server.enter
 	handed   bool                   // go-socket.io has taken the session over
 	read     bool                   // it has begun to read: the root's hook has run
 	gone     bool
 	closed   bool // Close was called
 	leaving  func()
+	done     bool // see leave
 	barriers map[string]func()
 
 	// What is being written. Only one goroutine of go-socket.io writes at a time.
@@ -234,17 +236,16 @@ const (
 func (b *bridge) Close() error {
 	b.hand()
 	b.mu.Lock()
-	first, gone, leaving := !b.closed, b.gone, b.leaving
-	if gone && !first || !gone {
-		// The first Close behind io.EOF comes before the rooms are left.
-		b.leaving = nil
-	} else {
-		leaving = nil
-	}
+	first, gone := !b.closed, b.gone
+	through := !first || !gone || !b.read // the first Close behind io.EOF comes before the rooms are left
+	leaving := b.leaving
 	b.closed = true
 	b.mu.Unlock()
-	if leaving != nil {
-		leaving()
+	if through {
+		if leaving != nil {
+			leaving()
+		}
+		b.leave()
 	}
 	if first && !gone {
 		settled := make(chan struct{})
@@ -274,6 +275,29 @@ func (b *bridge) anyHooked() *sio.Socket {
 	return sockets[i]
 }
 
+// leave says that go-socket.io is done with the connection: OnDisconnect has run.
+func (b *bridge) leave() {
+	b.mu.Lock()
+	first := !b.done
+	b.done = true
+	b.mu.Unlock()
+	if first {
+		b.u.left()
+	}
+}
+
+func (b *bridge) accept() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accepted = true
+}
+
+func (b *bridge) isAccepted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accepted
+}
+
 // hand notes that go-socket.io has taken the session over, whatever became of it.
 func (b *bridge) hand() {
 	b.mu.Lock()
@@ -282,7 +306,6 @@ func (b *bridge) hand() {
 	b.mu.Unlock()
 	if first {
 		b.client.Release()
-		b.u.handed()
 	}
 }
 

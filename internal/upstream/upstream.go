@@ -10,6 +10,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -40,11 +41,18 @@ type Server struct {
 	mu       sync.Mutex
 	plain    *socketio.Server // nil as long as nobody told
 	via      http.Handler     // leads to go-socket.io
-	handing  int              // sessions on their way into go-socket.io's Serve
-	rooted   bool             // plain's root is our own
+	watched  bool             // Watch was called
+	inside   int              // connections that go-socket.io is not done with, see let
+	hasRoot  bool             // plain has a root
+	rooted   bool             // which is our own
 	draining bool
 	idle     chan struct{} // closed when draining and none is left
 }
+
+type serverKey struct{}
+
+// Of returns the Server that a hub belongs to.
+func Of(hub *transport.Hub) *Server { return hub.Attach(serverKey{}, nil).(*Server) }
 
 // New makes a Server of go-socket.io's options. A transport of an unknown type is an error.
 func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*Server, error) {
@@ -98,6 +106,7 @@ func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*S
 		u.transports = append([]eiotransport.Transport{ourTransport{noWebSocket{}, u}}, u.transports...)
 	}
 	u.hub = transport.NewHub(config)
+	u.hub.Attach(serverKey{}, func() any { return u })
 	u.sio = sio.NewServer(u.hub, u, packets)
 	return u, nil
 }
@@ -229,10 +238,16 @@ func (u *Server) Guest(c *sio.Conn) sio.Guest { return newBridge(u, c) }
 
 // enter brings a connection to go-socket.io, by a handshake request that only go-socket.io sees.
 func (u *Server) enter(b *bridge) {
-	if !u.hand() {
+	if !u.let() {
 		b.Gone()
 		return
 	}
+	defer func() {
+		if !b.isAccepted() { // what stands in between has answered, or panics
+			b.Gone()
+			b.leave()
+		}
+	}()
 	via := u.withRoot()
 	name := transport.Polling
 	if u.hub.Has(transport.WebSocket) {
@@ -252,34 +267,37 @@ func (u *Server) enter(b *bridge) {
 func (u *Server) withRoot() http.Handler {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.plain != nil && !u.rooted && !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
-		u.plain.OnConnect(sio.Root, func(socketio.Conn) error { return nil })
-		u.rooted = true
+	if u.plain != nil && !u.hasRoot {
+		u.hasRoot = true // none is ever taken away
+		if !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
+			u.plain.OnConnect(sio.Root, func(socketio.Conn) error { return nil })
+			u.rooted = true
+		}
 	}
 	return u.via
 }
 
-// hand counts a session that go-socket.io is about to take; handed has to follow. It reports
-// false when no new one may be.
-func (u *Server) hand() bool {
+// let counts a connection that go-socket.io is about to take; left has to follow when that is done
+// with it. It reports false when no new one may be.
+func (u *Server) let() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.draining {
 		return false
 	}
-	u.handing++
+	u.inside++
 	return true
 }
 
-func (u *Server) handed() {
+func (u *Server) left() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.handing--
+	u.inside--
 	u.checkIdle()
 }
 
 func (u *Server) checkIdle() {
-	if u.draining && u.handing == 0 {
+	if u.draining && u.inside == 0 {
 		select {
 		case <-u.idle:
 		default:
@@ -293,17 +311,45 @@ func (u *Server) Spread(ctx context.Context, over, linger time.Duration) {
 	u.hub.Spread(ctx, over, linger)
 }
 
-// Drain closes all connections as Hub.Drain does. After it returned nil no session is on its
-// way to go-socket.io's Serve, which is what makes closing that server safe (hazard 23).
+// Drain closes all connections as Hub.Drain does, and waits until go-socket.io has run OnDisconnect
+// for those that it has. After it returned nil no session is on its way to go-socket.io's Serve, which
+// is what makes closing that server safe (hazard 23).
 func (u *Server) Drain(ctx context.Context) error {
 	if err := u.hub.Drain(ctx); err != nil {
-		return err
+		return fmt.Errorf("connections are still open: %w", err)
 	}
 	u.mu.Lock()
 	u.draining = true
 	u.checkIdle()
 	u.mu.Unlock()
-	return transport.Until(ctx, u.idle)
+	if err := transport.Until(ctx, u.idle); err != nil {
+		return fmt.Errorf("go-socket.io has not let go of all connections: OnDisconnect still runs, or Serve never did: %w", err)
+	}
+	return nil
+}
+
+// Watch notices when plain is closed: from then on nobody new may reach it, and those who are
+// connected are sent away. Where Drain was not called before, forgotten is. It costs a goroutine up to
+// then. Between the close and its notice a session on its way to Serve still ends the process.
+func (u *Server) Watch(plain *socketio.Server, forgotten func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.watched {
+		return
+	}
+	u.watched = true
+	go func() {
+		_ = plain.Serve() // beside the user's: each takes some of the sessions, until both return
+		u.mu.Lock()
+		drained := u.draining
+		u.draining = true
+		u.checkIdle()
+		u.mu.Unlock()
+		if !drained {
+			forgotten()
+			_ = u.hub.Drain(context.Background())
+		}
+	}()
 }
 
 type probeKey struct{}
@@ -379,6 +425,7 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 		return nil, errProbe
 	}
 	if b := entering(r); b != nil {
+		b.accept()
 		t.u.ids <- b.conn.ID()
 		return b, nil
 	}
@@ -403,13 +450,14 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 	if r.Method != http.MethodGet {
 		return nil, errNotAHandshake
 	}
-	if !t.u.hand() {
+	if !t.u.let() {
 		return nil, transport.ErrDraining
 	}
+	t.u.withRoot()
 	accepted := false
 	defer func() {
 		if !accepted { // also when CheckOrigin panics
-			t.u.handed()
+			t.u.left()
 		}
 	}()
 	var b *bridge
