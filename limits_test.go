@@ -1,6 +1,7 @@
 package socketiojwt_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -215,8 +216,12 @@ func TestStats(t *testing.T) {
 		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
 		must.Event("/", "authenticated")
 	}
-	want := "{Active:1 Pending:1 PendingOfOneHost:1 Authenticated:1 Refreshed:1 Expired:0 Revoked:0 Replaced:0 Disconnected:0 Refused:map[invalid_token:1] Refusals:map[{Code:invalid_token Message:jwt malformed By:}:1] UnknownVersions:0 UnknownSessions:0 RefusedOrigins:0 EarlyEvents:1 PacketsRefused:map[] Connections:map[{EIO:3 Transport:polling}:1 {EIO:3 Transport:websocket}:1] OutboxBytes:0}"
+	want := "{Active:1 Pending:1 PendingOfOneHost:1 Authenticated:1 Refreshed:1 Expired:0 Revoked:0 Replaced:0 Disconnected:0 Refused:map[invalid_token:1] Refusals:map[invalid_token: jwt malformed:1] UnknownVersions:0 UnknownSessions:0 RefusedOrigins:0 EarlyEvents:1 PacketsRefused:map[] Connections:map[EIO=3 polling:1 EIO=3 websocket:1] OutboxBytes:0}"
 	eventually(t, "the counts are "+want, func() bool { return fmt.Sprintf("%+v", s.auth.Stats()) == want })
+	text, err := json.Marshal(s.auth.Stats())
+	if err != nil || !strings.Contains(string(text), `"Refusals":{"invalid_token: jwt malformed":1}`) {
+		t.Errorf("as JSON: %s, %v", text, err)
+	}
 	c.Close()
 	eventually(t, "nobody is active", func() bool { return s.auth.Stats().Active == 0 })
 }

@@ -1,6 +1,7 @@
 package socketiojwt
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 
@@ -67,6 +68,18 @@ type Refusal struct {
 	By string
 }
 
+// String says all of it in a line, such as "server_busy: server busy (MaxPending)".
+func (r Refusal) String() string {
+	text := r.Code + ": " + r.Message
+	if r.By != "" {
+		text += " (" + r.By + ")"
+	}
+	return text
+}
+
+// MarshalText is String, so that Stats can be encoded as JSON.
+func (r Refusal) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // ConnectionKind is how a client talks to the server.
 type ConnectionKind struct {
 	// EIO is the version of Engine.IO: 3 for clients 1.x and 2.x, 4 for clients 3.x and 4.x.
@@ -74,6 +87,12 @@ type ConnectionKind struct {
 	// Transport is "polling" or "websocket".
 	Transport string
 }
+
+// String is such as "EIO=4 websocket".
+func (k ConnectionKind) String() string { return fmt.Sprintf("EIO=%d %s", k.EIO, k.Transport) }
+
+// MarshalText is String, so that Stats can be encoded as JSON.
+func (k ConnectionKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Stats returns what the Authorizer has counted. It does not block and is safe for
 // concurrent use.

@@ -146,7 +146,7 @@ func TestStatsOfConnections(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		want := "map[{3 polling}:1 {3 websocket}:2 {4 polling}:1 {4 websocket}:2]"
+		want := "map[EIO=3 polling:1 EIO=3 websocket:2 EIO=4 polling:1 EIO=4 websocket:2]"
 		if stats := s.auth.Stats(); fmt.Sprint(stats.Connections) != want || stats.OutboxBytes != 0 {
 			t.Errorf("connections %v, %d bytes wait", stats.Connections, stats.OutboxBytes)
 		}
