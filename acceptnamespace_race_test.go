@@ -119,6 +119,58 @@ func acceptNamespaceOfAnotherSession(t *testing.T) {
 	must.Connected("/news")
 }
 
+// Who leaves a namespace and joins it again while it is being decided about the first life has a second one.
+func TestLeaveAndJoinWhileItIsDecided(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		for _, what := range []string{"AcceptNamespace", "AcceptNamespace, no at first", "Accept"} {
+			t.Run(fmt.Sprintf("EIO=%d/%s", version, what), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					lives, asked := make(chan bool, 10), 0
+					opts := socketiojwt.Options{}
+					if what == "Accept" {
+						opts.Accept = func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
+							if r.Namespace == "/chat" {
+								time.Sleep(time.Second)
+							}
+							return nil, nil
+						}
+					} else {
+						opts.AcceptNamespace = func(_ context.Context, _ *socketiojwt.Session, namespace string) error {
+							if namespace == "/chat" {
+								time.Sleep(time.Second)
+								if asked++; asked == 1 && what != "AcceptNamespace" {
+									return &socketiojwt.UnauthorizedError{Code: "no", Message: "no"}
+								}
+							}
+							return nil
+						}
+					}
+					s := startAt(t, inMemory(t), opts, func(s *testServer) {
+						s.OnConnect("/chat", func(socketio.Conn) error { lives <- true; return nil })
+						s.OnEvent("/chat", "echo", func(_ socketio.Conn, text string) string { return text })
+					})
+					must := enterAs(t, s, version, "websocket", false)
+					must.Event("/", "authenticated")
+					must.Join("/chat")
+					if what == "Accept" {
+						must.Connected("/chat")
+						must.Emit("/chat", "authenticate", map[string]string{"token": tokenOf(t, "bob")}) // a newer one
+					}
+					must.Send("41/chat", "40/chat", `42/chat,7["echo","x"]`)
+					must.Ack("/chat", 7)
+					want := 2
+					if asked == 2 && what != "AcceptNamespace" {
+						want = 1
+					}
+					if n := len(lives); n != want {
+						t.Errorf("%d lives", n)
+					}
+				})
+			})
+		}
+	}
+}
+
 // CloseGrace is for who is not authenticated: a client whose good token came in time is not disconnected while
 // AcceptNamespace is asked.
 func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {

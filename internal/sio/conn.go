@@ -197,14 +197,14 @@ func (c *Conn) limits() Limits {
 
 // handle deals with one packet, with the lock of receiving.
 func (c *Conn) handle(p *Packet) error {
-	if c.waitsForExit(p) {
+	s := c.Socket(p.Namespace)
+	if s != nil && s.keepNextLife(p) || c.waitsForExit(p) {
 		return nil
 	}
 	if p.Type == Connect {
 		c.knock(p)
 		return nil
 	}
-	s := c.Socket(p.Namespace)
 	if s == nil || s.hasEnded() {
 		c.client.Consumed(p.cost)
 		return nil
@@ -298,9 +298,15 @@ func (c *Conn) replay(s *Socket) {
 	for {
 		p := s.nextKept()
 		if p == nil {
-			return
+			break
 		}
 		c.take(s, p)
+	}
+	for _, p := range s.nextLife() {
+		if c.handle(p) != nil {
+			c.client.Abort()
+			return
+		}
 	}
 }
 

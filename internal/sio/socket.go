@@ -26,6 +26,8 @@ type Socket struct {
 	member    bool // not a guest
 	holds     int  // as long as it is not 0, what comes is kept: a verdict is due
 	kept      []*Packet
+	leaves    bool // a DISCONNECT was kept
+	returns   bool // a CONNECT was, behind it
 	replaying bool
 	byClient  bool // the end: what was sent before counts
 	debt      int  // cost to be consumed when what follows from CONNECT is done
@@ -247,6 +249,31 @@ func (s *Socket) settle() {
 	s.pay()
 }
 
+// keepNextLife reports whether p has to wait because the client has left, which was kept, and comes
+// again: p is that CONNECT, or behind it.
+func (s *Socket) keepNextLife(p *Packet) bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if len(s.kept) == 0 || p.Type == Ack || !s.returns && (!s.leaves || p.Type != Connect) {
+		return false
+	}
+	s.returns = true
+	s.kept = append(s.kept, p)
+	return true
+}
+
+// nextLife returns the CONNECT that was kept and what follows it, once the socket has ended.
+func (s *Socket) nextLife() []*Packet {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if !s.ended() {
+		return nil
+	}
+	packets := s.kept
+	s.kept = nil
+	return packets
+}
+
 // keep reports whether p has to wait.
 func (s *Socket) keep(p *Packet) bool {
 	s.conn.mu.Lock()
@@ -258,6 +285,7 @@ func (s *Socket) keep(p *Packet) bool {
 		return false
 	}
 	s.kept = append(s.kept, p)
+	s.leaves = s.leaves || p.Type == Disconnect
 	return true
 }
 
@@ -273,9 +301,15 @@ func (s *Socket) proceed() {
 func (s *Socket) nextKept() *Packet {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if len(s.kept) == 0 || s.holds > 0 || s.state == stateEnded {
-		s.replaying = false
+	if s.state == stateEnded {
 		s.forget()
+		return nil
+	}
+	if len(s.kept) == 0 || s.holds > 0 {
+		s.replaying = false
+		if len(s.kept) == 0 {
+			s.kept = nil
+		}
 		return nil
 	}
 	p := s.kept[0]
@@ -283,16 +317,11 @@ func (s *Socket) nextKept() *Packet {
 	return p
 }
 
-// forget drops what was kept for a socket that has ended.
+// forget drops what was kept for a socket that has ended, up to its next life.
 func (s *Socket) forget() {
-	if len(s.kept) == 0 {
-		s.kept = nil
-	}
-	if s.state == stateEnded {
-		for _, p := range s.kept {
-			s.conn.client.Consumed(p.cost)
-		}
-		s.kept = nil
+	for len(s.kept) > 0 && s.kept[0].Type != Connect {
+		s.conn.client.Consumed(s.kept[0].cost)
+		s.kept = s.kept[1:]
 	}
 }
 
@@ -314,8 +343,9 @@ func (s *Socket) finish(reason string) {
 	c.mu.Lock()
 	s.acks = nil
 	s.unload()
-	if !s.replaying {
-		s.forget()
+	if s.forget(); len(s.kept) > 0 && !s.replaying {
+		s.replaying = true
+		go c.replay(s)
 	}
 	debt := s.debt
 	s.debt = 0
