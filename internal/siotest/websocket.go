@@ -39,7 +39,10 @@ func (c *Client) dialWebSocket(ctx context.Context, op string, header http.Heade
 	dialer := websocket.Dialer{Jar: c.http.Jar}
 	dial := new(net.Dialer).DialContext
 	if t, ok := c.http.Transport.(*http.Transport); ok {
-		dialer.TLSClientConfig = t.TLSClientConfig
+		if t.TLSClientConfig != nil {
+			dialer.TLSClientConfig = t.TLSClientConfig.Clone()
+			dialer.TLSClientConfig.NextProtos = []string{"http/1.1"} // as browsers do where they poll over HTTP/2
+		}
 		if t.DialContext != nil {
 			dial = t.DialContext
 		}

@@ -1,6 +1,10 @@
 package transport
 
-import "time"
+import (
+	"time"
+
+	"github.com/gorilla/websocket"
+)
 
 // How a connection ends: stateOpen, then stateSealed (CLOSE is in the outbox), stateClosed.
 // Whoever breaks the rules, or lets a deadline pass, is closed at once.
@@ -73,7 +77,9 @@ func (c *Client) finish() {
 	}
 }
 
-// shut is finish for who can tell the layer above by itself, without locks.
+// shut is finish for who can call what it returns by itself, without locks: the layer above is told
+// there, and connections are closed. With TLS that writes, and waits up to 5 seconds for a client that
+// does not read.
 func (c *Client) shut() (closed func()) {
 	if c.state == stateClosed {
 		return nil
@@ -91,20 +97,28 @@ func (c *Client) shut() (closed func()) {
 	if c.polled != nil {
 		c.polled.wake()
 	}
-	for _, ws := range []*webSocket{c.ws, c.candidate} {
-		if ws != nil && ws.conn != nil { // a candidate has no conn until it is accepted
-			ws.conn.Close()
-		}
-	}
 	if c.cutBody != nil {
 		c.cutBody()
 	}
 	c.cutSlowAnswer()
 	c.hub.remove(c)
-	if c.above == nil {
-		return nil // open tells it
+	var conns [2]*websocket.Conn
+	for i, ws := range []*webSocket{c.ws, c.candidate} {
+		if ws != nil {
+			conns[i] = ws.conn // nil of a candidate that is yet to be accepted
+		}
 	}
-	return c.tellClosed
+	arrived := c.above != nil
+	return func() {
+		if arrived { // else open tells it
+			c.tellClosed()
+		}
+		for _, conn := range conns {
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	}
 }
 
 func (c *Client) tellClosed() {

@@ -106,10 +106,11 @@ func (c *Client) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	ws.batch = batch
 	ws.use(conn)
-	if c.state == stateClosed {
+	closed := c.state == stateClosed
+	c.mu.Unlock()
+	if closed {
 		conn.Close()
 		return
 	}

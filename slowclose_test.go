@@ -1,0 +1,72 @@
+package socketiojwt_test
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// slowToClose is a listener whose connections take their time to be closed. Those of crypto/tls do where the client does
+// not read: they write an alert first.
+type slowToClose struct {
+	net.Listener
+	closing chan struct{} // closed when the first is
+	once    sync.Once
+	release chan struct{}
+}
+
+func (l *slowToClose) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return slowConn{conn, l}, err
+}
+
+type slowConn struct {
+	net.Conn
+	l *slowToClose
+}
+
+func (c slowConn) Close() error {
+	c.l.once.Do(func() { close(c.l.closing) })
+	<-c.l.release
+	return c.Conn.Close()
+}
+
+// Nobody waits while a connection is being closed.
+func TestSlowCloseHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{3, 4} {
+		at := loopback(t)
+		l := &slowToClose{Listener: at.listener, closing: make(chan struct{}), release: make(chan struct{})}
+		at.listener = l
+		s := startAt(t, at, handshakeMode, func(s *testServer) { s.OnConnect("/", func(socketio.Conn) error { return nil }) })
+		enter := func() siotest.Must {
+			o := bob(t, "websocket")
+			o.Version = version
+			_, must := s.dial(t, o)
+			if version == 4 {
+				must.Join("/")
+			}
+			must.Connected("/")
+			return must
+		}
+		bad, good := enter(), enter()
+		bad.Send("9") // is no packet
+		<-l.closing
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			s.BroadcastToNamespace("/", "news")
+		}()
+		select {
+		case <-sent:
+			good.Event("/", "news")
+		case <-time.After(siotest.DefaultTimeout):
+			t.Error("a broadcast waits for a connection that is being closed")
+		}
+		close(l.release)
+	}
+}
