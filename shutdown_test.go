@@ -50,6 +50,7 @@ func seat(t *testing.T, times int, onDisconnect func()) *audience {
 					must.Join("/")
 				}
 				must.Connected("/")
+				must.Call("/", "echo", 1) // CONNECT goes a moment before broadcasts reach it
 				a.clients = append(a.clients, c)
 			}
 		}

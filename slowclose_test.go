@@ -42,7 +42,9 @@ func TestSlowCloseHoldsNobodyUp(t *testing.T) {
 		at := loopback(t)
 		l := &slowToClose{Listener: at.listener, closing: make(chan struct{}), release: make(chan struct{})}
 		at.listener = l
-		s := startAt(t, at, handshakeMode, func(s *testServer) { s.OnConnect("/", func(socketio.Conn) error { return nil }) })
+		s := startAt(t, at, handshakeMode, func(s *testServer) {
+			s.OnEvent("/", "ask", func(socketio.Conn) {})
+		})
 		enter := func() siotest.Must {
 			o := bob(t, "websocket")
 			o.Version = version
@@ -51,6 +53,7 @@ func TestSlowCloseHoldsNobodyUp(t *testing.T) {
 				must.Join("/")
 			}
 			must.Connected("/")
+			must.Call("/", "ask") // CONNECT goes a moment before broadcasts reach it
 			return must
 		}
 		bad, good := enter(), enter()

@@ -102,7 +102,7 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 							if transport != "websocket" || protocol != "HTTP/2" {
 								arrived(must)
 							} else {
-								must.Emit("/", "join")
+								must.Emit("/", "join") // it was opened by an upgrade from HTTP/1.1
 							}
 							for _, idle := range []time.Duration{0, 1500 * time.Millisecond, 15 * time.Second, 3 * time.Minute} {
 								time.Sleep(idle)
