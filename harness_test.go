@@ -30,6 +30,7 @@ type testServer struct {
 	*socketiojwt.Server
 	auth *socketiojwt.Authorizer
 	at   place
+	web  *http.Server
 }
 
 // start starts a server whose namespaces, all or the named ones, are protected. setup
@@ -47,7 +48,7 @@ func startAt(tb testing.TB, at place, opts socketiojwt.Options, setup func(*test
 	if setup != nil {
 		setup(s)
 	}
-	serve(tb, s.Server, at, s.Server)
+	s.web = serve(tb, s.Server, at, s.Server)
 	return s
 }
 
@@ -60,9 +61,11 @@ type server interface {
 
 // serve serves handler and runs server, and after the test requires that no session is
 // left.
-func serve(tb testing.TB, server server, at place, handler http.Handler) {
+func serve(tb testing.TB, server server, at place, handler http.Handler) *http.Server {
 	tb.Helper()
-	serveWith(tb, server, at, &http.Server{Handler: handler})
+	web := &http.Server{Handler: handler}
+	serveWith(tb, server, at, web)
+	return web
 }
 
 // serveWith is serve with settings of net/http's.

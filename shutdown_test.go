@@ -290,6 +290,74 @@ func TestShutdownOfClientsThatDoNotRead(t *testing.T) {
 	})
 }
 
+// http.Server.Shutdown waits for polls, and lets no client ask for more. Whoever comes first, both end. Where the sockets
+// end first, no client loses what is on its way.
+func TestShutdownBesideThatOfHTTP(t *testing.T) {
+	t.Parallel()
+	ends := map[string]func(*audience) error{
+		"Close": func(a *audience) error { return a.Close() },
+		"Shutdown": func(a *audience) error {
+			ctx, cancel := within(20 * time.Second)
+			defer cancel()
+			return a.Shutdown(ctx)
+		},
+	}
+	orders := map[string]func(sockets, web func()){
+		"sockets first": func(sockets, web func()) { sockets(); web() },
+		"HTTP first":    func(sockets, web func()) { web(); sockets() },
+		"together": func(sockets, web func()) {
+			var group sync.WaitGroup
+			group.Go(sockets)
+			group.Go(web)
+			group.Wait()
+		},
+	}
+	for method, end := range ends {
+		for order, inOrder := range orders {
+			t.Run(method+"/"+order, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a := seat(t, 2, nil)
+					heard := make(chan bool, len(a.clients))
+					for _, c := range a.clients {
+						go func() {
+							packets, err := c.Rest(t.Context())
+							heard <- err == nil && slices.Equal(rawOf(packets), []string{`42["news","bye"]`})
+						}()
+					}
+					sockets := func() {
+						a.BroadcastToNamespace("/", "news", "bye")
+						if err := end(a); err != nil {
+							t.Error(err)
+						}
+					}
+					web := func() {
+						ctx, cancel := within(2 * time.Minute) // polls end when their clients count as silent
+						defer cancel()
+						if err := a.web.Shutdown(ctx); err != nil {
+							t.Error(err)
+						}
+					}
+					inOrder(sockets, web)
+					if left := int(a.left.Load()); left != len(a.clients) || a.Count() != 0 {
+						t.Errorf("OnDisconnect has run for %d of %d, %d sessions are left", left, len(a.clients), a.Count())
+					}
+					all := 0
+					for range a.clients {
+						if <-heard {
+							all++
+						}
+					}
+					if want := len(a.clients); order == "sockets first" && all != want {
+						t.Errorf("%d of %d have heard all", all, want)
+					} else if all < want*2/3 { // those with a WebSocket
+						t.Errorf("%d of %d have heard all", all, want)
+					}
+				})
+			})
+		}
+	}
+}
+
 // Where nobody is connected, nothing takes time, whatever the context.
 func TestShutdownOfNobody(t *testing.T) {
 	t.Parallel()
