@@ -20,6 +20,7 @@ require (
 	github.com/googollee/go-socket.io v1.7.0
 	github.com/labstack/echo/v4 v4.15.4
 	github.com/prometheus/client_golang v1.23.2
+	github.com/realclientip/realclientip-go v1.0.0
 	github.com/rs/cors v1.11.1
 	golang.org/x/time v0.15.0
 )
