@@ -204,9 +204,15 @@ func (h *Hub) RefusesOrigin(r *http.Request) bool {
 	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.lets(r)
 }
 
-// Knows reports whether a session id is one of ours, also of a connection that is gone or was refused:
-// such a client may have requests on their way.
-func (h *Hub) Knows(sid string) bool { return sid == refusedID || h.gave(sid) }
+// Knows reports whether a session id is one of ours, also of a connection that was refused or ended not
+// long ago: such a client may have requests on their way.
+func (h *Hub) Knows(sid string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, is := h.clients[sid]
+	_, was := h.past.ids[sid]
+	return is || was || sid == refusedID
+}
 
 // lets reports whether the page that asks may.
 func (h *Hub) lets(r *http.Request) bool { return h == nil || h.config.WebSocket.CheckOrigin(r) }

@@ -68,7 +68,7 @@ const (
 func newClient(h *Hub, r *http.Request, v version, binaryOK bool) *Client {
 	c := &Client{
 		hub:       h,
-		id:        h.newID(),
+		id:        newID(),
 		handshake: newHandshake(r),
 		version:   v,
 		binaryOK:  binaryOK,

@@ -1,7 +1,7 @@
 package transport
 
 // NewID makes a session id.
-func (h *Hub) NewID() string { return h.newID() }
+var NewID = newID
 
 // Polled reports whether a GET waits for packets.
 func (c *Client) Polled() bool {

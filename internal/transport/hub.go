@@ -11,9 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
-	"hash/maphash"
 	"maps"
 	"net/http"
 	"slices"
@@ -99,10 +97,10 @@ const messageOverhead = 320
 type Hub struct {
 	config Config
 	limits Limits
-	seed   maphash.Seed // of tags, see newID
 
 	mu        sync.Mutex
 	clients   map[string]*Client // by session id
+	past      past
 	draining  bool
 	lingers   time.Duration // what a client that is closed has at most to fetch what is left
 	idle      chan struct{} // closed when draining and nothing is left
@@ -119,7 +117,7 @@ func NewHub(c Config) *Hub {
 	return &Hub{
 		config:  c,
 		limits:  c.Limits,
-		seed:    maphash.MakeSeed(),
+		past:    past{ids: make(map[string]struct{})},
 		clients: make(map[string]*Client),
 		idle:    make(chan struct{}),
 		lingers: min(lingerTime, c.PingTimeout),
@@ -127,26 +125,25 @@ func NewHub(c Config) *Hub {
 }
 
 // newID returns a session id of 160 random bits: whoever knows it can take the connection
-// over (hazard 10). What is behind them tells the ids of this hub from those of others, without
-// remembering any.
-func (h *Hub) newID() string {
-	var b [randomBytes + tagBytes]byte
-	rand.Read(b[:randomBytes]) // never fails, see crypto/rand
-	binary.LittleEndian.PutUint32(b[randomBytes:], h.tag(b[:randomBytes]))
+// over (hazard 10).
+func newID() string {
+	var b [20]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-const randomBytes, tagBytes = 20, 4
+// past is the ids of the connections that have ended last.
+type past struct {
+	ids  map[string]struct{}
+	ring [1000]string
+	next int
+}
 
-func (h *Hub) tag(random []byte) uint32 { return uint32(maphash.Bytes(h.seed, random)) }
-
-// gave reports whether a session id is one that a connection of this hub has or had.
-func (h *Hub) gave(sid string) bool {
-	if len(sid) != base64.RawURLEncoding.EncodedLen(randomBytes+tagBytes) {
-		return false
-	}
-	b, err := base64.RawURLEncoding.DecodeString(sid)
-	return err == nil && binary.LittleEndian.Uint32(b[randomBytes:]) == h.tag(b[:randomBytes])
+func (p *past) add(id string) {
+	delete(p.ids, p.ring[p.next])
+	p.ring[p.next] = id
+	p.ids[id] = struct{}{}
+	p.next = (p.next + 1) % len(p.ring)
 }
 
 // Lookup finds the connection with a session id.
@@ -208,6 +205,7 @@ func (h *Hub) remove(c *Client) {
 	if h.clients[c.id] == c {
 		delete(h.clients, c.id)
 		h.load.count(c, c.ws != nil, -1)
+		h.past.add(c.id)
 	}
 	h.checkIdle()
 }

@@ -17,20 +17,14 @@ import (
 
 // TestSessionIDs: 160 bits that do not repeat (hazard 10).
 func TestSessionIDs(t *testing.T) {
-	pattern := regexp.MustCompile(`^[A-Za-z0-9_-]{32}$`)
-	hub, another := transport.NewHub(transport.Config{}), transport.NewHub(transport.Config{})
+	pattern := regexp.MustCompile(`^[A-Za-z0-9_-]{27}$`)
 	seen := make(map[string]bool)
 	for range 10000 {
-		id := hub.NewID()
+		id := transport.NewID()
 		if !pattern.MatchString(id) || seen[id] {
 			t.Fatalf("%q is malformed or came twice", id)
 		}
 		seen[id] = true
-	}
-	for id := range seen {
-		if !hub.Knows(id) || hub.Knows(id[1:]+id[:1]) || hub.Knows(id[1:]) || another.Knows(id) { // but for one in 2^32
-			t.Fatalf("whose %q is, is not told", id)
-		}
 	}
 	s := newServer(t, config{})
 	for _, o := range []siotest.Options{{}, {Transport: "websocket"}} {
@@ -268,3 +262,34 @@ func TestRefuseHandshake(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// TestKnows: ids are known for some time after their connections, and not for ever.
+func TestKnows(t *testing.T) {
+	s := newServer(t, config{})
+	c := s.dial(t, siotest.Options{})
+	side, first := s.lookup(t, c), c.SID()
+	if !s.hub.Knows(first) || s.hub.Knows(transport.NewID()) || s.hub.Knows("") {
+		t.Error("an id is known that is not there, or not that is")
+	}
+	side.Abort()
+	if !s.hub.Knows(first) {
+		t.Error("the id of a connection that has just ended is not known")
+	}
+	for range 1000 {
+		r := httptest.NewRequest("GET", "/?EIO=3&transport=polling", nil)
+		another, err := s.hub.Accept(httptest.NewRecorder(), r, func(*transport.Client) transport.Above { return silent{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		another.Abort()
+	}
+	if s.hub.Knows(first) {
+		t.Error("ids are remembered for ever")
+	}
+}
+
+type silent struct{}
+
+func (silent) Receive([]transport.Message) error { return nil }
+func (silent) Closed()                           {}
+func (silent) Ending(end func())                 { end() }
