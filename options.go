@@ -115,7 +115,8 @@ type Options struct {
 
 	// CloseGrace is how long a client that was told `unauthorized` in the round trip may
 	// take to call back before the server disconnects it. 0 is at once, a negative value
-	// leaves it to the rest of Timeout. Default: 0.
+	// leaves it to the rest of Timeout. After a refusal that is worth retrying the client always has
+	// that, and its connection ends without the DISCONNECT after which clients stay away. Default: 0.
 	CloseGrace time.Duration
 
 	// KeepExpired lets a session outlive its token. With false it ends when `exp` and the

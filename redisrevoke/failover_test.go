@@ -254,13 +254,15 @@ func TestFirstQuestionAfterDemotion(t *testing.T) {
 	}
 }
 
-// Of two masters, one that has no replica left, and was told by min-replicas-to-write that it needs one,
-// is asked by nobody: a node that can reach no other lets nobody in, and says that others do not know
+// Of two masters, one that has fewer replicas left than min-replicas-to-write asks for is asked by nobody: a node that can reach no other lets nobody in, and says that others do not know
 // what is revoked there.
 func TestOneSideOnly(t *testing.T) {
 	t.Parallel()
 	master, replica := withReplica(t, "--min-replicas-max-lag", "2")
-	master.do("CONFIG", "SET", "min-replicas-to-write", 1)
+	third := newRedis(t, replicates) // is on the side of the old master
+	third.start()
+	third.follows(master)
+	master.do("CONFIG", "SET", "min-replicas-to-write", 2)
 	cut := startNode(t, master, redisrevoke.Options{})
 	cut.ready(t)
 

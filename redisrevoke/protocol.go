@@ -115,15 +115,19 @@ func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any,
 var (
 	errReplica = errors.New("redis is a replica, which may lack what its master has")
 	errLost    = errors.New("redis has lost data")
-	errAlone   = errors.New("redis has none of the replicas that min-replicas-to-write asks for, so another may be the master by now")
+	errAlone   = errors.New("redis lacks the replicas that min-replicas-to-write asks for, so another may be the master by now")
 )
 
 // look asks whether the stream is the one of an epoch, and all that was added is in it. It comes
 // last in an exchange: what is lost after that was still there when the commands before ran. judge reads
 // the replies.
 func (r *Revocations) look() []command {
-	return []command{do("EXISTS", r.stream), do("GET", r.epochOf), do("INFO", "replication")}
+	return []command{do("EXISTS", r.stream), do("GET", r.epochOf), do("INFO", "replication"), do("XDEL", r.stream, noEntry)}
 }
+
+// noEntry is the id of no entry. To remove that changes nothing, and is refused where Redis takes no
+// writes because it lacks replicas.
+const noEntry = "0-0"
 
 // judge returns errReplica, errAlone, errLost, or why it cannot tell. An epoch of "" stands for any.
 func judge(replies []any, epoch string) error {
@@ -143,7 +147,7 @@ func judge(replies []any, epoch string) error {
 	switch {
 	case !strings.Contains(info, "\nrole:master\r\n"):
 		return errReplica
-	case strings.Contains(info, "\nmin_slaves_good_slaves:0\r\n"): // only there with min-replicas-to-write
+	case strings.HasPrefix(fmt.Sprint(refusal(replies[3])), "NOREPLICAS"):
 		return errAlone
 	case !exists, epoch != "" && epoch != now, !strings.Contains(info, "\nmaster_replid:"+history+"\r\n"):
 		return errLost

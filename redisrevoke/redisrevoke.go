@@ -16,10 +16,12 @@
 //
 // When Redis has been restarted, was emptied or is new, the nodes write back what it lacks. New
 // tokens are refused meanwhile: for three seconds (with the default Timeout), so that each node
-// in reach has had its turn, and until two seconds after the last that is written back. The same
+// in reach has had its turn, and until two seconds after the last that is written back. Add returns an
+// error in these three seconds, as nodes that have yet to come may ask another Redis. The same
 // happens when another Redis takes its place, when a replica is promoted, and whenever its replication id
 // changes: also when its first replica comes, and an hour (repl-backlog-ttl) after the last one left. A
-// replica itself is never asked. All nodes need the same master: Dial finds it where it may change.
+// replica itself is never asked. All nodes need the same master: Dial finds it where it may change, and
+// is called every second to see whether it has. docs/redis.md has more about that.
 //
 // The user that Dial logs in as needs the two keys of [Options.Prefix] and the commands EVAL, EXISTS,
 // GET, INFO, SET, TIME, XADD, XDEL and XREAD.
@@ -42,8 +44,8 @@ import (
 // Options configure New. Only Dial is required.
 type Options struct {
 	// Dial opens a new connection to Redis, with the password, database and TLS it needs. It
-	// is called again, from two goroutines, whenever a connection is lost. ctx ends after
-	// Timeout. The connection must not come from a redis.Pool: Revocations closes it while it is
+	// is called again, from several goroutines, whenever a connection is lost, and every second to
+	// see where it leads. ctx ends after Timeout. The connection must not come from a redis.Pool: Revocations closes it while it is
 	// in use where Redis does not answer. Required.
 	Dial func(ctx context.Context) (redis.Conn, error)
 
@@ -155,7 +157,8 @@ func New(opts Options) (*Revocations, error) {
 
 // Add revokes. This node refuses the tokens and ends the sessions at once, the others from
 // when Add returns nil. It blocks while Redis is told, at most Options.Timeout. If that fails,
-// the error says so; the node goes on trying until it is closed.
+// or other nodes may still ask another Redis, the error says so; the node goes on trying until it is
+// closed.
 func (r *Revocations) Add(ctx context.Context, revocation socketiojwt.Revocation) error {
 	revocation, err := revocation.Complete()
 	if err != nil {

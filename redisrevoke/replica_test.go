@@ -182,7 +182,7 @@ func TestFailover(t *testing.T) {
 // knows.
 func TestRedisIsTwo(t *testing.T) {
 	t.Parallel()
-	for name, command := range map[string]string{"follow moves first": "cmd=xread", "serve moves first": "cmd=info"} {
+	for name, command := range map[string]string{"follow moves first": "cmd=xread", "serve moves first": "cmd=xdel"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			first, second := startRedis(t, forgets), startRedis(t, forgets)

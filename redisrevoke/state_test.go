@@ -121,8 +121,8 @@ func TestClocksThatDiffer(t *testing.T) {
 			r, err := redisrevoke.New(redisrevoke.Options{
 				Dial: func(ctx context.Context) (redis.Conn, error) {
 					conn, err := s.dial(ctx)
-					return &sendConn{&aheadConn{Conn: conn, by: time.Duration(shifted.Load())}, func(name string, _ []any) error {
-						if name == "XDEL" {
+					return &sendConn{&aheadConn{Conn: conn, by: time.Duration(shifted.Load())}, func(name string, args []any) error {
+						if removes(name, args) {
 							removed.Add(1)
 						}
 						return nil

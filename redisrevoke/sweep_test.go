@@ -58,6 +58,9 @@ func (s *server) length() int {
 	return n
 }
 
+// removes reports whether a command removes entries. Nodes also ask for none, to see whether they may.
+func removes(name string, args []any) bool { return name == "XDEL" && args[1] != "0-0" }
+
 // What could not be removed from Redis is not forgotten, and removed later.
 func TestSweepThatFails(t *testing.T) {
 	t.Parallel()
@@ -66,8 +69,8 @@ func TestSweepThatFails(t *testing.T) {
 		s := startRedis(t, forgets)
 		s.fill(100, time.Now().Add(500*time.Millisecond))
 		var tries atomic.Int64
-		s.seen(new(logged), func(name string, _ []any) error {
-			if name == "XDEL" && tries.Add(1) <= 2 {
+		s.seen(new(logged), func(name string, args []any) error {
+			if removes(name, args) && tries.Add(1) <= 2 {
 				return errors.New("broken on purpose")
 			}
 			return nil
@@ -108,7 +111,9 @@ func TestSweepInPages(t *testing.T) {
 	s.seen(new(logged), func(name string, args []any) error {
 		mu.Lock()
 		defer mu.Unlock()
-		names = append(names, name)
+		if name != "XDEL" || removes(name, args) {
+			names = append(names, name)
+		}
 		if name == "XDEL" && len(args)-1 > most {
 			t.Errorf("%d entries are removed by one command, want at most %d", len(args)-1, most)
 		}

@@ -16,12 +16,12 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// writeBack restarts a Redis that forgets under nodes that know n revocations. It returns how long new
+// writeBack restarts a Redis under nodes that know n revocations. It returns how long new
 // tokens are refused, from when Redis is there again until the last node lets them in, and how many
 // entries the nodes write.
-func writeBack(tb testing.TB, nodes, n int) (refused time.Duration, written int) {
+func writeBack(tb testing.TB, args []string, nodes, n int) (refused time.Duration, written int) {
 	tb.Helper()
-	s := startRedis(tb, forgets)
+	s := startRedis(tb, args)
 	s.fill(n, time.Now().Add(time.Hour))
 	all := make([]*redisrevoke.Revocations, nodes)
 	for i := range all {
@@ -66,16 +66,18 @@ func (s *server) revoked() map[string]bool {
 	return all
 }
 
-// How long new tokens are refused, and how much is written, when Redis was restarted and has lost all.
+// How long new tokens are refused, and how much is written, when Redis was restarted.
 func BenchmarkWriteBack(b *testing.B) {
-	for _, nodes := range []int{1, 20, 51} {
-		b.Run(fmt.Sprintf("%d nodes, 10000 revocations", nodes), func(b *testing.B) {
-			for b.Loop() {
-				refused, written := writeBack(b, nodes, 10000)
-				b.ReportMetric(refused.Seconds(), "s-refused")
-				b.ReportMetric(float64(written), "entries")
-			}
-		})
+	for name, args := range map[string][]string{"forgets": forgets, "keeps": keeps} {
+		for _, nodes := range []int{1, 20, 51} {
+			b.Run(fmt.Sprintf("Redis %s, %d nodes, 10000 revocations", name, nodes), func(b *testing.B) {
+				for b.Loop() {
+					refused, written := writeBack(b, args, nodes, 10000)
+					b.ReportMetric(refused.Seconds(), "s-refused")
+					b.ReportMetric(float64(written), "entries")
+				}
+			})
+		}
 	}
 }
 
