@@ -37,7 +37,12 @@ type connection struct {
 	links    [sessionKinds]links // guarded by the mutex of sessions
 	ended    *UnauthorizedError  // why the last session ended
 	ends     int                 // how many sessions have
+	lives    int                 // sockets whose exit is still to come
 }
+
+// maxLives bounds how many sockets that have ended a connection may have besides those of its
+// namespaces: with the hooks a client could join faster than the user's code is told of the end.
+const maxLives = 100
 
 // connectionOf finds or makes the connection behind s. It returns nil when s does not
 // come from Harden's transports.
@@ -136,8 +141,14 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	}
 	sock.due = began.Add(c.auth.opts.Timeout)
 	s.Visit = sock
+	if old := c.socket(name); old != nil && old.s.IsForeign() {
+		old.leave() // where OnDisconnect was not called
+	}
 	c.put(sock)
 	c.auth.sockets.add(1)
+	if c.lives++; c.lives > len(c.sockets)+maxLives {
+		c.client.Abort()
+	}
 	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
 		if p := passageOf(c.client.Handshake().Context).of(c.auth); name == root && p.handOver() {

@@ -93,10 +93,17 @@ func (sock *socket) isAdmitted() bool {
 	return sock.state == socketAdmitted
 }
 
-// leaveHandler takes a socket that ended while a handler ran out of the rooms that the handler
-// may have joined since: go-socket.io lets it (hazard 12).
+// leaveHandler takes a socket that ended while a handler or callback ran out of the rooms that it may
+// have joined since: go-socket.io lets it (hazard 12). The room of its ID stays: the client may have
+// joined the namespace again, under the same ID.
 func (sock *socket) leaveHandler() {
-	if sock.s.IsForeign() && !sock.isAdmitted() {
-		sock.s.User().LeaveAll()
+	if !sock.s.IsForeign() || sock.isAdmitted() {
+		return
+	}
+	user := sock.s.User()
+	for _, room := range user.Rooms() {
+		if room != user.ID() {
+			user.Leave(room)
+		}
 	}
 }

@@ -100,9 +100,9 @@ func (p *passage) Arrived(c *sio.Conn) {
 		p.arrived = true
 		if p.place.Load() {
 			c.OnGone(p.release)
+			c.OnAdmitted(p.release) // with hooks the root may be public
 		}
 		if c.IsProtocol5() && p.auth != nil {
-			c.OnAdmitted(p.release)
 			c.Wait(p.auth.opts.Timeout + graceTime)
 			c.Client().Restrict(true)
 		}

@@ -265,6 +265,7 @@ func (sock *socket) enter() {
 
 // introduce does what comes with being authenticated, in the lane. Without the mutex.
 func (sock *socket) introduce(session *Session) {
+	defer sock.leaveHandler()
 	if room := sock.conn.auth.userRoom(sock, session); room != "" {
 		sock.joinRoom(room)
 	}
@@ -279,6 +280,7 @@ func (sock *socket) refreshed(before, after *Session) {
 	if dismissed {
 		return
 	}
+	defer sock.leaveHandler()
 	if room := sock.conn.auth.userRoom(sock, after); room != sock.room {
 		if sock.room != "" {
 			sock.s.User().Leave(sock.room)
@@ -439,13 +441,20 @@ func (sock *socket) exitForeign() {
 
 // exit is the last that happens to a socket, in the lane. Without the mutex.
 func (sock *socket) exit(reason string) {
-	defer sock.conn.auth.sockets.add(-1) // also when OnDisconnect ends its goroutine
+	defer sock.exited() // also when OnDisconnect ends its goroutine
 	if sock.room != "" {
 		sock.s.User().Leave(sock.room)
 	}
 	if sock.accepted {
 		sock.callOnDisconnect(reason)
 	}
+}
+
+func (sock *socket) exited() {
+	sock.conn.mu.Lock()
+	sock.conn.lives--
+	sock.conn.mu.Unlock()
+	sock.conn.auth.sockets.add(-1)
 }
 
 // isAuthenticated reports whether the client was let in on the session that the connection

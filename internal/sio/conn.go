@@ -363,16 +363,14 @@ func (c *Conn) knock(p *Packet) {
 	}
 	s.settle()
 	guest := c.enter()
-	switch {
-	case name == Root && (!entered || c.protocol.joinsRoot()): // Foreign connects it by itself
-	case idle != nil:
-		if idle.take != nil {
+	if name == Root && (!entered || idle != nil || c.protocol.joinsRoot()) { // Foreign connects its first life by itself
+		if idle != nil && idle.take != nil {
 			idle.take(s)
 		}
 		guest.JoinRoot(s)
-	default:
-		guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
+		return
 	}
+	guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 }
 
 // admitsLife reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one

@@ -60,7 +60,7 @@ func (c *Conn) OnAdmitted(f func()) {
 
 // arrived is called with mu when a socket is admitted.
 func (c *Conn) arrived() {
-	if c.wait.over || c.protocol.joinsRoot() {
+	if c.wait.over {
 		return
 	}
 	c.stopWaiting()

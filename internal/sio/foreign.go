@@ -134,8 +134,8 @@ func (s *Socket) Connected() {
 	}
 	if s.conn.IsProtocol5() {
 		s.answer() // a client of protocol 5 drops what comes before
-		s.conn.arrived()
 	}
+	s.conn.arrived()
 	for _, frames := range early {
 		s.conn.client.Send(frames...)
 	}
