@@ -104,7 +104,12 @@ func (s *server) movesFrom(master *server) {
 func (s *server) isFollowedBy(nodes int) {
 	s.tb.Helper()
 	eventually(s.tb, fmt.Sprintf("%d nodes follow", nodes), func() bool {
-		clients, err := redis.String(s.do("CLIENT", "LIST", "TYPE", "normal"), nil)
+		conn, err := s.dial(context.Background())
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		clients, err := redis.String(conn.Do("CLIENT", "LIST", "TYPE", "normal")) // a sentinel may close that
 		return err == nil && strings.Count(clients, "cmd=xread") == nodes
 	})
 }

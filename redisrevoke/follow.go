@@ -33,7 +33,7 @@ func (r *Revocations) settleTime() time.Duration {
 // settledAt is when the other nodes have had their turn to see an epoch.
 func (r *Revocations) settledAt(opened opening) time.Time {
 	age := max(0, opened.now.Sub(opened.made)) // the clock of Redis may have been set back
-	return time.Now().Add(r.settleTime() - age)
+	return opened.at.Add(r.settleTime() - age)
 }
 
 // pageTime is the longest that there can be between two pages of a node that writes back.

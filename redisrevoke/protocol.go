@@ -156,10 +156,11 @@ func judge(replies []any, epoch string) error {
 }
 
 // opening is what openScript returned: the epoch, when it was made, and what time it was then by
-// the clock of Redis.
+// the clock of Redis; and when that came, by the node's.
 type opening struct {
 	epoch     string
 	made, now time.Time
+	at        time.Time
 }
 
 // dial opens a connection.
@@ -180,6 +181,7 @@ func (r *Revocations) dial() (conn redis.Conn, opened opening, err error) {
 		_ = conn.Close()
 		return nil, opened, err
 	}
+	opened.at = ended
 	r.compare(began, ended, opened.now)
 	return conn, opened, nil
 }
@@ -200,7 +202,7 @@ func parseOpening(reply any) (opened opening, err error) {
 		return opened, err
 	}
 	now, err := strconv.ParseInt(fields[2], 10, 64)
-	return opening{fields[0], time.UnixMilli(made), time.UnixMilli(now)}, err
+	return opening{epoch: fields[0], made: time.UnixMilli(made), now: time.UnixMilli(now)}, err
 }
 
 // callDial calls the user's function, in a goroutine that it may end.

@@ -105,19 +105,16 @@ func (r *Revocations) open(l *line) error {
 
 // try does a round. Redis, or what is between, may have closed a connection that was idle, and its
 // master may be a replica by now. So where one that was open before is of no use, the round is done again on
-// a new one.
+// a new one. Not more often: others wait for the next round.
 func (r *Revocations) try(l *line, now *round) {
-	for {
-		r.choose(l)
-		wasOpen := l.conn != nil
-		err := r.do(l, now)
-		if err == nil {
-			return
-		}
+	r.choose(l)
+	wasOpen := l.conn != nil
+	if r.do(l, now) == nil {
+		return
+	}
+	l.hangUp()
+	if wasOpen && r.do(l, now) != nil {
 		l.hangUp()
-		if !wasOpen || r.ctx.Err() != nil {
-			return
-		}
 	}
 }
 
@@ -149,10 +146,19 @@ func (r *Revocations) do(l *line, now *round) (lost error) {
 	switch {
 	case lost != nil:
 		now.sent, now.read = lost, lost
-	case now.sent == nil && time.Now().Before(l.settled):
+	case now.sent == nil && !r.isSettled(l):
 		now.sent = errSettling // nodes that have not come yet may ask another Redis
 	}
 	return lost
+}
+
+// isSettled reports whether all nodes in reach have seen the epoch of a connection. The answer took its time,
+// so of two times the earlier is the better.
+func (r *Revocations) isSettled(l *line) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	return !now.Before(l.settled) || l.epoch == r.epoch && !now.Before(r.settled)
 }
 
 // loaded returns the epoch whose stream was read, "" before there is one.

@@ -61,7 +61,7 @@ func TestPermissions(t *testing.T) {
 // In a Cluster both keys have to be in one slot.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	s := newRedis(t, append([]string{"--cluster-enabled", "yes"}, forgets...))
+	s := newRedis(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", freePort(t)}, forgets...))
 	s.start()
 	s.do("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 	eventually(t, "the Cluster is up", func() bool {
