@@ -310,6 +310,7 @@ func FuzzGate(f *testing.F) {
 
 var gateSeeds = []struct{ method, query, header string }{
 	{"GET", "EIO=3&transport=polling", ""},
+	{"GET", "EIO=2&transport=polling&token=TOKEN", ""},
 	{"GET", "EIO=3&transport=polling&token=TOKEN", ""},
 	{"GET", "EIO=3&transport=polling&token=FORGED&j=0", "Cookie: jwt=TOKEN"},
 	{"GET", "EIO=3&transport=polling&token=TOKEN&token=TOKEN", ""},
@@ -441,7 +442,7 @@ func (g *gated) mayPass(r *http.Request) string {
 	if r.Method != "GET" {
 		return "method"
 	}
-	if eio, ok := query["EIO"]; ok && eio[0] != "3" {
+	if eio, ok := query["EIO"]; ok && eio[0] != "3" && eio[0] != "2" {
 		return "protocol version"
 	}
 	if !g.handshake {

@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/redisadapter"
+	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
 // From JSON to MessagePack and back: the same, but for how numbers are written.
@@ -218,4 +220,18 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s for %v became %s for %v, %v", event, target, event2, target2, err)
 		}
 	})
+}
+
+// A message of a few bytes may say that gigabytes follow. It costs no more than it brings.
+func TestLengthsThatAreNoneOfTheirs(t *testing.T) {
+	for _, code := range []byte{msgpcode.Str32, msgpcode.Bin32, msgpcode.Ext32, msgpcode.Array32, msgpcode.Map32} {
+		message := []byte{code, 0x79, 0, 0, 0, 0}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := redisadapter.Unpack(message)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; err == nil || n > 1<<20 {
+			t.Errorf("%#x: %d bytes, %v", code, n, err)
+		}
+	}
 }

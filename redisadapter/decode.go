@@ -21,6 +21,7 @@ const maxDepth = 1000
 
 var (
 	errDeep     = errors.New("nested too deep")
+	errShort    = errors.New("a value ends early")
 	errTrailing = errors.New("more than one value")
 	errKey      = errors.New("a key of a map is neither text nor a number")
 )
@@ -80,11 +81,11 @@ func (u *unpacker) value(depth int) error {
 		}
 		return u.float(f)
 	case msgpcode.IsString(code):
-		s, err := u.DecodeString()
-		u.text(s)
+		s, err := u.run()
+		u.text(string(s))
 		return err
 	case msgpcode.IsBin(code):
-		data, err := u.DecodeBytes()
+		data, err := u.run()
 		u.attach(data)
 		return err
 	case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
@@ -144,6 +145,24 @@ func (u *unpacker) attach(data []byte) {
 	u.attachments = append(u.attachments, data)
 }
 
+// run reads a text or a binary value.
+func (u *unpacker) run() ([]byte, error) {
+	n, err := u.DecodeBytesLen()
+	if err != nil {
+		return nil, err
+	}
+	return u.read(n)
+}
+
+// read reads n bytes, which are what somebody says that there are.
+func (u *unpacker) read(n int) ([]byte, error) {
+	if n < 0 || n > u.in.Len() {
+		return nil, errShort
+	}
+	data := make([]byte, n)
+	return data, u.ReadFull(data)
+}
+
 func (u *unpacker) array(depth int) error {
 	n, err := u.DecodeArrayLen()
 	if err != nil {
@@ -190,9 +209,9 @@ func (u *unpacker) key() error {
 	case err != nil:
 		return err
 	case msgpcode.IsString(code):
-		s, err := u.DecodeString()
-		u.named = u.named || s == placeholder
-		u.text(s)
+		s, err := u.run()
+		u.named = u.named || string(s) == placeholder
+		u.text(string(s))
 		return err
 	case isInteger(code):
 		n, err := u.DecodeInt64()
@@ -209,14 +228,11 @@ func (u *unpacker) extension() error {
 		return err
 	}
 	id, n, err := u.DecodeExtHeader()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case n < 0 || n > u.in.Len():
-		return errors.New("an extension ends early")
 	}
-	data := make([]byte, n)
-	if err := u.ReadFull(data); err != nil {
+	data, err := u.read(n)
+	if err != nil {
 		return err
 	}
 	switch {
