@@ -12,7 +12,7 @@ import (
 //
 // For other sockets the handler does not run and the results are zero values.
 // Their events normally do not get this far: the connect-hook stops them before
-// go-socket.io reads them. Guard panics when handler is not a function whose first
+// go-socket.io reads them. In a namespace without that hook it runs for nobody. Guard panics when handler is not a function whose first
 // parameter is a socketio.Conn.
 func (a *Authorizer) Guard(handler any) any {
 	switch h := handler.(type) {

@@ -21,13 +21,17 @@ import (
 // Handler left, or verifies the token of the handshake; otherwise it starts the round
 // trip. It returns nil, at once: what follows happens in a goroutine, and a client
 // that is refused is told why and disconnected there.
+//
+// Until the socket is admitted no handler of the namespace runs and no broadcast reaches the client. A
+// namespace without the hook is public. docs/hooks.md says what else holds, and what does not.
 func (a *Authorizer) OnConnect(s socketio.Conn) error {
 	a.hook(s)
 	return nil
 }
 
 // OnDisconnect is the hook for servers that use the hooks one by one. It may be called
-// from the server's own OnDisconnect. It does not block.
+// from the server's own OnDisconnect, which go-socket.io runs for strangers, too: Session returns nil
+// and false there, and a panic ends the process. It does not block.
 func (a *Authorizer) OnDisconnect(s socketio.Conn, _ string) {
 	if c := a.findConnection(s); c != nil {
 		if sock := c.socketOf(s); sock != nil {

@@ -176,7 +176,15 @@ func TestPlainHooksRunForStrangers(t *testing.T) {
 					must.Join("/")
 				}
 				must.Connected("/")
+				seen := 0
+				plain.ForEach("/", c.SID(), func(c socketio.Conn) { c.Emit("news"); seen++ })
+				if n := plain.Count(); n != 1 || version == 3 && seen != 1 {
+					t.Errorf("Count is %d, ForEach saw %d", n, seen)
+				}
 				c.Close()
+				if packets, _ := c.Rest(t.Context()); len(packets) > 0 {
+					t.Errorf("it heard %v", rawOf(packets))
+				}
 				eventually(t, "it is gone", func() bool { return plain.Count() == 0 })
 				select {
 				case <-failed:
@@ -388,6 +396,33 @@ func TestHooksLeaveNoRoomsBehind(t *testing.T) {
 					t.Errorf("EIO=%d: these are left: %v", version, rooms)
 				}
 			}
+		})
+	}
+}
+
+// A guest runs handlers, without a session, and hears what is broadcast to the namespace, not to a room
+// that OnAuthenticated joins.
+func TestGuestsOfHooks(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
+			t.Parallel()
+			auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Optional: true, OnAuthenticated: func(c socketio.Conn, _ *socketiojwt.Session) { c.Join("admitted") }})
+			plain := socketio.NewServer(hardened())
+			hook(plain, auth, "/")
+			plain.OnEvent("/", "known", auth.Guard(func(c socketio.Conn) bool { _, known := auth.Session(c); return known }))
+			at := loopback(t)
+			serve(t, plain, at, auth.Handler(plain))
+			_, must := dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
+			if version == 4 {
+				must.Join("/")
+			}
+			must.Connected("/")
+			if got := string(must.Call("/", "known").Data); got != "[false]" {
+				t.Error(got)
+			}
+			plain.BroadcastToRoom("/", "admitted", "to the room")
+			plain.BroadcastToNamespace("/", "to all")
+			must.NextRaw(`42["to all"]`)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import io2 from 'socket.io-client';
 import { aMoment, connect, eventually, here, inParallel, secret, sign, startProgram } from './helper.mjs';
+import { startRedis } from './redis.mjs';
 
 const limit = { timeout: 60_000 };
 const io4 = createRequire(import.meta.url)('socket.io-client-4').io;
@@ -214,3 +215,45 @@ test('the reconnects of 1000 clients are spread', limit, async () => {
     await proxy.stop();
   }
 });
+
+// A node is told to go, and Redis is restarted: whoever comes meanwhile is told to come again.
+for (const [name, handshake] of [['nginx', true], ['haproxy', false]]) {
+  test(`rolling restart with Redis restarted in the middle: ${name}, ${handshake ? 'handshake' : 'round trip'}`, limit, async () => {
+    const nodes = [await node('a'), await node('b')];
+    let redis = await startRedis(folder);
+    const proxy = await startProxy(name, nodes);
+    const clients = [];
+    try {
+      const start = one => startNode(one, { handshake, timeout: 1000, redis: `127.0.0.1:${redis.port}` }, 4000);
+      const programs = await Promise.all(nodes.map(start));
+      for (const { name } of nodes) await proxy.sees(name);
+      await inParallel(200, async i => { clients.push(await enter(variants[i % variants.length], proxy, handshake)); }, 50);
+
+      for (const [i, one] of nodes.entries()) {
+        const gone = programs[i].stop();
+        if (i === 0) {
+          await redis.stop();
+          redis = await startRedis(folder, redis.port);
+        }
+        await gone;
+        programs[i] = await start(one);
+        await proxy.sees(one.name);
+      }
+
+      const inAgain = ({ log }) => log.findLastIndex(([event]) => event === 'welcome') > log.findLastIndex(([event]) => event === 'disconnect');
+      await eventually(() => {
+        const lost = clients.filter(client => !inAgain(client));
+        assert.equal(lost.length, 0, `${lost.length} are lost, the first has seen ${JSON.stringify(lost[0]?.log)}`);
+      });
+      for (const [i, client] of clients.entries()) {
+        assert.equal(await client.ask('echo', i), i);
+        for (const [reason] of client.all('disconnect')) assert.notEqual(reason, 'io server disconnect');
+      }
+      await Promise.all(programs.map(program => program.post('/stop', { words: 0 })));
+    } finally {
+      for (const client of clients) client.close();
+      await proxy.stop();
+      await redis.stop();
+    }
+  });
+}
