@@ -154,9 +154,10 @@ describe('rolling restart', { concurrency: true }, () => {
         const nodes = [await node('a'), await node('b')];
         const proxy = await startProxy(name, nodes);
         const clients = [];
+        let programs = [];
         try {
           const start = one => startNode(one, { handshake }, 4000);
-          const programs = await Promise.all(nodes.map(start));
+          programs = await Promise.all(nodes.map(start));
           for (const { name } of nodes) await proxy.sees(name);
           await inParallel(each, async i => { clients.push(await enter(variants[i % variants.length], proxy, handshake)); });
 
@@ -176,9 +177,9 @@ describe('rolling restart', { concurrency: true }, () => {
           }
           // Everybody who was on the first goes to the second, and from there back.
           assert.ok(moved >= each && moved <= 2 * each, `${moved} moves`);
-          await Promise.all(programs.map(program => program.post('/stop', { words: 0 })));
         } finally {
           for (const client of clients) client.close();
+          await Promise.all(programs.map(program => program.stop()));
           await proxy.stop();
         }
       });
@@ -190,12 +191,13 @@ test('the reconnects of 1000 clients are spread', limit, async () => {
   const nodes = [await node('a'), await node('b')];
   const proxy = await startProxy('haproxy', nodes);
   const clients = [];
+  let second;
   try {
     const shutdownTime = 8000;
     const first = await startNode(nodes[0], { handshake: true }, shutdownTime);
     await proxy.sees('a');
     await inParallel(1000, async i => { clients.push(await enter(variants[i % variants.length], proxy, true)); }, 50);
-    await startNode(nodes[1], { handshake: true });
+    second = await startNode(nodes[1], { handshake: true });
     await proxy.sees('b');
 
     const began = Date.now();
@@ -212,6 +214,7 @@ test('the reconnects of 1000 clients are spread', limit, async () => {
     assert.ok(came.every((ms, i) => i < 400 || ms - came[i - 400] > 1000), told);
   } finally {
     for (const client of clients) client.close();
+    await second?.stop();
     await proxy.stop();
   }
 });
@@ -223,9 +226,10 @@ for (const [name, handshake] of [['nginx', true], ['haproxy', false]]) {
     let redis = await startRedis(folder);
     const proxy = await startProxy(name, nodes);
     const clients = [];
+    let programs = [];
     try {
       const start = one => startNode(one, { handshake, timeout: 1000, redis: `127.0.0.1:${redis.port}` }, 4000);
-      const programs = await Promise.all(nodes.map(start));
+      programs = await Promise.all(nodes.map(start));
       for (const { name } of nodes) await proxy.sees(name);
       await inParallel(200, async i => { clients.push(await enter(variants[i % variants.length], proxy, handshake)); }, 50);
 
@@ -249,9 +253,9 @@ for (const [name, handshake] of [['nginx', true], ['haproxy', false]]) {
         assert.equal(await client.ask('echo', i), i);
         for (const [reason] of client.all('disconnect')) assert.notEqual(reason, 'io server disconnect');
       }
-      await Promise.all(programs.map(program => program.post('/stop', { words: 0 })));
     } finally {
       for (const client of clients) client.close();
+      await Promise.all(programs.map(program => program.stop()));
       await proxy.stop();
       await redis.stop();
     }

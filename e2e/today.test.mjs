@@ -287,6 +287,8 @@ test('emitWithAck, timeout, retries, volatile', limit, () =>
       await client.until('welcome');
       assert.equal(await client.socket.emitWithAck('echo', 1), 1);
       await client.socket.timeout(1000).emitWithAck('nothing', 'x');
+      // The client drops a volatile event while a request of its is on the way.
+      await eventually(() => assert.ok(client.socket.io.engine.transport.writable));
       client.socket.volatile.emit('number', 7);
       assert.deepEqual(await client.until('number'), [7]);
       await aMoment();
