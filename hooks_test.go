@@ -426,3 +426,26 @@ func TestGuestsOfHooks(t *testing.T) {
 		})
 	}
 }
+
+// A client that asks again as soon as it is refused is answered each time.
+func TestHooksAnswerWhoComesBackAtOnce(t *testing.T) {
+	t.Parallel()
+	const clients, times = 4, 1500
+	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
+	plain := socketio.NewServer(hardened())
+	plain.OnConnect("/", func(socketio.Conn) error { return nil })
+	hook(plain, auth, "/admin")
+	at := loopback(t)
+	serve(t, plain, at, plain)
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+			for range times {
+				must.Join("/admin")
+				must.Type("/admin", siotest.Disconnect)
+			}
+		})
+	}
+	group.Wait()
+}

@@ -494,14 +494,15 @@ func (c *Conn) end(closes bool, words []Word) []*Socket {
 		c.closing = true
 		c.client.SendAndClose(frames...)
 	} else {
+		for _, s := range ended { // before the client knows, which may join again at once
+			if s.foreign && c.guest != nil {
+				c.guest.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
+			}
+		}
 		c.client.Send(frames...)
 	}
 	c.mu.Unlock()
-	guest := c.guested()
 	for _, s := range ended {
-		if s.foreign && !closes && guest != nil {
-			guest.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
-		}
 		s.finish(EndedReason)
 	}
 	return ended

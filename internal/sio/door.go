@@ -94,7 +94,7 @@ type Foreign interface {
 type Guest interface {
 	// Enter brings the connection to Foreign, once. Hooks there may run before it returns.
 	Enter()
-	// Deliver takes a packet for one of its sockets. It does not block.
+	// Deliver takes a packet for one of its sockets. It does not block, and takes no lock of Conn's.
 	Deliver(s *Socket, p *Packet)
 	// Life returns the socket that it is now serving in a namespace, or nil. The client may have
 	// left that meanwhile, and joined again: the connection knows the last one.
