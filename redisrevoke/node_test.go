@@ -121,6 +121,12 @@ func (n *node) add(tb testing.TB, r socketiojwt.Revocation) {
 	}
 }
 
+// addAtLast is add after Redis has changed: what another node writes back makes a node wait once more.
+func (n *node) addAtLast(tb testing.TB, r socketiojwt.Revocation) {
+	tb.Helper()
+	eventually(tb, "it is added", func() bool { return n.Add(context.Background(), lasting(r)) == nil })
+}
+
 func (n *node) kick(tb testing.TB, identity string, reason *socketiojwt.UnauthorizedError) {
 	tb.Helper()
 	if _, err := n.auth.DisconnectUser(context.Background(), identity, reason); err != nil {

@@ -446,7 +446,7 @@ func TestKickedOnce(t *testing.T) {
 		for _, n := range []*node{a, b} {
 			n.ready(t)
 		}
-		a.add(t, socketiojwt.Revocation{TokenID: "a mark"})
+		a.addAtLast(t, socketiojwt.Revocation{TokenID: "a mark"})
 		alive(t, mustA)
 		alive(t, mustB)
 	}

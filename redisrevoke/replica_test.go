@@ -85,7 +85,7 @@ func TestRedisTakesOverOtherData(t *testing.T) {
 		n.knows(t, "lost")
 	}
 	alive(t, must)
-	c.add(t, socketiojwt.Revocation{TokenID: "live"})
+	c.addAtLast(t, socketiojwt.Revocation{TokenID: "live"})
 	ended(t, must, "invalid_token")
 }
 
