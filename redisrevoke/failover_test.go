@@ -230,7 +230,7 @@ func TestOldMasterThatLosesNoConnection(t *testing.T) {
 	other := startNode(t, replica, redisrevoke.Options{})
 	other.knows(t, "one")
 	other.ready(t)
-	other.add(t, socketiojwt.Revocation{TokenID: "two"})
+	other.addAtLast(t, socketiojwt.Revocation{TokenID: "two"})
 	if revoked, err := n.revoked(jwt.RegisteredClaims{ID: "two"}); !revoked {
 		t.Errorf("revoked %v, %v", revoked, err)
 	}

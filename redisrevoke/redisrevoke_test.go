@@ -125,7 +125,7 @@ func TestRedisIsKilled(t *testing.T) {
 				t.Error("it is not logged that data may be lost")
 			}
 			alive(t, must)
-			c.add(t, socketiojwt.Revocation{TokenID: "good"})
+			c.addAtLast(t, socketiojwt.Revocation{TokenID: "good"})
 			ended(t, must, "invalid_token")
 		})
 	}
@@ -198,7 +198,7 @@ func TestRedisIsEmptied(t *testing.T) {
 			if revoked, err := c.revoked(jwt.RegisteredClaims{ID: "after"}); !revoked || err != nil {
 				t.Errorf("revoked %v, %v", revoked, err)
 			}
-			c.add(t, socketiojwt.Revocation{TokenID: "live"})
+			c.addAtLast(t, socketiojwt.Revocation{TokenID: "live"})
 			ended(t, must, "invalid_token")
 		})
 	}

@@ -173,7 +173,7 @@ func TestFailover(t *testing.T) {
 		n.ready(t)
 		n.knows(t, "lost")
 	}
-	c.add(t, socketiojwt.Revocation{TokenID: "after"})
+	c.addAtLast(t, socketiojwt.Revocation{TokenID: "after"})
 	a.knows(t, "after")
 	b.knows(t, "after")
 }
