@@ -246,7 +246,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 		}
 	}
 	for _, sock := range c.sockets {
-		if sock.isAuthenticated() && !sock.guest && old != nil {
+		if sock.isAuthenticated() && !sock.guest && old != nil && sock.session != session { // else it has just come in
 			sock.s.Hold() // a client that sends token after token waits for OnRefreshed
 			c.conn.Do(func() {
 				defer sock.s.Release()

@@ -425,6 +425,45 @@ func TestOnEnded(t *testing.T) {
 	})
 }
 
+// A socket that a newer token lets in is told of as authenticated, and not as refreshed.
+func TestOnRefreshedOfANewcomer(t *testing.T) {
+	t.Parallel()
+	for _, handshake := range []bool{true, false} {
+		told := make(chan string, 9)
+		s := start(t, socketiojwt.Options{
+			Handshake: handshake,
+			OnAuthenticated: func(c socketio.Conn, session *socketiojwt.Session) {
+				told <- c.Namespace() + " in on " + session.TokenID()
+			},
+			OnRefreshed: func(c socketio.Conn, before, after *socketiojwt.Session) {
+				told <- fmt.Sprint(c.Namespace(), " ", before.TokenID(), ">", after.TokenID())
+			},
+		}, func(s *testServer) {
+			for _, nsp := range []string{"/", "/a"} {
+				s.OnEvent(nsp, "echo", func(socketio.Conn) string { return "" })
+			}
+		})
+		_, must := s.dial(t, siotest.Options{Version: 4, Transport: "websocket"})
+		for i, nsp := range []string{"/", "/a"} {
+			must.JoinWith(nsp, map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "bob", "jti": i})})
+			must.Connected(nsp)
+			must.Call(nsp, "echo")
+		}
+		must.Call("/", "echo")
+		close(told)
+		got := slices.Sorted(func(yield func(string) bool) {
+			for line := range told {
+				if !yield(line) {
+					return
+				}
+			}
+		})
+		if want := "[/ 0>1 / in on 0 /a in on 1]"; fmt.Sprint(got) != want {
+			t.Errorf("handshake=%v: told %v, want %v", handshake, got, want)
+		}
+	}
+}
+
 // A client that sends token after token does not get further ahead of OnRefreshed than one.
 func TestSlowOnRefreshed(t *testing.T) {
 	t.Parallel()

@@ -290,7 +290,7 @@ func (sock *socket) disconnect() {
 }
 
 // dismiss ends the socket without another word: the client has called back, or had the
-// time to. It is called with the mutex.
+// time to, or the application sends it away. It is called with the mutex.
 func (sock *socket) dismiss() {
 	var words []lastWord
 	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })

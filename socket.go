@@ -383,9 +383,7 @@ func (sock *socket) end(words ...lastWord) {
 func (sock *socket) sendAway() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	var words []lastWord
-	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
-	sock.end(append(words, sock.lastWord(sio.Word{}))...)
+	sock.dismiss()
 }
 
 // isFoundation reports whether the connection stands and falls with the socket.
