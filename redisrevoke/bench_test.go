@@ -29,7 +29,7 @@ func sizes() []int {
 // fill writes n revocations as a node does.
 func (s *server) fill(n int, until time.Time) {
 	s.tb.Helper()
-	conn, err := s.dial(context.Background())
+	conn, err := s.Dial(context.Background())
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func (s *server) fill(n int, until time.Time) {
 
 func (s *server) revocations(tb testing.TB) *redisrevoke.Revocations {
 	tb.Helper()
-	r, err := redisrevoke.New(redisrevoke.Options{Dial: s.dial})
+	r, err := redisrevoke.New(redisrevoke.Options{Dial: s.Dial})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func BenchmarkSweep(b *testing.B) {
 func sweepOf(b *testing.B, n int) (refused, waited time.Duration) {
 	b.StopTimer()
 	s := startRedis(b, forgets)
-	defer s.kill()
+	defer s.Kill()
 	until := time.Now().Add(2*time.Second + time.Duration(n)*30*time.Microsecond)
 	s.fill(n, until)
 	sweeper, judge := s.revocations(b), s.revocations(b)
@@ -151,7 +151,7 @@ func sweepOf(b *testing.B, n int) (refused, waited time.Duration) {
 		refused, waited = longest(judge, stop)
 	}()
 	for length := n; length > 1; time.Sleep(50 * time.Millisecond) { // that of the epoch stays
-		if length, err = redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil); err != nil {
+		if length, err = redis.Int(s.Do("XLEN", "socketiojwt:revocations"), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

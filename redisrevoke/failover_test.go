@@ -27,7 +27,7 @@ func withReplica(t *testing.T, args ...string) (master, replica *server) {
 	t.Helper()
 	args = append(args, replicates...)
 	master, replica = startRedis(t, args), newRedis(t, args)
-	replica.start()
+	replica.Start()
 	replica.follows(master)
 	return master, replica
 }
@@ -35,7 +35,7 @@ func withReplica(t *testing.T, args ...string) (master, replica *server) {
 // startSentinel starts a sentinel that looks after a master with a replica.
 func startSentinel(t *testing.T, master *server) (sentinel *server) {
 	t.Helper()
-	host, port, _ := net.SplitHostPort(master.addr)
+	host, port, _ := net.SplitHostPort(master.Addr())
 	sentinel = newRedis(t, nil)
 	config := filepath.Join(t.TempDir(), "sentinel.conf")
 	err := os.WriteFile(config, fmt.Appendf(nil, `
@@ -46,10 +46,10 @@ sentinel failover-timeout master 5000
 	if err != nil {
 		t.Fatal(err)
 	}
-	sentinel.args = append([]string{config, "--sentinel"}, sentinel.args...)
-	sentinel.start()
+	sentinel.ConfigureBy(config, "--sentinel")
+	sentinel.Start()
 	eventually(t, "the sentinel knows the replica", func() bool {
-		replicas, err := redis.Values(sentinel.do("SENTINEL", "REPLICAS", "master"), nil)
+		replicas, err := redis.Values(sentinel.Do("SENTINEL", "REPLICAS", "master"), nil)
 		if err != nil || len(replicas) != 1 {
 			return false
 		}
@@ -64,14 +64,14 @@ sentinel failover-timeout master 5000
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(master, sentinel *server){
-		"the master is killed": func(master, _ *server) { master.kill() },
+		"the master is killed": func(master, _ *server) { master.Kill() },
 		"the master stands still, and goes on beside the other": func(master, sentinel *server) {
-			master.pause()
+			master.Pause()
 			sentinel.movesFrom(master)
-			master.resume()
+			master.Resume()
 		},
 		"planned": func(master, sentinel *server) {
-			sentinel.do("SENTINEL", "FAILOVER", "master")
+			sentinel.Do("SENTINEL", "FAILOVER", "master")
 			sentinel.movesFrom(master)
 		},
 	} {
@@ -80,7 +80,7 @@ func TestSentinel(t *testing.T) {
 			master, replica := withReplica(t)
 			sentinel := startSentinel(t, master)
 			dial := func(ctx context.Context) (redis.Conn, error) {
-				return dialMaster(ctx, []string{sentinel.addr}, "master")
+				return dialMaster(ctx, []string{sentinel.Addr()}, "master")
 			}
 			took := try(t, same(dial, 3), func() {
 				harm(master, sentinel)
@@ -95,8 +95,8 @@ func TestSentinel(t *testing.T) {
 func (s *server) movesFrom(master *server) {
 	s.tb.Helper()
 	eventually(s.tb, "there is another master", func() bool {
-		addr, err := redis.Strings(s.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "master"), nil)
-		return err == nil && net.JoinHostPort(addr[0], addr[1]) != master.addr
+		addr, err := redis.Strings(s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "master"), nil)
+		return err == nil && net.JoinHostPort(addr[0], addr[1]) != master.Addr()
 	})
 }
 
@@ -104,7 +104,7 @@ func (s *server) movesFrom(master *server) {
 func (s *server) isFollowedBy(nodes int) {
 	s.tb.Helper()
 	eventually(s.tb, fmt.Sprintf("%d nodes follow", nodes), func() bool {
-		conn, err := s.dial(context.Background())
+		conn, err := s.Dial(context.Background())
 		if err != nil {
 			return false
 		}
@@ -118,7 +118,7 @@ func (s *server) isFollowedBy(nodes int) {
 func anyMaster(servers ...*server) dialer {
 	return func(ctx context.Context) (redis.Conn, error) {
 		for _, s := range servers {
-			conn, err := s.dial(ctx)
+			conn, err := s.Dial(ctx)
 			if err != nil {
 				continue
 			}
@@ -139,7 +139,7 @@ func TestReplication(t *testing.T) {
 		t.Parallel()
 		master, replica := withReplica(t)
 		within(t, 10*time.Second, try(t, same(anyMaster(master, replica), 3), func() {
-			master.do("FAILOVER")
+			master.Do("FAILOVER")
 			replica.isFollowedBy(3)
 		}))
 	})
@@ -161,9 +161,9 @@ func TestReplication(t *testing.T) {
 		for i := range moved {
 			dials = append(dials, func(ctx context.Context) (redis.Conn, error) {
 				if moved[i].Load() {
-					return replica.dial(ctx)
+					return replica.Dial(ctx)
 				}
-				return master.dial(ctx)
+				return master.Dial(ctx)
 			})
 		}
 		within(t, 10*time.Second, try(t, dials, func() {
@@ -184,9 +184,9 @@ func TestReplication(t *testing.T) {
 func TestTriesWhileRedisIsHarmed(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*server){
-		"restart":       (*server).restart,
-		"restart twice": func(s *server) { s.restart(); s.restart() },
-		"pause":         func(s *server) { s.pause(); time.Sleep(1500 * time.Millisecond); s.resume() },
+		"restart":       (*server).Restart,
+		"restart twice": func(s *server) { s.Restart(); s.Restart() },
+		"pause":         func(s *server) { s.Pause(); time.Sleep(1500 * time.Millisecond); s.Resume() },
 		"connections closed": func(s *server) {
 			for range 20 {
 				s.hangUp()
@@ -197,14 +197,14 @@ func TestTriesWhileRedisIsHarmed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startRedis(t, forgets)
-			within(t, 10*time.Second, try(t, same(s.dial, 2), func() { harm(s) }))
+			within(t, 10*time.Second, try(t, same(s.Dial, 2), func() { harm(s) }))
 		})
 	}
 	t.Run("black holes", func(t *testing.T) {
 		t.Parallel()
 		s := startRedis(t, forgets)
-		p := startProxy(t, s.addr)
-		within(t, 4*time.Second, try(t, []dialer{p.dial, s.dial}, func() {
+		p := startProxy(t, s.Addr())
+		within(t, 4*time.Second, try(t, []dialer{p.dial, s.Dial}, func() {
 			for range 3 {
 				p.forget()
 				time.Sleep(time.Second)
@@ -221,7 +221,7 @@ func TestOldMasterThatLosesNoConnection(t *testing.T) {
 	var current atomic.Pointer[server]
 	current.Store(master)
 	n := startNode(t, master, redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
-		return current.Load().dial(ctx)
+		return current.Load().Dial(ctx)
 	}})
 	n.ready(t)
 	replica.promote()
@@ -265,9 +265,9 @@ func TestOneSideOnly(t *testing.T) {
 	t.Parallel()
 	master, replica := withReplica(t, "--min-replicas-max-lag", "2")
 	third := newRedis(t, replicates) // is on the side of the old master
-	third.start()
+	third.Start()
 	third.follows(master)
-	master.do("CONFIG", "SET", "min-replicas-to-write", 2)
+	master.Do("CONFIG", "SET", "min-replicas-to-write", 2)
 	cut := startNode(t, master, redisrevoke.Options{})
 	cut.ready(t)
 
@@ -286,6 +286,6 @@ func TestOneSideOnly(t *testing.T) {
 	eventually(t, "it is logged", cut.log.has("min-replicas-to-write"))
 	master.follows(replica)
 	master.promote() // a replica may come back, and so may the master
-	master.do("CONFIG", "SET", "min-replicas-to-write", 0)
+	master.Do("CONFIG", "SET", "min-replicas-to-write", 0)
 	cut.ready(t)
 }

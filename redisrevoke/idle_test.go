@@ -131,7 +131,7 @@ func (p *proxy) dial(ctx context.Context) (redis.Conn, error) {
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	p := startProxy(t, s.addr)
+	p := startProxy(t, s.Addr())
 	n := startNode(t, s, redisrevoke.Options{Dial: p.dial})
 	n.ready(t)
 	for range 3 {

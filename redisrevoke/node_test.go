@@ -81,7 +81,7 @@ func (n *node) stop(tb testing.TB, served chan struct{}) {
 func startNode(tb testing.TB, s *server, opts redisrevoke.Options, with ...func(*socketiojwt.Options)) *node {
 	tb.Helper()
 	if opts.Dial == nil {
-		opts.Dial = s.dial
+		opts.Dial = s.Dial
 	}
 	n, err := newNode(opts, with...)
 	if err != nil {

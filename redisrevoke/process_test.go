@@ -84,7 +84,7 @@ type process struct{ url string }
 func startProcess(tb testing.TB, s *server) *process {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeEnv+"="+s.addr)
+	cmd.Env = append(os.Environ(), nodeEnv+"="+s.Addr())
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -262,14 +262,14 @@ func chaos(t *testing.T, s *server) {
 		name string
 		do   func()
 	}{
-		{"kill and start", s.restart},
-		{"pause for long", func() { s.pause(); time.Sleep(2500 * time.Millisecond); s.resume() }},
-		{"kill, start, kill, start", func() { s.restart(); s.restart() }},
-		{"pause shortly", func() { s.pause(); time.Sleep(100 * time.Millisecond); s.resume() }},
-		{"close connections", func() { s.do("CLIENT", "KILL", "TYPE", "normal") }},
-		{"away for a while", func() { s.kill(); time.Sleep(2 * time.Second); s.start() }},
-		{"pause and kill", func() { s.pause(); s.restart() }},
-		{"empty", func() { s.do("FLUSHALL") }},
+		{"kill and start", s.Restart},
+		{"pause for long", func() { s.Pause(); time.Sleep(2500 * time.Millisecond); s.Resume() }},
+		{"kill, start, kill, start", func() { s.Restart(); s.Restart() }},
+		{"pause shortly", func() { s.Pause(); time.Sleep(100 * time.Millisecond); s.Resume() }},
+		{"close connections", func() { s.Do("CLIENT", "KILL", "TYPE", "normal") }},
+		{"away for a while", func() { s.Kill(); time.Sleep(2 * time.Second); s.Start() }},
+		{"pause and kill", func() { s.Pause(); s.Restart() }},
+		{"empty", func() { s.Do("FLUSHALL") }},
 	} {
 		before := accepted.Load()
 		harm.do()

@@ -93,7 +93,7 @@ func TestRedisIsKilled(t *testing.T) {
 			a.kick(t, "eve", nil)
 			b.refused(t, revoked, saysRevoked) // so it has read that
 
-			s.kill()
+			s.Kill()
 			for _, n := range []*node{a, b} {
 				n.refused(t, revoked, saysRevoked)
 				n.refused(t, good, saysBusy)
@@ -101,7 +101,7 @@ func TestRedisIsKilled(t *testing.T) {
 			}
 			alive(t, must)
 
-			s.start()
+			s.Start()
 			c := startNode(t, s, redisrevoke.Options{})
 			eventually(t, "the new node knows", func() bool {
 				is, err := c.revoked(jwt.RegisteredClaims{ID: "revoked"})
@@ -138,7 +138,7 @@ func TestRedisIsPaused(t *testing.T) {
 	token := sign(t, jwt.MapClaims{"jti": "one"})
 	_, must := b.enter(t, token)
 
-	s.pause()
+	s.Pause()
 	began := time.Now()
 	if _, err := b.revoked(jwt.RegisteredClaims{ID: "x"}); err == nil {
 		t.Error("accepted without asking")
@@ -154,7 +154,7 @@ func TestRedisIsPaused(t *testing.T) {
 	eventually(t, "it is logged", b.log.has("not connected"))
 	b.refused(t, token, saysBusy)
 	alive(t, must)
-	s.resume()
+	s.Resume()
 
 	b.ready(t)
 	alive(t, must)
@@ -181,7 +181,7 @@ func TestRedisIsEmptied(t *testing.T) {
 			_, must := b.enter(t, token)
 			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
 
-			s.do(command[0].(string), command[1:]...)
+			s.Do(command[0].(string), command[1:]...)
 			_ = a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "after"})) // does not hide the loss
 			c := startNode(t, s, redisrevoke.Options{})
 			eventually(t, "the new node is ready", func() bool {
@@ -232,13 +232,13 @@ func TestRedisIsEmptiedWhileItAnswers(t *testing.T) {
 	s := startRedis(t, forgets)
 	var log logged
 	empty := sync.OnceFunc(func() {
-		s.do("FLUSHALL")
+		s.Do("FLUSHALL")
 		eventually(t, "the node has seen it", log.has("restarted or has lost data"))
 		eventually(t, "the node is connected again", func() bool { return strings.Count(log.String(), "redisrevoke: connected") == 2 })
 	})
 	a, err := redisrevoke.New(redisrevoke.Options{
 		Dial: func(ctx context.Context) (redis.Conn, error) {
-			conn, err := s.dial(ctx)
+			conn, err := s.Dial(ctx)
 			return &heldConn{Conn: conn, hold: empty}, err
 		},
 		Timeout: 3 * time.Second,
@@ -295,7 +295,7 @@ func TestAddWhileTheStreamIsRead(t *testing.T) {
 	hold := sync.OnceFunc(func() { close(reading); <-added })
 	r, err := redisrevoke.New(redisrevoke.Options{
 		Dial: func(ctx context.Context) (redis.Conn, error) {
-			conn, err := s.dial(ctx)
+			conn, err := s.Dial(ctx)
 			return &lateConn{conn, hold, &adds}, err
 		},
 		Timeout: 10 * time.Second,
@@ -328,7 +328,7 @@ func TestMuchIsWrittenBack(t *testing.T) {
 	s := startRedis(t, forgets)
 	var slow atomic.Bool
 	a, err := redisrevoke.New(redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
-		conn, err := s.dial(ctx)
+		conn, err := s.Dial(ctx)
 		return &heldConn{Conn: conn, hold: func() {
 			if slow.Load() {
 				time.Sleep(600 * time.Millisecond)
@@ -354,7 +354,7 @@ func TestMuchIsWrittenBack(t *testing.T) {
 	adding.Wait()
 
 	slow.Store(true)
-	s.do("FLUSHALL")
+	s.Do("FLUSHALL")
 	early := startNode(t, s, redisrevoke.Options{})
 	time.Sleep(3500 * time.Millisecond)
 	late := startNode(t, s, redisrevoke.Options{})
@@ -386,14 +386,14 @@ func TestRedisComesLater(t *testing.T) {
 	a.refused(t, one, saysRevoked)
 	alive(t, mustOne)
 
-	s.start()
+	s.Start()
 	ended(t, mustOne, "invalid_token")
 	ended(t, mustEve, "invalid_token")
 	b.ready(t)
 	b.refused(t, one, saysRevoked)
 	b.enter(t, eve)
 	eventually(t, "all is in Redis", func() bool {
-		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		n, err := redis.Int(s.Do("XLEN", "socketiojwt:revocations"), nil)
 		return n == 3 && err == nil // with that of the epoch, without the one that was over
 	})
 }
@@ -410,18 +410,18 @@ func TestFailOpen(t *testing.T) {
 		n.refused(t, known, saysRevoked)
 		n.enter(t, unknown)
 	}
-	s.pause()
+	s.Pause()
 	check()
-	s.resume()
-	s.kill()
+	s.Resume()
+	s.Kill()
 	check()
 	if n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "unknown"})) == nil {
 		t.Error("Add succeeded without Redis")
 	}
 	n.refused(t, unknown, saysRevoked)
-	s.start()
+	s.Start()
 	eventually(t, "it is written", func() bool {
-		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		n, err := redis.Int(s.Do("XLEN", "socketiojwt:revocations"), nil)
 		return n == 3 && err == nil
 	})
 }
@@ -438,9 +438,9 @@ func TestKickedOnce(t *testing.T) {
 	_, mustA := a.enter(t, token)
 	_, mustB := b.enter(t, token)
 	for _, harm := range []func(){
-		func() { s.do("CLIENT", "KILL", "TYPE", "normal") },
-		func() { s.do("FLUSHALL") },
-		s.restart,
+		func() { s.Do("CLIENT", "KILL", "TYPE", "normal") },
+		func() { s.Do("FLUSHALL") },
+		s.Restart,
 	} {
 		harm()
 		for _, n := range []*node{a, b} {
@@ -468,7 +468,7 @@ func TestForgotten(t *testing.T) {
 		})
 	}
 	eventually(t, "it is not in Redis any more", func() bool {
-		n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+		n, err := redis.Int(s.Do("XLEN", "socketiojwt:revocations"), nil)
 		return n == 2 && err == nil // that of the epoch, and the long one
 	})
 	if revoked, err := b.revoked(jwt.RegisteredClaims{ID: "long"}); !revoked || err != nil {
@@ -493,9 +493,9 @@ func TestOddThingsInRedis(t *testing.T) {
 		if redisrevoke.DecodeRecord([]byte(text)) == nil {
 			t.Errorf("%s is taken", text)
 		}
-		s.do("XADD", "socketiojwt:revocations", "*", "revocation", text)
+		s.Do("XADD", "socketiojwt:revocations", "*", "revocation", text)
 	}
-	s.do("XADD", "socketiojwt:revocations", "*", "else", "x", "else", "y")
+	s.Do("XADD", "socketiojwt:revocations", "*", "else", "x", "else", "y")
 	a.add(t, socketiojwt.Revocation{TokenID: "one"})
 	c := startNode(t, s, redisrevoke.Options{})
 	c.ready(t)
@@ -509,21 +509,21 @@ func TestOddThingsInRedis(t *testing.T) {
 		eventually(t, "it is logged", n.log.has("entries that cannot be read are skipped"))
 	}
 
-	s.do("SET", "socketiojwt:revocations", "not a stream")
+	s.Do("SET", "socketiojwt:revocations", "not a stream")
 	if _, err := b.revoked(jwt.RegisteredClaims{ID: "x"}); err == nil {
 		t.Error("accepted without a stream")
 	}
 	if err := a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "two"})); err == nil {
 		t.Error("added without a stream")
 	}
-	s.do("DEL", "socketiojwt:revocations")
+	s.Do("DEL", "socketiojwt:revocations")
 	for _, id := range []string{"one", "two"} {
 		eventually(t, "it is written back", func() bool {
 			revoked, err := b.revoked(jwt.RegisteredClaims{ID: id})
 			return revoked && err == nil
 		})
 	}
-	s.do("SET", "socketiojwt:epoch", "nonsense")
+	s.Do("SET", "socketiojwt:epoch", "nonsense")
 	b.ready(t)
 }
 
@@ -607,7 +607,7 @@ func TestDialThatEndsItsGoroutine(t *testing.T) {
 		if dials.Add(1) <= 2 { // one for each goroutine
 			runtime.Goexit()
 		}
-		return s.dial(ctx)
+		return s.Dial(ctx)
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -622,7 +622,7 @@ func TestDialThatEndsItsGoroutine(t *testing.T) {
 func TestClose(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	r, err := redisrevoke.New(redisrevoke.Options{Dial: s.dial})
+	r, err := redisrevoke.New(redisrevoke.Options{Dial: s.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -641,8 +641,8 @@ func TestClose(t *testing.T) {
 		t.Error("Add succeeded after Close")
 	}
 
-	s.kill()
-	r, err = redisrevoke.New(redisrevoke.Options{Dial: s.dial})
+	s.Kill()
+	r, err = redisrevoke.New(redisrevoke.Options{Dial: s.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/redistest"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gomodule/redigo/redis"
@@ -25,26 +26,26 @@ var replicates = append([]string{"--repl-diskless-sync-delay", "0"}, forgets...)
 // follows makes s a replica of another, and waits until it has the other's data.
 func (s *server) follows(master *server) {
 	s.tb.Helper()
-	host, port, _ := net.SplitHostPort(master.addr)
-	s.do("REPLICAOF", host, port)
+	host, port, _ := net.SplitHostPort(master.Addr())
+	s.Do("REPLICAOF", host, port)
 	eventually(s.tb, "the replica has the data of its master", func() bool {
 		return s.info("replication", "master_link_status") == "up"
 	})
 }
 
 // promote makes s a master.
-func (s *server) promote() { s.tb.Helper(); s.do("REPLICAOF", "NO", "ONE") }
+func (s *server) promote() { s.tb.Helper(); s.Do("REPLICAOF", "NO", "ONE") }
 
 // lagging starts a second Redis that has what s holds, with its epoch, and is a master of its own from
 // then on. ready waits for a node of s, as the epoch changes when the first replica comes.
 func lagging(t *testing.T, s *server, ready func()) *server {
 	t.Helper()
 	other := newRedis(t, replicates)
-	other.start()
+	other.Start()
 	other.follows(s)
 	ready()
 	eventually(t, "the replica has the epoch", func() bool {
-		get := func(s *server) string { return fmt.Sprintf("%s", s.do("GET", "socketiojwt:epoch")) }
+		get := func(s *server) string { return fmt.Sprintf("%s", s.Do("GET", "socketiojwt:epoch")) }
 		return get(s) == get(other)
 	})
 	other.promote()
@@ -98,7 +99,7 @@ func TestRedisTakesOverOtherDataUnseen(t *testing.T) {
 		if closed.Load() {
 			return nil, errors.New("as it was told to")
 		}
-		return s.dial(ctx)
+		return s.Dial(ctx)
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestRedisIsAReplica(t *testing.T) {
 			good := sign(t, jwt.MapClaims{"jti": "good"})
 			_, must := b.enter(t, good)
 			// Its master is away, so it keeps what it has.
-			s.do("REPLICAOF", "127.0.0.1", freePort(t))
+			s.Do("REPLICAOF", "127.0.0.1", redistest.FreePort(t))
 			b.refused(t, good, saysBusy)
 			if a.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})) == nil {
 				t.Error("Add succeeded on a replica")
@@ -157,7 +158,7 @@ func TestFailover(t *testing.T) {
 	s := startRedis(t, replicates)
 	var current atomic.Pointer[server]
 	current.Store(s)
-	dial := func(ctx context.Context) (redis.Conn, error) { return current.Load().dial(ctx) }
+	dial := func(ctx context.Context) (redis.Conn, error) { return current.Load().Dial(ctx) }
 	a, b := startNode(t, s, redisrevoke.Options{Dial: dial}), startNode(t, s, redisrevoke.Options{Dial: dial})
 	a.ready(t)
 	b.ready(t)
@@ -189,7 +190,7 @@ func TestRedisIsTwo(t *testing.T) {
 			var current atomic.Pointer[server]
 			current.Store(first)
 			n := startNode(t, first, redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
-				return current.Load().dial(ctx)
+				return current.Load().Dial(ctx)
 			}})
 			n.ready(t)
 			n.add(t, socketiojwt.Revocation{TokenID: "one"})
@@ -220,14 +221,14 @@ func TestRedisIsTwo(t *testing.T) {
 // cut closes a connection whose last command that was, and reports whether there is one.
 func (s *server) cut(command string) bool {
 	s.tb.Helper()
-	clients, err := redis.String(s.do("CLIENT", "LIST", "TYPE", "normal"), nil)
+	clients, err := redis.String(s.Do("CLIENT", "LIST", "TYPE", "normal"), nil)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
 	for line := range strings.Lines(clients) {
 		if strings.Contains(line, command) {
 			id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
-			s.do("CLIENT", "KILL", "ID", id)
+			s.Do("CLIENT", "KILL", "ID", id)
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/redistest"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gomodule/redigo/redis"
@@ -43,29 +44,29 @@ func TestPermissions(t *testing.T) {
 		"SETUSER", "node", "on", ">secret", "resetkeys", "~socketiojwt:revocations", "~socketiojwt:epoch", "-@all",
 		"+eval", "+exists", "+get", "+info", "+set", "+time", "+xadd", "+xdel", "+xread",
 	}
-	s.do("ACL", allow...)
+	s.Do("ACL", allow...)
 	as := func(options ...redis.DialOption) redisrevoke.Options {
 		options = append(options, redis.DialUsername("node"), redis.DialPassword("secret"))
 		return redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", s.addr, options...)
+			return redis.DialContext(ctx, "tcp", s.Addr(), options...)
 		}}
 	}
 	works(t, s, as())
 	if _, err := as(redis.DialDatabase(1)).Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "select") {
 		t.Errorf("another database without SELECT: %v", err)
 	}
-	s.do("ACL", "SETUSER", "node", "+select")
+	s.Do("ACL", "SETUSER", "node", "+select")
 	works(t, s, as(redis.DialDatabase(1)))
 }
 
 // In a Cluster both keys have to be in one slot.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	s := newRedis(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", freePort(t)}, forgets...))
-	s.start()
-	s.do("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	s := newRedis(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", redistest.FreePort(t)}, forgets...))
+	s.Start()
+	s.Do("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 	eventually(t, "the Cluster is up", func() bool {
-		info, err := redis.String(s.do("CLUSTER", "INFO"), nil)
+		info, err := redis.String(s.Do("CLUSTER", "INFO"), nil)
 		return err == nil && strings.Contains(info, "cluster_state:ok")
 	})
 	n := startNode(t, s, redisrevoke.Options{})

@@ -27,12 +27,12 @@ func TestSingleSession(t *testing.T) {
 	ended(t, first, "session_replaced")
 	alive(t, second)
 
-	s.kill()
+	s.Kill()
 	_, third := a.enter(t, bob)
 	_, fourth := b.enter(t, bob)
 	ended(t, second, "session_replaced") // on its own node
 	alive(t, third)
-	s.start()
+	s.Start()
 	ended(t, third, "session_replaced")
 	alive(t, fourth)
 	if n := a.auth.Stats().Active + b.auth.Stats().Active; n != 1 {

@@ -29,7 +29,7 @@ func TestLogOfWhatIsForbidden(t *testing.T) {
 	var dials atomic.Int64
 	n := startNode(t, s, redisrevoke.Options{Dial: func(ctx context.Context) (redis.Conn, error) {
 		dials.Add(1)
-		return s.dial(ctx)
+		return s.Dial(ctx)
 	}})
 	n.ready(t)
 	again := s.cannot("xread")
@@ -120,7 +120,7 @@ func TestClocksThatDiffer(t *testing.T) {
 			shifted.Store(int64(by))
 			r, err := redisrevoke.New(redisrevoke.Options{
 				Dial: func(ctx context.Context) (redis.Conn, error) {
-					conn, err := s.dial(ctx)
+					conn, err := s.Dial(ctx)
 					return &sendConn{&aheadConn{Conn: conn, by: time.Duration(shifted.Load())}, func(name string, args []any) error {
 						if removes(name, args) {
 							removed.Add(1)

@@ -37,7 +37,7 @@ func (s *server) seen(log *logged, see func(name string, args []any) error) *red
 	s.tb.Helper()
 	r, err := redisrevoke.New(redisrevoke.Options{
 		Dial: func(ctx context.Context) (redis.Conn, error) {
-			conn, err := s.dial(ctx)
+			conn, err := s.Dial(ctx)
 			return &sendConn{conn, see}, err
 		},
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
@@ -51,7 +51,7 @@ func (s *server) seen(log *logged, see func(name string, args []any) error) *red
 
 func (s *server) length() int {
 	s.tb.Helper()
-	n, err := redis.Int(s.do("XLEN", "socketiojwt:revocations"), nil)
+	n, err := redis.Int(s.Do("XLEN", "socketiojwt:revocations"), nil)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestSweepThatFails(t *testing.T) {
 	t.Run("Redis refuses", func(t *testing.T) {
 		t.Parallel()
 		s := startRedis(t, forgets)
-		s.do("ACL", "SETUSER", "default", "-xdel")
+		s.Do("ACL", "SETUSER", "default", "-xdel")
 		s.fill(100, time.Now().Add(500*time.Millisecond))
 		log := new(logged)
 		s.seen(log, func(string, []any) error { return nil })
@@ -88,7 +88,7 @@ func TestSweepThatFails(t *testing.T) {
 		if n := s.length(); n != 101 {
 			t.Errorf("%d entries, want all, and that of the epoch", n)
 		}
-		s.do("ACL", "SETUSER", "default", "+xdel")
+		s.Do("ACL", "SETUSER", "default", "+xdel")
 		eventually(t, "all is removed", func() bool { return s.length() == 1 })
 		eventually(t, "it is logged", log.has("Redis removes what is over again"))
 		for _, line := range []string{"Redis does not remove what is over", "redisrevoke: connected"} {

@@ -31,7 +31,7 @@ func writeBack(tb testing.TB, args []string, nodes, n int) (refused time.Duratio
 	for _, r := range all {
 		waitFor(tb, r)
 	}
-	s.restart()
+	s.Restart()
 	began := time.Now()
 	var waiting sync.WaitGroup
 	for _, r := range all {
@@ -49,7 +49,7 @@ func writeBack(tb testing.TB, args []string, nodes, n int) (refused time.Duratio
 // revoked returns what the stream says, without what comes twice.
 func (s *server) revoked() map[string]bool {
 	s.tb.Helper()
-	entries, err := redis.Values(s.do("XRANGE", "socketiojwt:revocations", "-", "+"), nil)
+	entries, err := redis.Values(s.Do("XRANGE", "socketiojwt:revocations", "-", "+"), nil)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestWritingBackIsShared(t *testing.T) {
 	})
 	slow, err := redisrevoke.New(redisrevoke.Options{
 		Dial: func(ctx context.Context) (redis.Conn, error) {
-			conn, err := s.dial(ctx)
+			conn, err := s.Dial(ctx)
 			return &lateConn{&heldConn{Conn: conn, hold: hold}, func() {}, &adds}, err
 		},
 		Timeout: 3 * time.Second,
@@ -107,7 +107,7 @@ func TestWritingBackIsShared(t *testing.T) {
 	defer fast.Close()
 	waitFor(t, slow)
 	waitFor(t, fast)
-	s.restart()
+	s.Restart()
 	waitFor(t, slow)
 	if err := slow.Close(); err != nil {
 		t.Error(err)
@@ -138,13 +138,13 @@ func TestNothingIsWrittenWhileTheStreamIsRead(t *testing.T) {
 	})
 	t.Cleanup(let) // before the node is closed
 	waitFor(t, n)
-	s.kill()
+	s.Kill()
 	if n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"})) == nil {
 		t.Error("Add succeeded without Redis")
 	}
 	holding.Store(true)
 	adds.Store(0)
-	s.start()
+	s.Start()
 	eventually(t, "the node reads what there is", reading.Load)
 	for range 20 {
 		if check(n) == nil {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,7 +45,7 @@ func New(tb testing.TB, args ...string) *Server {
 	s := &Server{tb: tb}
 	s.args = append([]string{"--bind", "127.0.0.1", "--dir", tb.TempDir(),
 		"--loglevel", "warning", "--appendonly", "no", "--save", ""}, args...)
-	s.addr = net.JoinHostPort("127.0.0.1", freePort(tb))
+	s.addr = net.JoinHostPort("127.0.0.1", FreePort(tb))
 	tb.Cleanup(func() {
 		if s.cmd != nil {
 			s.Kill()
@@ -53,9 +54,14 @@ func New(tb testing.TB, args ...string) *Server {
 	return s
 }
 
-// freePort returns one below those that systems give to connections, so that none takes it while
+// ConfigureBy has it start with a file, and with args before its own. It is called before Start.
+func (s *Server) ConfigureBy(file string, args ...string) {
+	s.args = slices.Concat([]string{file}, args, s.args)
+}
+
+// FreePort returns one below those that systems give to connections, so that none takes it while
 // Redis is away.
-func freePort(tb testing.TB) string {
+func FreePort(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
 		port := strconv.Itoa(20000 + rand.N(10000))
@@ -82,7 +88,7 @@ func (s *Server) Start() {
 		if s.started {
 			s.tb.Fatal("Redis does not start; somebody else may have taken its port, ", s.addr)
 		}
-		s.addr = net.JoinHostPort("127.0.0.1", freePort(s.tb))
+		s.addr = net.JoinHostPort("127.0.0.1", FreePort(s.tb))
 	}
 	s.started = true
 }
