@@ -355,9 +355,8 @@ func TestGateInFrontOfAPublicRoot(t *testing.T) {
 					}
 					must.Connected("/")
 				}
-				if n := auth.Stats().Pending; n != 0 {
-					t.Errorf("%d are pending", n)
-				}
+				// Clients 1.x and 2.x are told CONNECT before go-socket.io has called the hook of the root.
+				eventually(t, "nobody is pending", func() bool { return auth.Stats().Pending == 0 })
 			})
 		}
 	}
