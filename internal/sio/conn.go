@@ -514,8 +514,8 @@ func (c *Conn) isClosing() bool {
 	return c.closing
 }
 
-// Ending lets go-socket.io send what handlers have emitted. No socket is told that it ends.
-func (c *Conn) Ending(end func()) { c.afterEmits(c.goodbye(), end) }
+// Closing lets go-socket.io send what handlers have emitted. No socket is told that it ends.
+func (c *Conn) Closing(end func()) { c.afterEmits(c.goodbye(), end) }
 
 // goodbye returns DISCONNECT for every socket.
 func (c *Conn) goodbye() (words []Word) {

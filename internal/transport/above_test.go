@@ -44,7 +44,7 @@ type event struct {
 // refused is why the layer above does not take a message.
 const refused transport.Reason = "refused by the layer above"
 
-func (a *above) Ending(end func()) { end() }
+func (a *above) Closing(end func()) { end() }
 
 func (a *above) Receive(messages []transport.Message) error {
 	if !a.receiving.TryLock() {

@@ -48,20 +48,20 @@ type Client struct {
 	candidate *webSocket
 	ws        *webSocket // the WebSocket side, once it is the one in use
 
-	out      []packet
-	outBytes int  // of out and of what is being written
-	outLimit int  // of outBytes, when more is sent
-	writing  bool // somebody is writing what was taken from out
-	opened   bool // OPEN may go
-	saidBye  bool // what says that the connection ends is in out, or was
-	keptBack bool // see KeepBack
+	out       []packet
+	outBytes  int  // of out and of what is being written
+	outLimit  int  // of outBytes, when more is sent
+	writing   bool // somebody is writing what was taken from out
+	opened    bool // OPEN may go
+	closeSent bool // what says that the connection ends is in out, or was
+	keptBack  bool // see KeepBack
 }
 
 type state int
 
 const (
-	stateOpen   state = iota
-	stateSealed       // the outbox ends with CLOSE and is being fetched
+	stateOpen    state = iota
+	stateClosing       // the outbox ends with CLOSE and is being fetched
 	stateClosed
 )
 

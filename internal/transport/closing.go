@@ -6,31 +6,31 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// How a connection ends: stateOpen, then stateSealed (CLOSE is in the outbox), stateClosed.
+// How a connection ends: stateOpen, then stateClosing (CLOSE is in the outbox), stateClosed.
 // Whoever breaks the rules, or lets a deadline pass, is closed at once.
 
-// leave ends the connection behind what the layer above has yet to send. Where there is none, or
+// sendAway ends the connection behind what the layer above has yet to send. Where there is none, or
 // OPEN has not gone, opening does it.
-func (c *Client) leave() {
+func (c *Client) sendAway() {
 	if above := c.Above(); above != nil {
-		above.Ending(c.sealOpened)
+		above.Closing(c.startClosingOpened)
 	}
 }
 
-func (c *Client) sealOpened() {
+func (c *Client) startClosingOpened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.opened {
-		c.seal()
+		c.startClosing()
 	}
 }
 
-// seal ends the outbox with CLOSE.
-func (c *Client) seal() {
-	if c.state >= stateSealed {
+// startClosing ends the outbox with CLOSE.
+func (c *Client) startClosing() {
+	if c.state >= stateClosing {
 		return
 	}
-	c.state = stateSealed
+	c.state = stateClosing
 	if c.trusted {
 		c.restricted = false // whatever it still sends, it hears why
 	}
@@ -38,16 +38,16 @@ func (c *Client) seal() {
 	c.linger()
 	switch {
 	case !c.version.closesApart(), c.ws == nil && len(c.out) == 0 && !c.writing:
-		c.sayBye()
+		c.sendClose()
 	case c.ws != nil && !c.writing && !c.opening:
 		c.writing = true
 		go c.ws.flush() // and the close frame
 	}
 }
 
-// sayBye puts what says that the connection ends behind what waits.
-func (c *Client) sayBye() {
-	c.saidBye = true
+// sendClose puts what says that the connection ends behind what waits.
+func (c *Client) sendClose() {
+	c.closeSent = true
 	for _, p := range c.version.closing() {
 		c.weigh(p.size())
 		c.out = append(c.out, p)
@@ -67,20 +67,20 @@ func (c *Client) linger() {
 func (c *Client) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.finish()
+	c.closeNow()
 }
 
-// finish closes everything at once.
-func (c *Client) finish() {
-	if closed := c.shut(); closed != nil {
+// closeNow closes everything at once.
+func (c *Client) closeNow() {
+	if closed := c.markClosed(); closed != nil {
 		go closed()
 	}
 }
 
-// shut is finish for who can call what it returns by itself, without locks: the layer above is told
+// markClosed is closeNow for who can call what it returns by itself, without locks: the layer above is told
 // there, and connections are closed. With TLS that writes, and waits up to 5 seconds for a client that
 // does not read.
-func (c *Client) shut() (closed func()) {
+func (c *Client) markClosed() (closed func()) {
 	if c.state == stateClosed {
 		return nil
 	}
@@ -184,5 +184,5 @@ func (c *Client) expire() {
 		c.timer.Reset(left)
 		return
 	}
-	c.finish()
+	c.closeNow()
 }

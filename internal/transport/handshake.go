@@ -94,12 +94,12 @@ func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
 	c.mu.Lock()
 	c.above = above
 	if c.opened && c.hub.Draining() {
-		c.seal()
+		c.startClosing()
 	}
 	closed := c.state == stateClosed
 	c.mu.Unlock()
 	if closed {
-		go c.tellClosed() // finish found nobody to tell
+		go c.tellClosed() // closeNow found nobody to tell
 	}
 	opened = true
 	return nil

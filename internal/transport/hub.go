@@ -73,9 +73,9 @@ type Above interface {
 	// taken, and the connection is closed. Calls follow one another.
 	Receive(messages []Message) error
 
-	// Ending says that the hub wants the connection to end. end does it, and is to be called as soon
+	// Closing says that the hub wants the connection to end. end does it, and is to be called as soon
 	// as nothing is on its way to Client.Send any more.
-	Ending(end func())
+	Closing(end func())
 
 	// Closed follows the last Receive, once, when the connection is gone.
 	Closed()
@@ -254,7 +254,7 @@ func (h *Hub) Spread(ctx context.Context, over, linger time.Duration) {
 		timer.Reset(due - time.Since(began))
 		select {
 		case <-timer.C:
-			c.leave()
+			c.sendAway()
 		case <-h.idle:
 			return
 		case <-ctx.Done():
@@ -267,7 +267,7 @@ func (h *Hub) Spread(ctx context.Context, over, linger time.Duration) {
 // layer above has for them, and returns when they are gone or ctx ends. It ends what Spread has begun.
 func (h *Hub) Drain(ctx context.Context) error {
 	for _, c := range h.drain() {
-		c.leave()
+		c.sendAway()
 	}
 	return Until(ctx, h.idle)
 }

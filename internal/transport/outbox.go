@@ -63,7 +63,7 @@ func (c *Client) SendAndClose(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.send(frames)
-	c.seal()
+	c.startClosing()
 }
 
 // LimitOutbox sets how much may wait for the client when something is sent, 0 as much as Limits say.
@@ -76,11 +76,11 @@ func (c *Client) LimitOutbox(most int) {
 }
 
 func (c *Client) send(frames []Frame) {
-	if c.state >= stateSealed || len(frames) == 0 {
+	if c.state >= stateClosing || len(frames) == 0 {
 		return
 	}
 	if c.outBytes > c.outLimit {
-		c.finish()
+		c.closeNow()
 		return
 	}
 	for _, f := range frames {
@@ -92,18 +92,18 @@ func (c *Client) send(frames []Frame) {
 	c.waits()
 	c.push()
 	if first && c.hub.Draining() {
-		c.seal()
+		c.startClosing()
 	}
 }
 
 // append puts packets of the transport's own into the outbox.
 func (c *Client) append(packets ...packet) {
-	if c.state >= stateSealed {
+	if c.state >= stateClosing {
 		return
 	}
 	for _, p := range packets {
 		if c.outBytes > c.outLimit {
-			c.finish()
+			c.closeNow()
 			return
 		}
 		c.weigh(p.size())
@@ -185,6 +185,6 @@ func (c *Client) wrote(packets []packet, err error) {
 		c.weigh(-p.size())
 	}
 	if err != nil {
-		c.finish()
+		c.closeNow()
 	}
 }

@@ -135,7 +135,7 @@ func (p *Client) spendPoll() error {
 	}
 	err := p.spend(1, 0)
 	if err != nil {
-		p.finish()
+		p.closeNow()
 	}
 	return err
 }
@@ -195,7 +195,7 @@ func (p *Client) fetch(r *http.Request) (packets []packet, taken bool) {
 		p.mu.Lock()
 		if gone {
 			if !p.answered {
-				p.finish() // it left before it learned its session id
+				p.closeNow() // it left before it learned its session id
 			}
 			return nil, false
 		}
@@ -208,10 +208,10 @@ func (p *Client) fetched() {
 	defer p.mu.Unlock()
 	p.writing = false
 	switch {
-	case p.state == stateSealed && len(p.out) == 0 && p.saidBye:
-		p.finish()
-	case p.state == stateSealed && len(p.out) == 0:
-		p.sayBye()
+	case p.state == stateClosing && len(p.out) == 0 && p.closeSent:
+		p.closeNow()
+	case p.state == stateClosing && len(p.out) == 0:
+		p.sendClose()
 	case len(p.out) > 0:
 		p.push()
 	}

@@ -193,14 +193,14 @@ func (ws *webSocket) readAll() {
 		}
 		if err != nil {
 			ws.violated(err)
-			ws.end(err)
+			ws.closeAfter(err)
 			return
 		}
 	}
 }
 
 // end closes the connection after its last frame. A close frame is answered (RFC 6455 §5.5.1).
-func (ws *webSocket) end(err error) {
+func (ws *webSocket) closeAfter(err error) {
 	var left *websocket.CloseError
 	ws.mu.Lock()
 	if errors.As(err, &left) && ws.state != stateClosed {
@@ -218,7 +218,7 @@ func (ws *webSocket) end(err error) {
 		ws.answerClose(left)
 		ws.mu.Lock()
 	}
-	closed := ws.shut()
+	closed := ws.markClosed()
 	ws.mu.Unlock()
 	if closed != nil {
 		closed() // here: it is the one who reads
@@ -311,8 +311,8 @@ func (ws *webSocket) takeOver() bool {
 	ws.hub.load.count(ws.Client, true, 1)
 	ws.fetchBy = time.Time{}
 	ws.extend()
-	if ws.state == stateSealed && len(ws.out) == 0 && !ws.writing {
-		ws.sayBye() // else nobody would write the close frame
+	if ws.state == stateClosing && len(ws.out) == 0 && !ws.writing {
+		ws.sendClose() // else nobody would write the close frame
 	}
 	if ws.polled != nil {
 		ws.polled.wake()
@@ -331,7 +331,7 @@ func (ws *webSocket) flush() {
 		ws.wrote(packets, ws.writeAll(packets))
 		ws.mu.Lock()
 	}
-	if ws.state == stateSealed && ws.left == nil {
+	if ws.state == stateClosing && ws.left == nil {
 		ws.mu.Unlock()
 		// The client answers, and readAll ends with it: closing a TCP connection with
 		// unread input resets it, and the client would lose what was just sent. The
