@@ -171,7 +171,7 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 func (c *connection) left(sock *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sock.state == socketClosed {
+	if sock.state == socketEnded {
 		return
 	}
 	if sock.name == root && !c.conn.IsProtocol5() && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.gone {
@@ -229,7 +229,7 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, installed bool, err *UnauthorizedError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || (asker != nil && asker.state == socketClosed) {
+	if c.gone || (asker != nil && asker.state == socketEnded) {
 		return nil, true, nil // nobody is left to be told
 	}
 	old := c.session.Load()

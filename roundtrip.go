@@ -131,23 +131,23 @@ func (sock *socket) startRoundTrip() *UnauthorizedError {
 	case c.session.Load() != nil || c.auth.opts.Optional:
 		sock.letIn(false)
 	default:
-		sock.open()
+		sock.letWait()
 		sock.deadline = time.AfterFunc(time.Until(sock.due), sock.timeout)
 	}
 	return nil
 }
 
-// open answers CONNECT. Only `authenticate` counts. It is called with the mutex.
-func (sock *socket) open() {
+// letWait answers CONNECT. Only `authenticate` counts. It is called with the mutex.
+func (sock *socket) letWait() {
 	sock.setState(socketWaiting)
-	sock.s.Open()
+	sock.s.LetWait()
 }
 
-// openAtOnce is open for a socket that is about to be admitted: what its client sends between is
+// letWaitBriefly is letWait for a socket that is about to be admitted: what its client sends between is
 // kept, and not dropped as early. What it returns is to be called then.
-func (sock *socket) openAtOnce() (done func()) {
+func (sock *socket) letWaitBriefly() (done func()) {
 	sock.s.Hold()
-	sock.open()
+	sock.letWait()
 	return sock.s.Release
 }
 
@@ -214,7 +214,7 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	defer c.mu.Unlock()
 	defer sock.report(sock.request(), err)
 	sock.busy = false
-	if sock.state == socketClosed {
+	if sock.state == socketEnded {
 		return
 	}
 	grace := c.auth.opts.CloseGrace

@@ -294,7 +294,7 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 	if c.session.Load() != nil && sock.ns.protected {
 		return c.end(told, countDisconnected)
 	}
-	if sock.state == socketClosed {
+	if sock.state == socketEnded {
 		return false
 	}
 	var words []lastWord
@@ -358,10 +358,10 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	var words []lastWord
 	for _, sock := range c.sockets {
 		authenticated := sock.isAuthenticated()
-		if sock.former == nil && (authenticated || sock.state == socketClosed) {
+		if sock.former == nil && (authenticated || sock.state == socketEnded) {
 			sock.former = session // for an OnDisconnect that is still to come
 		}
-		if sock.state == socketClosed || (!authenticated && !closes) {
+		if sock.state == socketEnded || (!authenticated && !closes) {
 			continue
 		}
 		var word sio.Word

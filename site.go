@@ -199,13 +199,13 @@ type visitor struct {
 	conn *sio.Conn
 }
 
-func (v visitor) Meet(s *sio.Socket) {
+func (v visitor) NewSocket(s *sio.Socket) {
 	ns := v.site.find(s.Namespace())
 	ns.server.auth.connectionFor(v.conn).join(s, ns)
 }
 
-// Knock decides about a socket, in a goroutine of its own where the user's code is asked.
-func (v visitor) Knock(s *sio.Socket) {
+// Join decides about a socket, in a goroutine of its own where the user's code is asked.
+func (v visitor) Join(s *sio.Socket) {
 	sock := socketBehind(s)
 	ns, auth := sock.ns, sock.conn.auth
 	if ns.protected && !v.site.warned.Load() && v.site.upstream.HasPlain(s.Namespace()) {

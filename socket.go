@@ -46,7 +46,7 @@ const (
 	socketJoining  socketState = iota // it is being decided whether it may stay
 	socketWaiting                     // round trip: it has to send `authenticate`
 	socketAdmitted                    // it is in; OnConnect may still run
-	socketClosed
+	socketEnded
 )
 
 // decideInTurn has a socket decided about elsewhere, behind others of its connection: the session of
@@ -95,7 +95,7 @@ func (sock *socket) decide() {
 		auth.warnNoGate()
 	}
 	c.mu.Lock()
-	closed, pending, placed := sock.state == socketClosed, sock.pending, sock.placed
+	closed, pending, placed := sock.state == socketEnded, sock.pending, sock.placed
 	exhausted := (pending || c.conn.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
 	c.mu.Unlock()
 	switch {
@@ -203,7 +203,7 @@ func (sock *socket) askNamespace() {
 func (sock *socket) pass(tells bool) {
 	if tells {
 		if sock.state == socketJoining {
-			defer sock.openAtOnce()()
+			defer sock.letWaitBriefly()()
 		}
 		sock.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}
@@ -219,7 +219,7 @@ func (sock *socket) pass(tells bool) {
 
 // admit lets the socket in: enter follows, and then its events.
 func (sock *socket) admit() {
-	if sock.state == socketClosed {
+	if sock.state == socketEnded {
 		return
 	}
 	sock.setState(socketAdmitted)
@@ -374,7 +374,7 @@ func (sock *socket) lastWord(w sio.Word) lastWord {
 // end ends the socket, and others with it, with their last words. With the root ends the
 // connection of a client that did not ask for it.
 func (sock *socket) end(words ...lastWord) {
-	if sock.state != socketClosed {
+	if sock.state != socketEnded {
 		sock.conn.endAll(sock.isFoundation(), words)
 	}
 }
@@ -407,7 +407,7 @@ func (c *connection) endAll(closes bool, words []lastWord) {
 // that is there for them only would come back for ever.
 func (sock *socket) others(f func(*socket)) {
 	for _, other := range sock.conn.sockets {
-		if sock.isFoundation() && other != sock && other.state != socketClosed {
+		if sock.isFoundation() && other != sock && other.state != socketEnded {
 			f(other)
 		}
 	}
@@ -415,8 +415,8 @@ func (sock *socket) others(f func(*socket)) {
 
 // leave closes a socket that has ended. Its exit follows.
 func (sock *socket) leave() {
-	if sock.state != socketClosed {
-		sock.setState(socketClosed)
+	if sock.state != socketEnded {
+		sock.setState(socketEnded)
 		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool {
 			if other == sock && sock.asking {
 				sock.s.Release()

@@ -202,7 +202,7 @@ func (c *Conn) handle(p *Packet) error {
 		return nil
 	}
 	if p.Type == Connect {
-		c.knock(p)
+		c.join(p)
 		return nil
 	}
 	if s == nil || s.hasEnded() {
@@ -310,8 +310,8 @@ func (c *Conn) replay(s *Socket) {
 	}
 }
 
-// knock is the client's CONNECT.
-func (c *Conn) knock(p *Packet) {
+// join is the client's CONNECT.
+func (c *Conn) join(p *Packet) {
 	name, cost := p.Namespace, p.cost
 	ns := c.server.Namespace(name)
 	foreign := ns == nil
@@ -323,7 +323,7 @@ func (c *Conn) knock(p *Packet) {
 		c.client.Send(c.protocol.unknown(name))
 		return
 	}
-	if !c.admitsLife(name) {
+	if !c.mayJoin(name) {
 		c.client.Consumed(cost)
 		return
 	}
@@ -333,7 +333,7 @@ func (c *Conn) knock(p *Packet) {
 		s.foreignPart = new(foreignPart)
 		s.decided.L = &c.mu
 	} else {
-		c.visitor.Meet(s)
+		c.visitor.NewSocket(s)
 	}
 	c.mu.Lock()
 	if c.closing {
@@ -358,7 +358,7 @@ func (c *Conn) knock(p *Packet) {
 	}
 	c.mu.Unlock()
 	if !foreign {
-		c.visitor.Knock(s)
+		c.visitor.Join(s)
 		return
 	}
 	s.settle()
@@ -373,10 +373,10 @@ func (c *Conn) knock(p *Packet) {
 	guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 }
 
-// admitsLife reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one
+// mayJoin reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one
 // for a root that opening the connection joins: a second life there would be one of a client that was
 // told to go (hazard 24).
-func (c *Conn) admitsLife(name string) bool {
+func (c *Conn) mayJoin(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone || c.closing {

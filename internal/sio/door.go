@@ -21,16 +21,16 @@ type Doorkeeper interface {
 	Foreign(namespace string) bool
 }
 
-// Visitor is the doorkeeper's half of one connection. Meet, Knock, Intercept and Dropped are called
+// Visitor is the doorkeeper's half of one connection. NewSocket, Join, Intercept and Dropped are called
 // one after another, with no lock of this package that others need. They must not block: what
 // takes time answers later.
 type Visitor interface {
-	// Meet is the first call for a socket, before anybody else can know of it.
-	Meet(s *Socket)
-	// Knock says that the client asks for the socket's namespace. The answer is one of
-	// Socket.Open, Socket.Admit and Conn.End, at any time. Until then what the client sends
+	// NewSocket is the first call for a socket, before anybody else can know of it.
+	NewSocket(s *Socket)
+	// Join says that the client asks for the socket's namespace. The answer is one of
+	// Socket.LetWait, Socket.Admit and Conn.End, at any time. Until then what the client sends
 	// there is kept.
-	Knock(s *Socket)
+	Join(s *Socket)
 
 	// Intercept sees each event of a protected namespace before it is dispatched. True says
 	// that it is dealt with.

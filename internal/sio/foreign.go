@@ -59,7 +59,7 @@ func (s *Socket) guard(user socketio.Conn) bool {
 	if !s.foreign || s.guarded || s.ended() {
 		return false
 	}
-	s.guarded, s.user, s.state, s.early = true, user, stateKnocking, nil
+	s.guarded, s.user, s.state, s.early = true, user, stateJoining, nil
 	return true
 }
 
@@ -147,7 +147,7 @@ func (s *Socket) Connected() {
 func (s *Socket) Await(p *Packet) bool {
 	c := s.conn
 	c.mu.Lock()
-	for (s.state == stateKnocking || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.gone {
+	for (s.state == stateJoining || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.gone {
 		s.decided.Wait()
 	}
 	state, visitor := s.state, s.Visit
@@ -155,9 +155,9 @@ func (s *Socket) Await(p *Packet) bool {
 	switch {
 	case p.Type == Connect || p.Type == Disconnect || state == stateAdmitted:
 		return true
-	case state == stateOpen && p.Type == Event && p.Event == "authenticate":
+	case state == stateWaiting && p.Type == Event && p.Event == "authenticate":
 		return true
-	case state == stateOpen && p.Type == Event:
+	case state == stateWaiting && p.Type == Event:
 		if v, ok := visitor.(interface{ Dropped() }); ok {
 			v.Dropped()
 		}

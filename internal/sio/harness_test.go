@@ -143,14 +143,14 @@ func (s *testServer) Foreign(string) bool  { return false }
 
 type visitor struct{ server *testServer }
 
-func (v visitor) Meet(s *Socket) {
+func (v visitor) NewSocket(s *Socket) {
 	v.note("meet " + s.name)
 	if v.server.met != nil {
 		v.server.met(s)
 	}
 }
 
-func (v visitor) Knock(s *Socket)                                 { s.Admit(true) }
+func (v visitor) Join(s *Socket)                                 { s.Admit(true) }
 func (v visitor) Intercept(*Socket, string, json.RawMessage) bool { return false }
 func (v visitor) Dropped(*Socket)                                 {}
 func (v visitor) Left(s *Socket)                                  { v.note("left " + s.name) }

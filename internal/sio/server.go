@@ -106,7 +106,7 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn
 	s.idsMu.Unlock()
 	switch {
 	case c.protocol.joinsRoot():
-		c.knock(&Packet{Header: Header{Namespace: Root}})
+		c.join(&Packet{Header: Header{Namespace: Root}})
 	case c.wait.most == 0: // nobody said
 		c.Wait(defaultWait)
 	}

@@ -16,7 +16,7 @@ type Socket struct {
 	auth    json.RawMessage
 	foreign bool // and foreignPart is there
 
-	// Visit is the doorkeeper's. It is set in Meet.
+	// Visit is the doorkeeper's. It is set in NewSocket.
 	Visit any
 
 	// conn.mu guards these.
@@ -47,8 +47,8 @@ type Socket struct {
 type state int
 
 const (
-	stateKnocking state = iota // what the client sends is kept
-	stateOpen                  // only what the visitor intercepts counts
+	stateJoining state = iota // what the client sends is kept
+	stateWaiting              // only what the visitor intercepts counts
 	stateAdmitted
 	stateEnded
 )
@@ -129,12 +129,12 @@ func (s *Socket) hears(membersOnly bool) bool {
 	return s.state == stateAdmitted && (s.member || !membersOnly)
 }
 
-// Open answers CONNECT. Only what the visitor intercepts counts, until Admit.
-func (s *Socket) Open() {
+// LetWait answers CONNECT. Only what the visitor intercepts counts, until Admit.
+func (s *Socket) LetWait() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if s.state == stateKnocking {
-		s.setState(stateOpen)
+	if s.state == stateJoining {
+		s.setState(stateWaiting)
 		s.unload()
 		s.answer()
 		s.pay()
@@ -148,7 +148,7 @@ func (s *Socket) Admit(member bool) {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.state != stateKnocking && s.state != stateOpen {
+	if s.state != stateJoining && s.state != stateWaiting {
 		return
 	}
 	s.member = member
@@ -202,7 +202,7 @@ func (s *Socket) Release() {
 func (s *Socket) Tell(event string, arg any, onAck func()) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if s.state == stateOpen || s.state == stateAdmitted {
+	if s.state == stateWaiting || s.state == stateAdmitted {
 		s.conn.client.Send(s.told(event, arg, onAck)...)
 	}
 }
@@ -281,7 +281,7 @@ func (s *Socket) keep(p *Packet) bool {
 	if s.state == stateEnded || p.Type == Ack && s.state == stateAdmitted {
 		return false // OnConnect may wait for it
 	}
-	if s.state != stateKnocking && s.holds == 0 && len(s.kept) == 0 {
+	if s.state != stateJoining && s.holds == 0 && len(s.kept) == 0 {
 		return false
 	}
 	s.kept = append(s.kept, p)
