@@ -58,7 +58,7 @@ func (a Audience) Emit(event string, args ...any) {
 	}
 	for _, s := range sockets {
 		sock := socketBehind(s)
-		s.Conn().Do(func() { sock.failed(err) })
+		s.Conn().Do(func() { sock.onError(err) })
 	}
 }
 

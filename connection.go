@@ -25,24 +25,24 @@ type connection struct {
 
 	brought *broughtTokens // nil: they are in the handshake
 
-	mu       sync.Mutex // comes before the locks of internal/sio
-	sockets  []*socket  // one for each namespace, by name
-	turns    []*socket  // to be decided about, see decideInTurn
-	taking   bool       // takeTurns runs
-	attempts int        // tokens that were refused since the last good one
-	forgiven time.Time  // up to when attempts were taken back
-	early    bool       // an event came before authentication, which was logged
-	gone     bool
-	expiry   *time.Timer         // of the session, see arm
-	links    [sessionKinds]links // guarded by the mutex of sessions
-	ended    *UnauthorizedError  // why the last session ended
-	ends     int                 // how many sessions have
-	lives    int                 // sockets whose exit is still to come
+	mu         sync.Mutex // comes before the locks of internal/sio
+	sockets    []*socket  // one for each namespace, by name
+	turns      []*socket  // to be decided about, see decideInTurn
+	taking     bool       // takeTurns runs
+	attempts   int        // tokens that were refused since the last good one
+	forgiven   time.Time  // up to when attempts were taken back
+	early      bool       // an event came before authentication, which was logged
+	gone       bool
+	expiry     *time.Timer         // of the session, see arm
+	links      [sessionKinds]links // guarded by the mutex of sessions
+	ended      *UnauthorizedError  // why the last session ended
+	ends       int                 // how many sessions have
+	unfinished int                 // sockets whose onDisconnect has not returned
 }
 
 // maxLives bounds how many sockets that have ended a connection may have besides those of its
 // namespaces: with the hooks a client could join faster than the user's code is told of the end.
-const maxLives = 100
+const maxUnfinished = 100
 
 // connectionOf finds or makes the connection behind s. It returns nil when s does not
 // come from Harden's transports.
@@ -146,7 +146,7 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	}
 	c.put(sock)
 	c.auth.sockets.add(1)
-	if c.lives++; c.lives > len(c.sockets)+maxLives {
+	if c.unfinished++; c.unfinished > len(c.sockets)+maxUnfinished {
 		c.client.Abort()
 	}
 	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {

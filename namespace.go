@@ -91,9 +91,9 @@ func (sock *socket) panicked(callback string, p any) {
 	c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, newPanicError(p))
 }
 
-// failed tells the user's OnError, in the lane. Without one it is logged: it is most likely a
+// onError tells the user's OnError, in the lane. Without one it is logged: it is most likely a
 // mistake in a handler's types.
-func (sock *socket) failed(err error) {
+func (sock *socket) onError(err error) {
 	switch {
 	case !sock.ns.hearsErrors():
 		sock.conn.auth.log.Warn("socketiojwt: an event was dropped", "error", describe(err),

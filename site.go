@@ -233,9 +233,9 @@ func (v visitor) Dropped(s *sio.Socket) { socketBehind(s).dropped() }
 func (v visitor) Left(s *sio.Socket)    { sock := socketBehind(s); sock.conn.left(sock) }
 func (v visitor) Gone()                 {}
 
-func (v visitor) Enter(s *sio.Socket)               { socketBehind(s).enter() }
-func (v visitor) Exit(s *sio.Socket, reason string) { socketBehind(s).exit(reason) }
-func (v visitor) Failed(s *sio.Socket, err error)   { socketBehind(s).failed(err) }
+func (v visitor) OnConnect(s *sio.Socket)                   { socketBehind(s).onConnect() }
+func (v visitor) OnDisconnect(s *sio.Socket, reason string) { socketBehind(s).onDisconnect(reason) }
+func (v visitor) OnError(s *sio.Socket, err error)          { socketBehind(s).onError(err) }
 
 func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
 	socketBehind(s).panicked(callback, recovered)

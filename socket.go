@@ -16,22 +16,22 @@ type socket struct {
 	ns   *namespace
 	name string
 
-	state     socketState
-	pending   bool     // not authenticated yet
-	placed    bool     // has one of Authorizer.places, while pending
-	placedAs  string   // the remote address that it was taken for
-	guest     bool     // admitted to a protected namespace without a session
-	session   *Session // that let it in, nil for guests and in public namespaces
-	former    *Session // the one it had, when that has ended
-	busy      bool     // a token is being verified
-	asking    bool     // AcceptNamespace is being asked
-	tells     bool     // with asking: it is told `authenticated` then
-	exiting   bool     // exitForeign was called
-	dismissed bool     // the server ended it
-	hung      bool     // refused for now, which its client learns from the end of the connection
-	due       time.Time
-	deadline  *time.Timer // while waiting
-	grace     *time.Timer // CloseGrace, while waiting
+	state              socketState
+	pending            bool     // not authenticated yet
+	placed             bool     // has one of Authorizer.places, while pending
+	placedAs           string   // the remote address that it was taken for
+	guest              bool     // admitted to a protected namespace without a session
+	session            *Session // that let it in, nil for guests and in public namespaces
+	former             *Session // the one it had, when that has ended
+	busy               bool     // a token is being verified
+	asking             bool     // AcceptNamespace is being asked
+	tells              bool     // with asking: it is told `authenticated` then
+	onDisconnectQueued bool     // queueOnDisconnect was called
+	dismissed          bool     // the server ended it
+	hung               bool     // refused for now, which its client learns from the end of the connection
+	due                time.Time
+	deadline           *time.Timer // while waiting
+	grace              *time.Timer // CloseGrace, while waiting
 
 	passing *UnauthorizedError // the last refusal, where it was worth retrying
 
@@ -217,7 +217,7 @@ func (sock *socket) pass(tells bool) {
 	sock.conn.conn.Do(func() { sock.introduce(session) })
 }
 
-// admit lets the socket in: enter follows, and then its events.
+// admit lets the socket in: onConnect follows, and then its events.
 func (sock *socket) admit() {
 	if sock.state == socketEnded {
 		return
@@ -231,14 +231,14 @@ func (sock *socket) admit() {
 		sock.s.Hold()
 		sock.conn.conn.Do(func() {
 			defer sock.s.Release()
-			sock.enter()
+			sock.onConnect()
 		})
 	}
 	sock.s.Admit(!sock.guest)
 }
 
-// enter tells the user's code of an admitted socket, in the lane. Without the mutex.
-func (sock *socket) enter() {
+// onConnect tells the user's code of an admitted socket, in the lane. Without the mutex.
+func (sock *socket) onConnect() {
 	sock.conn.mu.Lock()
 	session, dismissed := sock.session, sock.dismissed
 	sock.conn.mu.Unlock()
@@ -292,7 +292,7 @@ func (sock *socket) refreshed(before, after *Session) {
 	sock.conn.auth.reportRefreshed(sock, before, after)
 }
 
-// joinRoom joins the room of UserRoom. In go-socket.io a socket can join that has ended; exit
+// joinRoom joins the room of UserRoom. In go-socket.io a socket can join that has ended; onDisconnect
 // comes behind this, and leaves it.
 func (sock *socket) joinRoom(room string) {
 	sock.room = room
@@ -413,7 +413,7 @@ func (sock *socket) others(f func(*socket)) {
 	}
 }
 
-// leave closes a socket that has ended. Its exit follows.
+// leave closes a socket that has ended. Its onDisconnect follows.
 func (sock *socket) leave() {
 	if sock.state != socketEnded {
 		sock.setState(socketEnded)
@@ -425,21 +425,21 @@ func (sock *socket) leave() {
 		})
 	}
 	if sock.s.IsForeign() {
-		sock.exitForeign()
+		sock.queueOnDisconnect()
 	}
 }
 
-// exitForeign makes exit follow, which for sockets of ours internal/sio does.
-func (sock *socket) exitForeign() {
-	if !sock.exiting {
-		sock.exiting = true
-		sock.conn.conn.Do(func() { sock.exit("") })
+// queueOnDisconnect makes onDisconnect follow, which for sockets of ours internal/sio does.
+func (sock *socket) queueOnDisconnect() {
+	if !sock.onDisconnectQueued {
+		sock.onDisconnectQueued = true
+		sock.conn.conn.Do(func() { sock.onDisconnect("") })
 	}
 }
 
-// exit is the last that happens to a socket, in the lane. Without the mutex.
-func (sock *socket) exit(reason string) {
-	defer sock.exited() // also when OnDisconnect ends its goroutine
+// onDisconnect is the last that happens to a socket, in the lane. Without the mutex.
+func (sock *socket) onDisconnect(reason string) {
+	defer sock.onDisconnectReturned() // also when OnDisconnect ends its goroutine
 	if sock.room != "" {
 		sock.s.User().Leave(sock.room)
 	}
@@ -448,9 +448,9 @@ func (sock *socket) exit(reason string) {
 	}
 }
 
-func (sock *socket) exited() {
+func (sock *socket) onDisconnectReturned() {
 	sock.conn.mu.Lock()
-	sock.conn.lives--
+	sock.conn.unfinished--
 	sock.conn.mu.Unlock()
 	sock.conn.auth.sockets.add(-1)
 }

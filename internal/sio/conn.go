@@ -23,10 +23,10 @@ type Conn struct {
 
 	// receiving is held while a packet is dealt with. It comes before mu, and is the only lock
 	// under which the visitor is called.
-	receiving sync.Mutex
-	partial   *Packet   // waits for attachments; of the goroutine that receives
-	waiting   []*Packet // see waitsForExit
-	initial   any       // the root's first Context
+	receiving          sync.Mutex
+	partial            *Packet   // waits for attachments; of the goroutine that receives
+	behindOnDisconnect []*Packet // see waitsForOnDisconnect
+	initial            any       // the root's first Context
 
 	mu      sync.Mutex
 	sockets []*Socket // the last of each namespace, by name
@@ -198,7 +198,7 @@ func (c *Conn) limits() Limits {
 // handle deals with one packet, with the lock of receiving.
 func (c *Conn) handle(p *Packet) error {
 	s := c.Socket(p.Namespace)
-	if s != nil && s.keepNextLife(p) || c.waitsForExit(p) {
+	if s != nil && s.keepNextLife(p) || c.waitsForOnDisconnect(p) {
 		return nil
 	}
 	if p.Type == Connect {
@@ -258,31 +258,31 @@ func (c *Conn) take(s *Socket, p *Packet) {
 	}
 }
 
-// waitsForExit keeps a CONNECT, and what follows it, until the client's last socket in the
+// waitsForOnDisconnect keeps a CONNECT, and what follows it, until the client's last socket in the
 // namespace is through with all that it made the user's code do. A client could queue lives faster
 // than they are lived. Acknowledgements pass: that code may wait for one.
-func (c *Conn) waitsForExit(p *Packet) bool {
-	if len(c.waiting) == 0 {
+func (c *Conn) waitsForOnDisconnect(p *Packet) bool {
+	if len(c.behindOnDisconnect) == 0 {
 		s := c.Socket(p.Namespace)
-		if p.Type != Connect || s == nil || s.foreign || s.name == Root && c.protocol.joinsRoot() || !s.isExiting() {
+		if p.Type != Connect || s == nil || s.foreign || s.name == Root && c.protocol.joinsRoot() || !s.runsOnDisconnect() {
 			return false
 		}
 	} else if p.Type == Ack {
 		return false
 	}
-	c.waiting = append(c.waiting, p)
+	c.behindOnDisconnect = append(c.behindOnDisconnect, p)
 	return true
 }
 
-// exited is called when the user's code is through with a socket.
-func (c *Conn) exited(s *Socket) {
+// onDisconnectReturned is called when the user's code is through with a socket.
+func (c *Conn) onDisconnectReturned(s *Socket) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	c.mu.Lock()
-	s.exited = true
+	s.onDisconnectReturned = true
 	c.mu.Unlock()
-	waiting := c.waiting
-	c.waiting = nil
+	waiting := c.behindOnDisconnect
+	c.behindOnDisconnect = nil
 	for _, p := range waiting {
 		if c.handle(p) != nil {
 			c.client.Abort()

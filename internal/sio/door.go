@@ -48,18 +48,18 @@ type Visitor interface {
 
 	// What follows is called in the socket's lane, and may block.
 
-	// Enter lets the user know of an admitted socket.
-	Enter(s *Socket)
-	// Exit follows all other calls for the socket.
-	Exit(s *Socket, reason string)
+	// OnConnect lets the user know of an admitted socket.
+	OnConnect(s *Socket)
+	// OnDisconnect follows all other calls for the socket.
+	OnDisconnect(s *Socket, reason string)
 	// Failed tells of an error of the application's or the client's making, such as an
 	// argument of a wrong type.
-	Failed(s *Socket, err error)
+	OnError(s *Socket, err error)
 	// Panicked is given what a deferred function recovered, and is called by that.
 	Panicked(s *Socket, callback string, recovered any)
 }
 
-// Reasons that Exit is told, as go-socket.io words them.
+// Reasons that OnDisconnect is told, as go-socket.io words them.
 const (
 	LeftReason  = "client namespace disconnect"
 	EndedReason = "server namespace disconnect"

@@ -22,7 +22,7 @@ func (s *Socket) Emit(event string, args ...any) {
 		err = s.conn.protocol.fits(event, len(encoded.attachments))
 	}
 	if err != nil {
-		s.failed(err)
+		s.onError(err)
 		return
 	}
 	s.conn.mu.Lock()
@@ -75,17 +75,17 @@ func (s *Socket) acknowledged(p *Packet) {
 				return
 			}
 			if _, err := a.user.call(nil, p, 0); err != nil {
-				s.failed(err)
+				s.onError(err)
 			}
 		})
 	}
 }
 
-// failed tells the visitor of an error, in the lane.
-func (s *Socket) failed(err error) {
+// onError tells the visitor of an error, in the lane.
+func (s *Socket) onError(err error) {
 	s.conn.lane.run(func() {
 		defer s.recovered("OnError") // err may hold one of the user's
-		s.conn.visitor.Failed(s, err)
+		s.conn.visitor.OnError(s, err)
 	})
 }
 
@@ -108,7 +108,7 @@ func (s *Socket) dispatch(p *Packet) {
 	defer s.recovered("OnEvent")
 	results, err := h.handle(s, p)
 	if err != nil {
-		s.conn.visitor.Failed(s, err)
+		s.conn.visitor.OnError(s, err)
 		return
 	}
 	if !p.HasID {
@@ -119,7 +119,7 @@ func (s *Socket) dispatch(p *Packet) {
 	}
 	frames, err := eventFrames(Ack, s.name, p.ID, true, results)
 	if err != nil {
-		s.conn.visitor.Failed(s, err)
+		s.conn.visitor.OnError(s, err)
 		return
 	}
 	s.deliver(frames, false, false)

@@ -150,13 +150,13 @@ func (v visitor) NewSocket(s *Socket) {
 	}
 }
 
-func (v visitor) Join(s *Socket)                                 { s.Admit(true) }
+func (v visitor) Join(s *Socket)                                  { s.Admit(true) }
 func (v visitor) Intercept(*Socket, string, json.RawMessage) bool { return false }
 func (v visitor) Dropped(*Socket)                                 {}
 func (v visitor) Left(s *Socket)                                  { v.note("left " + s.name) }
 func (v visitor) Gone()                                           { v.note("gone") }
-func (v visitor) Enter(s *Socket)                                 { v.note("enter " + s.name) }
-func (v visitor) Exit(s *Socket, _ string)                        { v.note("exit " + s.name) }
+func (v visitor) OnConnect(s *Socket)                             { v.note("enter " + s.name) }
+func (v visitor) OnDisconnect(s *Socket, _ string)                { v.note("exit " + s.name) }
 
 func (v visitor) note(call string) {
 	v.server.mu.Lock()
@@ -164,7 +164,7 @@ func (v visitor) note(call string) {
 	v.server.calls = append(v.server.calls, call)
 }
 
-func (v visitor) Failed(_ *Socket, err error) {
+func (v visitor) OnError(_ *Socket, err error) {
 	v.server.mu.Lock()
 	defer v.server.mu.Unlock()
 	v.server.errs = append(v.server.errs, err)

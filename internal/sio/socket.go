@@ -20,21 +20,21 @@ type Socket struct {
 	Visit any
 
 	// conn.mu guards these.
-	state     state
-	answered  bool // the client knows that it is connected
-	refused   bool // the client knows that it is not, and may ask again
-	member    bool // not a guest
-	holds     int  // as long as it is not 0, what comes is kept: a verdict is due
-	kept      []*Packet
-	leaves    bool // a DISCONNECT was kept
-	returns   bool // a CONNECT was, behind it
-	replaying bool
-	byClient  bool // the end: what was sent before counts
-	debt      int  // cost to be consumed when what follows from CONNECT is done
-	exited    bool // after the end: Exit has returned
-	context   any
-	acks      map[uint64]ack
-	ownAck    uint64 // the id of the doorkeeper's among them, which is one at the most
+	state                state
+	answered             bool // the client knows that it is connected
+	refused              bool // the client knows that it is not, and may ask again
+	member               bool // not a guest
+	holds                int  // as long as it is not 0, what comes is kept: a verdict is due
+	kept                 []*Packet
+	leaves               bool // a DISCONNECT was kept
+	returns              bool // a CONNECT was, behind it
+	replaying            bool
+	byClient             bool // the end: what was sent before counts
+	debt                 int  // cost to be consumed when what follows from CONNECT is done
+	onDisconnectReturned bool // after the end: OnDisconnect has returned
+	context              any
+	acks                 map[uint64]ack
+	ownAck               uint64 // the id of the doorkeeper's among them, which is one at the most
 	*foreignPart
 
 	// ns.mu guards these.
@@ -109,11 +109,11 @@ func (s *Socket) hasEnded() bool {
 	return s.ended()
 }
 
-// isExiting reports whether it has ended and Exit has not returned.
-func (s *Socket) isExiting() bool {
+// runsOnDisconnect reports whether it has ended and OnDisconnect has not returned.
+func (s *Socket) runsOnDisconnect() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	return s.ended() && !s.exited
+	return s.ended() && !s.onDisconnectReturned
 }
 
 func (s *Socket) isAdmitted() bool {
@@ -143,7 +143,7 @@ func (s *Socket) LetWait() {
 }
 
 // Admit answers CONNECT if need be and lets the socket in: broadcasts reach it, and behind
-// Visitor.Enter its events are dispatched. member says that it is no guest.
+// Visitor.OnConnect its events are dispatched. member says that it is no guest.
 func (s *Socket) Admit(member bool) {
 	c := s.conn
 	c.mu.Lock()
@@ -166,7 +166,7 @@ func (s *Socket) Admit(member bool) {
 	c.lane.run(func() {
 		defer c.client.Consumed(debt)
 		if !c.isClosing() {
-			c.visitor.Enter(s)
+			c.visitor.OnConnect(s)
 		}
 	})
 	s.proceed()
@@ -337,7 +337,7 @@ func (s *Socket) leave() bool {
 	return true
 }
 
-// finish is the end of a socket that ended: it is in no room any more, and Exit is due.
+// finish is the end of a socket that ended: it is in no room any more, and OnDisconnect is due.
 func (s *Socket) finish(reason string) {
 	c := s.conn
 	c.mu.Lock()
@@ -355,9 +355,9 @@ func (s *Socket) finish(reason string) {
 	}
 	s.ns.remove(s)
 	c.lane.run(func() {
-		defer c.exited(s)
+		defer c.onDisconnectReturned(s)
 		defer c.client.Consumed(debt)
-		c.visitor.Exit(s, reason)
+		c.visitor.OnDisconnect(s, reason)
 	})
 }
 
