@@ -57,7 +57,7 @@ func (a *Authorizer) connectionOf(s socketio.Conn) *connection {
 func (a *Authorizer) connectionFor(conn *sio.Conn) *connection {
 	return conn.Attach(a, func() any {
 		c := &connection{auth: a, conn: conn, client: conn.Client()}
-		conn.OnGone(c.closed)
+		conn.OnClosed(c.closed)
 		a.observe(c.client.Hub())
 		return c
 	}).(*connection)

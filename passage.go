@@ -99,7 +99,7 @@ func (p *passage) Arrived(c *sio.Conn) {
 	for ; p != nil; p = p.outer {
 		p.arrived = true
 		if p.place.Load() {
-			c.OnGone(p.release)
+			c.OnClosed(p.release)
 			c.OnAdmitted(p.release) // with hooks the root may be public
 		}
 		if c.IsProtocol5() && p.auth != nil {

@@ -184,8 +184,8 @@ func (st *site) Arrive(c *sio.Conn) sio.Visitor {
 	return visitor{st, c}
 }
 
-// Foreign keeps clients out of protected namespaces that nobody registered here.
-func (st *site) Foreign(name string) bool {
+// AllowsForeign keeps clients out of protected namespaces that nobody registered here.
+func (st *site) AllowsForeign(name string) bool {
 	guard := st.guard(name)
 	if guard != nil && st.upstream.Serves(name) {
 		guard.auth.warnUnregistered(name)
@@ -231,7 +231,6 @@ func (v visitor) Intercept(s *sio.Socket, event string, args json.RawMessage) bo
 
 func (v visitor) Dropped(s *sio.Socket) { socketBehind(s).dropped() }
 func (v visitor) Left(s *sio.Socket)    { sock := socketBehind(s); sock.conn.left(sock) }
-func (v visitor) Gone()                 {}
 
 func (v visitor) OnConnect(s *sio.Socket)                   { socketBehind(s).onConnect() }
 func (v visitor) OnDisconnect(s *sio.Socket, reason string) { socketBehind(s).onDisconnect(reason) }

@@ -28,16 +28,16 @@ type Conn struct {
 	behindOnDisconnect []*Packet // see waitsForOnDisconnect
 	initial            any       // the root's first Context
 
-	mu      sync.Mutex
-	sockets []*Socket // the last of each namespace, by name
-	unknown []string  // namespaces that were asked for, and are not there
-	wait    waiting
-	root    *idleRoot // see Guard
-	ids     uint64    // of the next acknowledgement; none comes twice, whatever lives there are
-	guest   Guest     // nil: it has not entered Foreign
-	closing bool      // the server ends the connection: nothing counts any more
-	gone    bool
-	onGone  []func()
+	mu       sync.Mutex
+	sockets  []*Socket // the last of each namespace, by name
+	unknown  []string  // namespaces that were asked for, and are not there
+	wait     waiting
+	idleRoot *idleRoot // see Guard
+	ids      uint64    // of the next acknowledgement; none comes twice, whatever lives there are
+	bridge   Bridge    // nil: it has not entered go-socket.io
+	closing  bool      // the server ends the connection: nothing counts any more
+	closed   bool
+	onClosed []func()
 }
 
 // Client returns the transport's half.
@@ -66,15 +66,15 @@ func (c *Conn) InitialContext() any { return c.initial }
 // Do runs f in the lane of the connection, after the handlers that are due.
 func (c *Conn) Do(f func()) { c.lane.run(f) }
 
-// OnGone calls f when the connection is gone, at once when it is.
-func (c *Conn) OnGone(f func()) {
+// OnClosed calls f when the connection is closed, at once when it is.
+func (c *Conn) OnClosed(f func()) {
 	c.mu.Lock()
-	gone := c.gone
-	if !gone {
-		c.onGone = append(c.onGone, f)
+	closed := c.closed
+	if !closed {
+		c.onClosed = append(c.onClosed, f)
 	}
 	c.mu.Unlock()
-	if gone {
+	if closed {
 		f()
 	}
 }
@@ -223,7 +223,7 @@ func (c *Conn) handle(p *Packet) error {
 		if p.Type == Disconnect {
 			s.leave()
 		}
-		c.guested().Deliver(s, p)
+		c.entered().Deliver(s, p)
 		return nil
 	}
 	if s.keep(p) {
@@ -350,11 +350,11 @@ func (c *Conn) join(p *Packet) {
 		c.sockets = slices.Insert(c.sockets, i, nil)
 	}
 	c.sockets[i] = s
-	entered := c.guest != nil
+	entered := c.bridge != nil
 	var idle *idleRoot
 	if name == Root {
 		s.context = c.initial
-		idle = c.askedFor(s)
+		idle = c.takeIdleRoot(s)
 	}
 	c.mu.Unlock()
 	if !foreign {
@@ -362,15 +362,15 @@ func (c *Conn) join(p *Packet) {
 		return
 	}
 	s.settle()
-	guest := c.enter()
-	if name == Root && (!entered || idle != nil || c.protocol.joinsRoot()) { // Foreign connects its first life by itself
+	bridge := c.enterUpstream()
+	if name == Root && (!entered || idle != nil || c.protocol.joinsRoot()) { // go-socket.io connects its first root by itself
 		if idle != nil && idle.take != nil {
 			idle.take(s)
 		}
-		guest.JoinRoot(s)
+		bridge.JoinRoot(s)
 		return
 	}
-	guest.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
+	bridge.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 }
 
 // mayJoin reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one
@@ -379,34 +379,34 @@ func (c *Conn) join(p *Packet) {
 func (c *Conn) mayJoin(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || c.closing {
+	if c.closed || c.closing {
 		return false
 	}
 	i, found := c.place(name)
 	return !found || c.sockets[i].ended() && (name != Root || !c.protocol.joinsRoot())
 }
 
-// enter brings the connection to Foreign the first time.
-func (c *Conn) enter() Guest {
-	if guest := c.guested(); guest != nil {
-		return guest
+// enterUpstream brings the connection to go-socket.io the first time.
+func (c *Conn) enterUpstream() Bridge {
+	if bridge := c.entered(); bridge != nil {
+		return bridge
 	}
-	guest := c.server.foreign.Guest(c)
+	bridge := c.server.upstream.NewBridge(c)
 	c.client.LimitOutbox(0) // its namespaces may send before anything is decided here
 	c.mu.Lock()
-	c.guest = guest // its hooks ask for it
+	c.bridge = bridge // its hooks ask for it
 	if c.find(Root) == nil {
-		c.root = new(idleRoot)
+		c.idleRoot = new(idleRoot)
 	}
 	c.mu.Unlock()
-	guest.Enter()
-	return guest
+	bridge.Enter()
+	return bridge
 }
 
-func (c *Conn) guested() Guest {
+func (c *Conn) entered() Bridge {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.guest
+	return c.bridge
 }
 
 // left is called when the client has left a namespace.
@@ -423,11 +423,11 @@ func (c *Conn) Closed() {
 	defer c.receiving.Unlock()
 	c.server.forget(c)
 	c.mu.Lock()
-	c.gone = true
+	c.closed = true
 	c.stopWaiting()
 	sockets := slices.Clone(c.sockets)
-	onGone := c.onGone
-	c.onGone = nil
+	onClosed := c.onClosed
+	c.onClosed = nil
 	c.mu.Unlock()
 	for _, s := range sockets {
 		if s.foreign {
@@ -436,13 +436,10 @@ func (c *Conn) Closed() {
 			c.left(s)
 		}
 	}
-	if guest := c.guested(); guest != nil {
-		guest.Gone()
+	if bridge := c.entered(); bridge != nil {
+		bridge.Closed()
 	}
-	if c.visitor != nil {
-		c.visitor.Gone()
-	}
-	for _, f := range onGone {
+	for _, f := range onClosed {
 		f()
 	}
 }
@@ -456,10 +453,10 @@ func (c *Conn) End(closes bool, words ...Word) {
 
 // afterEmits calls f when go-socket.io has no more of what handlers have emitted.
 func (c *Conn) afterEmits(words []Word, f func()) {
-	guest := c.guested()
+	bridge := c.entered()
 	for _, w := range words {
-		if s := w.Socket; guest != nil && s.foreign && s.isAdmitted() {
-			guest.AfterEmits(s, f)
+		if s := w.Socket; bridge != nil && s.foreign && s.isAdmitted() {
+			bridge.AfterEmits(s, f)
 			return
 		}
 	}
@@ -495,8 +492,8 @@ func (c *Conn) end(closes bool, words []Word) []*Socket {
 		c.client.SendAndClose(frames...)
 	} else {
 		for _, s := range ended { // before the client knows, which may join again at once
-			if s.foreign && c.guest != nil {
-				c.guest.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
+			if s.foreign && c.bridge != nil {
+				c.bridge.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
 			}
 		}
 		c.client.Send(frames...)

@@ -95,12 +95,12 @@ func TestCloseWhileSocketsCome(t *testing.T) {
 				calls := s.calls
 				s.mu.Unlock()
 				for _, name := range []string{"/", "/admin"} {
-					for _, call := range []string{"meet ", "left ", "exit "} {
+					for _, call := range []string{"new ", "left ", "disconnect "} {
 						if n := count(calls, call+name); n != 1 {
 							t.Fatalf("%d times %q in %q", n, call+name, calls)
 						}
 					}
-					if slices.Index(calls, "left "+name) < slices.Index(calls, "meet "+name) {
+					if slices.Index(calls, "left "+name) < slices.Index(calls, "new "+name) {
 						t.Fatalf("in this order: %q", calls)
 					}
 				}

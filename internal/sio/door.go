@@ -17,8 +17,8 @@ type Doorkeeper interface {
 	// Arrive is called once for each connection, before its client hears anything.
 	Arrive(c *Conn) Visitor
 
-	// Foreign reports whether a namespace may be left to Foreign.
-	Foreign(namespace string) bool
+	// AllowsForeign reports whether a namespace may be left to the Upstream.
+	AllowsForeign(namespace string) bool
 }
 
 // Visitor is the doorkeeper's half of one connection. NewSocket, Join, Intercept and Dropped are called
@@ -42,9 +42,6 @@ type Visitor interface {
 	// Left says that the client has left a namespace, or that the connection is gone. It
 	// does not follow an end by Conn.End.
 	Left(s *Socket)
-
-	// Gone says that the connection is gone. It follows the last Left.
-	Gone()
 
 	// What follows is called in the socket's lane, and may block.
 
@@ -82,28 +79,28 @@ type Word struct {
 	Silent bool
 }
 
-// Foreign serves the namespaces that are not ours: go-socket.io.
-type Foreign interface {
+// Upstream serves the namespaces that are not ours: go-socket.io. internal/upstream implements it.
+type Upstream interface {
 	// Serves reports whether it has the namespace.
 	Serves(namespace string) bool
-	// Guest makes the connection's half, which Enter brings there.
-	Guest(c *Conn) Guest
+	// NewBridge makes the connection's half, which Enter brings there.
+	NewBridge(c *Conn) Bridge
 }
 
-// Guest is a connection inside Foreign.
-type Guest interface {
-	// Enter brings the connection to Foreign, once. Hooks there may run before it returns.
+// Bridge is a connection inside the Upstream.
+type Bridge interface {
+	// Enter brings the connection to go-socket.io, once. Hooks there may run before it returns.
 	Enter()
 	// Deliver takes a packet for one of its sockets. It does not block, and takes no lock of Conn's.
 	Deliver(s *Socket, p *Packet)
-	// Life returns the socket that it is now serving in a namespace, or nil. The client may have
+	// Serving returns the socket that it is now serving in a namespace, or nil. The client may have
 	// left that meanwhile, and joined again: the connection knows the last one.
-	Life(namespace string) *Socket
-	// JoinRoot says that the client has asked for the root, which the guest is in since it
+	Serving(namespace string) *Socket
+	// JoinRoot says that the client has asked for the root, which the bridge is in since it
 	// entered.
 	JoinRoot(s *Socket)
 	// AfterEmits calls f once what handlers have emitted so far has been sent.
 	AfterEmits(s *Socket, f func())
-	// Gone ends it.
-	Gone()
+	// Closed ends it.
+	Closed()
 }

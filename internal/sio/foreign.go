@@ -17,7 +17,7 @@ type foreignPart struct {
 	decided    sync.Cond           // on conn.mu: the state of a guarded socket changed
 	early      [][]transport.Frame // see Forward
 	earlyBytes int
-	heard      bool // go-socket.io's hook has run
+	hookRan    bool // go-socket.io's hook has run
 	guarded    bool
 }
 
@@ -34,14 +34,14 @@ const firstForeignAck = 1 << 40
 // does.
 func (c *Conn) Guard(namespace string, conn socketio.Conn, take func(*Socket)) {
 	var s *Socket
-	guest := c.guested()
-	if guest != nil {
-		s = guest.Life(namespace)
+	bridge := c.entered()
+	if bridge != nil {
+		s = bridge.Serving(namespace)
 	}
 	c.mu.Lock()
 	if s == nil && namespace == Root {
-		if c.root != nil {
-			c.root.user, c.root.take = conn, take
+		if c.idleRoot != nil {
+			c.idleRoot.user, c.idleRoot.take = conn, take
 			c.mu.Unlock()
 			return
 		}
@@ -70,11 +70,11 @@ type idleRoot struct {
 	take func(*Socket) // what Guard was called with, nil if it was not
 }
 
-// askedFor is the client's CONNECT for the root, with mu. It returns the idle one, nil if there is
+// takeIdleRoot is the client's CONNECT for the root, with mu. It returns the idle one, nil if there is
 // none. A hook that has run guards s before anybody else sees it.
-func (c *Conn) askedFor(s *Socket) *idleRoot {
-	idle := c.root
-	c.root = nil
+func (c *Conn) takeIdleRoot(s *Socket) *idleRoot {
+	idle := c.idleRoot
+	c.idleRoot = nil
 	if s.foreign && idle != nil && idle.take != nil {
 		s.guard(idle.user)
 	}
@@ -104,7 +104,7 @@ func (s *Socket) Forward(frames ...transport.Frame) {
 	defer s.conn.mu.Unlock()
 	switch {
 	case s.state != stateAdmitted:
-	case !s.heard:
+	case !s.hookRan:
 		// It may be a broadcast to a socket that the hook is about to guard: go-socket.io
 		// puts it into a room before it calls the hook (hazard 13).
 		s.early = append(s.early, frames)
@@ -123,10 +123,10 @@ func (s *Socket) Forward(frames ...transport.Frame) {
 func (s *Socket) Connected() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if s.heard {
+	if s.hookRan {
 		return
 	}
-	s.heard = true
+	s.hookRan = true
 	early := s.early
 	s.early = nil
 	if s.guarded || s.state != stateAdmitted {
@@ -147,7 +147,7 @@ func (s *Socket) Connected() {
 func (s *Socket) Await(p *Packet) bool {
 	c := s.conn
 	c.mu.Lock()
-	for (s.state == stateJoining || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.gone {
+	for (s.state == stateJoining || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.closed {
 		s.decided.Wait()
 	}
 	state, visitor := s.state, s.Visit

@@ -7,49 +7,49 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// fakeGuest is in go-socket.io's place: its hooks run when the test says.
-type fakeGuest struct {
+// fakeBridge is in go-socket.io's place: its hooks run when the test says.
+type fakeBridge struct {
 	conn          *Conn
-	enters, asked func() // while Enter and Life run
+	enters, asked func() // while Enter and Serving run
 	read          bool   // the root's hook has run
 }
 
-func (g *fakeGuest) Enter()                     { g.enters() }
-func (g *fakeGuest) Deliver(*Socket, *Packet)   {}
-func (g *fakeGuest) AfterEmits(*Socket, func()) {}
-func (g *fakeGuest) Gone()                      {}
+func (g *fakeBridge) Enter()                     { g.enters() }
+func (g *fakeBridge) Deliver(*Socket, *Packet)   {}
+func (g *fakeBridge) AfterEmits(*Socket, func()) {}
+func (g *fakeBridge) Closed()                    {}
 
-func (g *fakeGuest) JoinRoot(s *Socket) {
+func (g *fakeBridge) JoinRoot(s *Socket) {
 	if g.read {
 		s.Connected()
 	}
 }
 
-func (g *fakeGuest) Life(namespace string) *Socket {
+func (g *fakeBridge) Serving(namespace string) *Socket {
 	s := g.conn.Socket(namespace)
 	g.asked()
 	return s
 }
 
-type fakeForeign struct{ *fakeGuest }
+type fakeUpstream struct{ *fakeBridge }
 
-func (fakeForeign) Serves(string) bool { return true }
+func (fakeUpstream) Serves(string) bool { return true }
 
-func (f fakeForeign) Guest(c *Conn) Guest {
+func (f fakeUpstream) NewBridge(c *Conn) Bridge {
 	f.conn = c
-	return f.fakeGuest
+	return f.fakeBridge
 }
 
 // The root of a client of protocol 5 is guarded by its hook, whether the client has asked for it
 // before the hook runs, while it looks, or after.
 func TestGuardOfTheRoot(t *testing.T) {
 	nothing := func() {}
-	for name, play := range map[string]func(g *fakeGuest, send func(string), hook func()){
-		"asked before": func(g *fakeGuest, send func(string), hook func()) {
+	for name, play := range map[string]func(g *fakeBridge, send func(string), hook func()){
+		"asked before": func(g *fakeBridge, send func(string), hook func()) {
 			g.enters = hook
 			send("0")
 		},
-		"asked meanwhile": func(g *fakeGuest, send func(string), hook func()) {
+		"asked meanwhile": func(g *fakeBridge, send func(string), hook func()) {
 			send("0/x,")
 			g.asked = func() {
 				g.asked = nothing
@@ -57,19 +57,19 @@ func TestGuardOfTheRoot(t *testing.T) {
 			}
 			hook()
 		},
-		"asked after": func(_ *fakeGuest, send func(string), hook func()) {
+		"asked after": func(_ *fakeBridge, send func(string), hook func()) {
 			send("0/x,")
 			hook()
 			send("0")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			guest := &fakeGuest{enters: nothing, asked: nothing}
+			bridge := &fakeBridge{enters: nothing, asked: nothing}
 			hub := transport.NewHub(transport.Config{
 				PingInterval: testTimeout, PingTimeout: testTimeout, Polling: new(transport.PollingConfig),
 				Limits: transport.Limits{Message: 1 << 20, RestrictedMessage: 1 << 20, Outbox: 1 << 20},
 			})
-			s := NewServer(hub, fakeForeign{guest}, testLimits)
+			s := NewServer(hub, fakeUpstream{bridge}, testLimits)
 			var c *Conn
 			client, err := hub.Accept(httptest.NewRecorder(), httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil),
 				func(client *transport.Client) transport.Above {
@@ -81,13 +81,13 @@ func TestGuardOfTheRoot(t *testing.T) {
 			}
 			defer client.Abort()
 			taken := 0
-			play(guest, func(packet string) {
+			play(bridge, func(packet string) {
 				if err := c.Receive([]transport.Message{textMessage(packet)}); err != nil {
 					t.Fatal(err)
 				}
 			}, func() {
 				c.Guard(Root, nil, func(*Socket) { taken++ })
-				guest.read = true
+				bridge.read = true
 				if root := c.Socket(Root); root != nil {
 					root.Connected()
 				}

@@ -46,7 +46,7 @@ func newServer(t testing.TB, limits transport.Limits) *testServer {
 		PingInterval: time.Minute, PingTimeout: time.Minute, Limits: defaults,
 		Polling: new(transport.PollingConfig), WebSocket: new(websocket.Upgrader), Upgrade: true,
 	})
-	s.Server = NewServer(hub, noForeign{}, testLimits)
+	s.Server = NewServer(hub, noUpstream{}, testLimits)
 	s.SetDoorkeeper(s)
 	s.Add(Root)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,13 +138,13 @@ func (s *testServer) dial(o siotest.Options) (*siotest.Client, siotest.Must) {
 
 // The doorkeeper, and the visitor.
 
-func (s *testServer) Arrive(*Conn) Visitor { return visitor{s} }
-func (s *testServer) Foreign(string) bool  { return false }
+func (s *testServer) Arrive(*Conn) Visitor      { return visitor{s} }
+func (s *testServer) AllowsForeign(string) bool { return false }
 
 type visitor struct{ server *testServer }
 
 func (v visitor) NewSocket(s *Socket) {
-	v.note("meet " + s.name)
+	v.note("new " + s.name)
 	if v.server.met != nil {
 		v.server.met(s)
 	}
@@ -154,9 +154,8 @@ func (v visitor) Join(s *Socket)                                  { s.Admit(true
 func (v visitor) Intercept(*Socket, string, json.RawMessage) bool { return false }
 func (v visitor) Dropped(*Socket)                                 {}
 func (v visitor) Left(s *Socket)                                  { v.note("left " + s.name) }
-func (v visitor) Gone()                                           { v.note("gone") }
-func (v visitor) OnConnect(s *Socket)                             { v.note("enter " + s.name) }
-func (v visitor) OnDisconnect(s *Socket, _ string)                { v.note("exit " + s.name) }
+func (v visitor) OnConnect(s *Socket)                             { v.note("connect " + s.name) }
+func (v visitor) OnDisconnect(s *Socket, _ string)                { v.note("disconnect " + s.name) }
 
 func (v visitor) note(call string) {
 	v.server.mu.Lock()
@@ -176,8 +175,8 @@ func (v visitor) Panicked(_ *Socket, _ string, recovered any) {
 	v.server.panics = append(v.server.panics, recovered)
 }
 
-// noForeign has no namespaces.
-type noForeign struct{}
+// noUpstream has no namespaces.
+type noUpstream struct{}
 
-func (noForeign) Serves(string) bool { return false }
-func (noForeign) Guest(*Conn) Guest  { return nil }
+func (noUpstream) Serves(string) bool     { return false }
+func (noUpstream) NewBridge(*Conn) Bridge { return nil }

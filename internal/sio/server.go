@@ -11,9 +11,9 @@ import (
 
 // Server is Socket.IO for the connections of one hub. Its methods are safe for concurrent use.
 type Server struct {
-	hub     *transport.Hub
-	foreign Foreign
-	limits  Limits
+	hub      *transport.Hub
+	upstream Upstream
+	limits   Limits
 
 	mu         sync.RWMutex
 	door       Doorkeeper
@@ -23,9 +23,9 @@ type Server struct {
 	ids   map[string]*Conn // by Conn.ID and Conn.alias
 }
 
-// NewServer makes a Server without namespaces. Those it does not have are foreign's.
-func NewServer(hub *transport.Hub, foreign Foreign, limits Limits) *Server {
-	return &Server{hub: hub, foreign: foreign, limits: limits,
+// NewServer makes a Server without namespaces. The namespaces that it does not have are upstream's.
+func NewServer(hub *transport.Hub, upstream Upstream, limits Limits) *Server {
+	return &Server{hub: hub, upstream: upstream, limits: limits,
 		namespaces: make(map[string]*Namespace), ids: make(map[string]*Conn)}
 }
 
@@ -75,19 +75,19 @@ func (s *Server) serves(name string) bool {
 	s.mu.RLock()
 	door := s.door
 	s.mu.RUnlock()
-	return (door == nil || door.Foreign(name)) && s.foreign.Serves(name)
+	return (door == nil || door.AllowsForeign(name)) && s.upstream.Serves(name)
 }
 
-// Arrive is what the hub is given for a new connection. enter brings it to Foreign at once,
+// Arrive is what the hub is given for a new connection. enter brings it to go-socket.io at once,
 // which has made it.
-func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn {
+func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Bridge) *Conn {
 	c := &Conn{server: s, client: client, protocol: protocolOf(client), id: client.ID()}
 	c.wait.since = time.Now()
 	if c.IsProtocol5() {
 		c.id = rand.Text()
 	}
 	if enter != nil {
-		c.guest = enter(c)
+		c.bridge = enter(c)
 	}
 	if a, ok := client.Handshake().Context.Value(ArrivalKey{}).(Arrival); ok {
 		a.Arrived(c) // behind enter, which runs code of the user's
@@ -97,7 +97,7 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Guest) *Conn
 	s.mu.RUnlock()
 	if door != nil {
 		c.visitor = door.Arrive(c)
-		if c.guested() == nil {
+		if c.entered() == nil {
 			c.client.LimitOutbox(strangersOutbox)
 		}
 	}

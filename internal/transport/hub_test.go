@@ -292,4 +292,4 @@ type silent struct{}
 
 func (silent) Receive([]transport.Message) error { return nil }
 func (silent) Closed()                           {}
-func (silent) Closing(end func())                 { end() }
+func (silent) Closing(end func())                { end() }

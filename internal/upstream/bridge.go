@@ -23,7 +23,7 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// bridge is one connection inside go-socket.io: to that a transport, to us the sio.Guest.
+// bridge is one connection inside go-socket.io: to that a transport, to us the sio.Bridge.
 // Heartbeats, upgrades and the end of the connection are dealt with by our transport:
 // go-socket.io sees the packets of its own namespaces.
 type bridge struct {
@@ -31,20 +31,20 @@ type bridge struct {
 	conn   *sio.Conn
 	client *transport.Client
 
-	mu       sync.Mutex
-	cond     sync.Cond // on mu: the queue grew, or the connection is gone
-	queue    []delivery
-	rest     [][]byte               // attachments of the packet that was read last
-	lives    map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
-	joining  []*sio.Socket          // those whose CONNECT it has read and not answered, in order
-	accepted bool                   // go-socket.io makes a session of it, see Server.enter
-	handed   bool                   // go-socket.io has taken the session over
-	read     bool                   // it has begun to read: the root's hook has run
-	gone     bool
-	closed   bool // Close was called
-	leaving  func()
-	done     bool // see leave
-	barriers map[string]func()
+	mu          sync.Mutex
+	cond        sync.Cond // on mu: the queue grew, or the connection is gone
+	queue       []delivery
+	rest        [][]byte               // attachments of the packet that was read last
+	serving     map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
+	joining     []*sio.Socket          // those whose CONNECT it has read and not answered, in order
+	accepted    bool                   // go-socket.io makes a session of it, see Server.enter
+	handed      bool                   // go-socket.io has taken the session over
+	read        bool                   // it has begun to read: the root's hook has run
+	closed      bool
+	closeCalled bool // Close was called
+	leaving     func()
+	uncounted   bool // see uncount
+	barriers    map[string]func()
 
 	// What is being written. Only one goroutine of go-socket.io writes at a time.
 	partial []transport.Frame
@@ -60,7 +60,7 @@ type delivery struct {
 var (
 	_ eiotransport.Conn = (*bridge)(nil)
 	_ http.Handler      = (*bridge)(nil)
-	_ sio.Guest         = (*bridge)(nil)
+	_ sio.Bridge        = (*bridge)(nil)
 )
 
 func newBridge(u *Server, c *sio.Conn) *bridge {
@@ -85,11 +85,11 @@ func (b *bridge) Deliver(s *sio.Socket, p *sio.Packet) {
 	b.cond.Signal()
 }
 
-// Gone lets go-socket.io's reader end, after what the client sent before.
-func (b *bridge) Gone() {
+// Closed lets go-socket.io's reader end, after what the client sent before.
+func (b *bridge) Closed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.gone = true
+	b.closed = true
 	b.cond.Broadcast()
 }
 
@@ -113,7 +113,7 @@ func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, err
 			b.mu.Lock()
 			b.rest = d.packet.Attachments
 			if d.packet.Type == sio.Connect {
-				b.live(d.socket)
+				b.serve(d.socket)
 				b.joining = append(b.joining, d.socket)
 			}
 			b.mu.Unlock()
@@ -122,10 +122,10 @@ func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, err
 	}
 }
 
-// Life returns the socket that go-socket.io means by a namespace.
-func (b *bridge) Life(namespace string) *sio.Socket {
+// Serving returns the socket that go-socket.io means by a namespace.
+func (b *bridge) Serving(namespace string) *sio.Socket {
 	b.mu.Lock()
-	s := b.lives[namespace]
+	s := b.serving[namespace]
 	b.mu.Unlock()
 	if s == nil && namespace == sio.Root {
 		s = b.conn.Socket(namespace)
@@ -136,7 +136,7 @@ func (b *bridge) Life(namespace string) *sio.Socket {
 // JoinRoot answers a client that asks for the root after its hook has run.
 func (b *bridge) JoinRoot(s *sio.Socket) {
 	b.mu.Lock()
-	b.live(s)
+	b.serve(s)
 	read := b.read
 	b.mu.Unlock()
 	if read { // else begin does
@@ -144,12 +144,12 @@ func (b *bridge) JoinRoot(s *sio.Socket) {
 	}
 }
 
-// live is called with the mutex.
-func (b *bridge) live(s *sio.Socket) {
-	if b.lives == nil {
-		b.lives = make(map[string]*sio.Socket)
+// serve is called with the mutex.
+func (b *bridge) serve(s *sio.Socket) {
+	if b.serving == nil {
+		b.serving = make(map[string]*sio.Socket)
 	}
-	b.lives[s.Namespace()] = s
+	b.serving[s.Namespace()] = s
 }
 
 // begin is the end of go-socket.io's hook for the root: it reads now.
@@ -162,7 +162,7 @@ func (b *bridge) begin() {
 		return
 	}
 	// The client may have left the root and asked for it again, which go-socket.io has yet to read.
-	if root := b.Life(sio.Root); root != nil && root.IsForeign() {
+	if root := b.Serving(sio.Root); root != nil && root.IsForeign() {
 		root.Connected()
 	}
 	b.client.Ready()
@@ -182,7 +182,7 @@ func (b *bridge) attachment() ([]byte, bool) {
 func (b *bridge) next() (delivery, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.queue) == 0 && !b.gone {
+	for len(b.queue) == 0 && !b.closed {
 		b.cond.Wait()
 	}
 	if len(b.queue) == 0 {
@@ -199,14 +199,14 @@ const maxLeaving = time.Second
 
 func (b *bridge) waitToLeave() {
 	b.mu.Lock()
-	closed := b.closed
+	closed := b.closeCalled
 	b.mu.Unlock()
 	if closed {
 		return // it is leaving already
 	}
 	b.u.leaving <- struct{}{}
 	b.mu.Lock()
-	closed = b.closed
+	closed = b.closeCalled
 	b.mu.Unlock()
 	if closed { // meanwhile
 		<-b.u.leaving
@@ -236,16 +236,16 @@ const (
 func (b *bridge) Close() error {
 	b.hand()
 	b.mu.Lock()
-	first, gone := !b.closed, b.gone
+	first, gone := !b.closeCalled, b.closed
 	through := !first || !gone || !b.read // the first Close behind io.EOF comes before the rooms are left
 	leaving := b.leaving
-	b.closed = true
+	b.closeCalled = true
 	b.mu.Unlock()
 	if through {
 		if leaving != nil {
 			leaving()
 		}
-		b.leave()
+		b.uncount()
 	}
 	if first && !gone {
 		settled := make(chan struct{})
@@ -263,7 +263,7 @@ func (b *bridge) Close() error {
 // anyHooked returns a socket that a hook has taken, nil if there is none.
 func (b *bridge) anyHooked() *sio.Socket {
 	b.mu.Lock()
-	sockets := slices.Collect(maps.Values(b.lives))
+	sockets := slices.Collect(maps.Values(b.serving))
 	b.mu.Unlock()
 	if root := b.conn.Socket(sio.Root); root != nil && root.IsForeign() {
 		sockets = append(sockets, root)
@@ -275,14 +275,14 @@ func (b *bridge) anyHooked() *sio.Socket {
 	return sockets[i]
 }
 
-// leave says that go-socket.io is done with the connection: OnDisconnect has run.
-func (b *bridge) leave() {
+// uncount says that go-socket.io is done with the connection: OnDisconnect has run.
+func (b *bridge) uncount() {
 	b.mu.Lock()
-	first := !b.done
-	b.done = true
+	first := !b.uncounted
+	b.uncounted = true
 	b.mu.Unlock()
 	if first {
-		b.u.left()
+		b.u.countOut()
 	}
 }
 
@@ -380,7 +380,7 @@ func (b *bridge) putText(data []byte) {
 		b.putConnect(data)
 		return
 	}
-	s := b.Life(namespaceOf(rest))
+	s := b.Serving(namespaceOf(rest))
 	if s == nil || !s.IsForeign() {
 		return
 	}

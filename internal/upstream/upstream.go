@@ -42,7 +42,7 @@ type Server struct {
 	plain    *socketio.Server // nil as long as nobody told
 	via      http.Handler     // leads to go-socket.io
 	watched  bool             // Watch was called
-	inside   int              // connections that go-socket.io is not done with, see let
+	inside   int              // connections that go-socket.io is not done with, see countIn
 	hasRoot  bool             // plain has a root
 	rooted   bool             // which is our own
 	draining bool
@@ -184,7 +184,7 @@ func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		return
 	}
 	u.hub.Open(w, r, func(client *transport.Client) transport.Above {
-		c := u.sio.Arrive(client, func(c *sio.Conn) sio.Guest {
+		c := u.sio.Arrive(client, func(c *sio.Conn) sio.Bridge {
 			if u.init != nil {
 				u.init(r, &initConn{conn: c})
 			}
@@ -233,19 +233,19 @@ func entering(r *http.Request) *bridge {
 	return b
 }
 
-// Guest makes a bridge for a connection that is to enter go-socket.io.
-func (u *Server) Guest(c *sio.Conn) sio.Guest { return newBridge(u, c) }
+// NewBridge makes a bridge for a connection that is to enter go-socket.io.
+func (u *Server) NewBridge(c *sio.Conn) sio.Bridge { return newBridge(u, c) }
 
 // enter brings a connection to go-socket.io, by a handshake request that only go-socket.io sees.
 func (u *Server) enter(b *bridge) {
-	if !u.let() {
-		b.Gone()
+	if !u.countIn() {
+		b.Closed()
 		return
 	}
 	defer func() {
 		if !b.isAccepted() { // what stands in between has answered, or panics
-			b.Gone()
-			b.leave()
+			b.Closed()
+			b.uncount()
 		}
 	}()
 	via := u.withRoot()
@@ -277,9 +277,9 @@ func (u *Server) withRoot() http.Handler {
 	return u.via
 }
 
-// let counts a connection that go-socket.io is about to take; left has to follow when that is done
+// countIn counts a connection that go-socket.io is about to take; countOut has to follow when that is done
 // with it. It reports false when no new one may be.
-func (u *Server) let() bool {
+func (u *Server) countIn() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.draining {
@@ -289,7 +289,7 @@ func (u *Server) let() bool {
 	return true
 }
 
-func (u *Server) left() {
+func (u *Server) countOut() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.inside--
@@ -450,20 +450,20 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 	if r.Method != http.MethodGet {
 		return nil, errNotAHandshake
 	}
-	if !t.u.let() {
+	if !t.u.countIn() {
 		return nil, transport.ErrDraining
 	}
 	t.u.withRoot()
 	accepted := false
 	defer func() {
 		if !accepted { // also when CheckOrigin panics
-			t.u.left()
+			t.u.countOut()
 		}
 	}()
 	var b *bridge
 	client, err := t.u.hub.Accept(w, r, func(client *transport.Client) transport.Above {
 		client.KeepBack() // until go-socket.io knows the session, see bridge.hand
-		return t.u.sio.Arrive(client, func(c *sio.Conn) sio.Guest {
+		return t.u.sio.Arrive(client, func(c *sio.Conn) sio.Bridge {
 			b = newBridge(t.u, c)
 			return b
 		})
