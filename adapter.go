@@ -237,7 +237,7 @@ func leaveAll(sockets []*sio.Socket, rooms []string) {
 
 func disconnectAll(sockets []*sio.Socket, closes bool) {
 	for _, s := range sockets {
-		sock, ok := s.Visit.(*socket)
+		sock, ok := s.Attached.(*socket)
 		switch {
 		case !ok:
 		case closes:
@@ -255,7 +255,7 @@ func (st *site) describe(s *sio.Socket) RemoteSocket {
 	for _, room := range s.Rooms() {
 		remote.Rooms = append(remote.Rooms, server.Alias(room))
 	}
-	if sock, ok := s.Visit.(*socket); ok && sock.ns.protected {
+	if sock, ok := s.Attached.(*socket); ok && sock.ns.protected {
 		if session, ok := sock.conn.auth.Session(s); ok {
 			remote.Identity = session.Identity()
 		}

@@ -83,7 +83,7 @@ func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 func (a Audience) End(reason *UnauthorizedError) (n int) {
 	told := disconnectReason(reason)
 	for _, s := range a.sockets() {
-		if sock, ok := s.Visit.(*socket); ok && sock.endFor(told) {
+		if sock, ok := s.Attached.(*socket); ok && sock.endFor(told) {
 			n++
 		}
 	}

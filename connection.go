@@ -117,7 +117,7 @@ func (c *connection) isGuest(s socketio.Conn) bool {
 // socketOf returns the socket that handlers know as s, or nil.
 func (c *connection) socketOf(s socketio.Conn) *socket {
 	if own, ok := s.(*sio.Socket); ok {
-		sock, _ := own.Visit.(*socket)
+		sock, _ := own.Attached.(*socket)
 		return sock
 	}
 	c.mu.Lock()
@@ -140,7 +140,7 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 		began = time.Now()
 	}
 	sock.due = began.Add(c.auth.opts.Timeout)
-	s.Visit = sock
+	s.Attached = sock
 	if old := c.socket(name); old != nil && old.s.IsForeign() {
 		old.leave() // where OnDisconnect was not called
 	}

@@ -233,11 +233,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		defer func() {
-			if !p.arrived {
+			if !p.opened {
 				p.release()
 			}
 		}()
-		r = r.WithContext(context.WithValue(r.Context(), sio.ArrivalKey{}, p))
+		r = r.WithContext(context.WithValue(r.Context(), sio.OpenHookKey{}, p))
 	}
 	g.next.ServeHTTP(w, r)
 }

@@ -19,9 +19,9 @@ type passage struct {
 	// The gate reserves one of MaxPending places where the client has yet to authenticate:
 	// the hook, which counts it, may run later. A client that asks for the root keeps it until
 	// a socket of it is admitted.
-	place   atomic.Bool
-	remote  string // who has the place
-	arrived bool   // there is a connection, which gives up the place
+	place  atomic.Bool
+	remote string // who has the place
+	opened bool   // there is a connection, which gives up the place
 }
 
 // verdict is what the gate decided: the verified token, or nil for a guest, and when.
@@ -31,7 +31,7 @@ type verdict struct {
 }
 
 func passageOf(ctx context.Context) *passage {
-	p, _ := ctx.Value(sio.ArrivalKey{}).(*passage)
+	p, _ := ctx.Value(sio.OpenHookKey{}).(*passage)
 	return p
 }
 
@@ -91,13 +91,13 @@ func (p *passage) authorizers(hub *transport.Hub) (all []*Authorizer) {
 	return all
 }
 
-// Arrived is called when the request has become a connection.
-func (p *passage) Arrived(c *sio.Conn) {
+// Opened is called when the request has become a connection.
+func (p *passage) Opened(c *sio.Conn) {
 	if !p.authenticated() && c.Client().Handshake().Cost() > maxUnverified {
 		cutDown(c, p.authorizers(c.Client().Hub()))
 	}
 	for ; p != nil; p = p.outer {
-		p.arrived = true
+		p.opened = true
 		if p.place.Load() {
 			c.OnClosed(p.release)
 			c.OnAdmitted(p.release) // with hooks the root may be public

@@ -233,7 +233,7 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	case last || grace == 0:
 		var words []lastWord
 		sock.others(func(other *socket) {
-			var word sio.Word
+			var word sio.LastWord
 			if other.state == socketWaiting {
 				word = unauthorizedWord(err)
 			}
@@ -293,8 +293,8 @@ func (sock *socket) disconnect() {
 // time to, or the application sends it away. It is called with the mutex.
 func (sock *socket) dismiss() {
 	var words []lastWord
-	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
-	sock.end(append(words, sock.lastWord(sio.Word{}))...)
+	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.LastWord{})) })
+	sock.end(append(words, sock.lastWord(sio.LastWord{}))...)
 }
 
 // unauthorizedData is what `unauthorized` brings. The event asks for an acknowledgement:
@@ -308,6 +308,6 @@ func newUnauthorized(err *UnauthorizedError) unauthorizedData {
 	return unauthorizedData{err.Message, err}
 }
 
-func unauthorizedWord(err *UnauthorizedError) sio.Word {
-	return sio.Word{Event: eventUnauthorized, Arg: newUnauthorized(err)}
+func unauthorizedWord(err *UnauthorizedError) sio.LastWord {
+	return sio.LastWord{Event: eventUnauthorized, Arg: newUnauthorized(err)}
 }

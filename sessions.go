@@ -298,7 +298,7 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 		return false
 	}
 	var words []lastWord
-	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.Word{})) })
+	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.LastWord{})) })
 	sock.end(append(words, sock.lastWord(unauthorizedWord(told)))...)
 	return true
 }
@@ -364,7 +364,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 		if sock.state == socketEnded || (!authenticated && !closes) {
 			continue
 		}
-		var word sio.Word
+		var word sio.LastWord
 		if authenticated {
 			word = unauthorizedWord(told)
 		} else if sock.ns.protected && sock.state == socketJoining {

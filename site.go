@@ -176,8 +176,8 @@ func (st *site) giveWay() {
 	delete(keeper.namespaces, root)
 }
 
-// Arrive makes the doorkeeper's half of a connection.
-func (st *site) Arrive(c *sio.Conn) sio.Visitor {
+// Opened makes the doorkeeper's half of a connection.
+func (st *site) Opened(c *sio.Conn) sio.Visitor {
 	st.prepare()
 	c.Client().Restrict(true)
 	st.each(func(s *Server) { c.Wait(s.auth.opts.Timeout + graceTime) })
@@ -241,7 +241,7 @@ func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
 }
 
 // socketBehind returns what join made of s.
-func socketBehind(s *sio.Socket) *socket { return s.Visit.(*socket) }
+func socketBehind(s *sio.Socket) *socket { return s.Attached.(*socket) }
 
 // find returns a namespace that is ours.
 func (st *site) find(name string) (found *namespace) {

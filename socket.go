@@ -330,8 +330,8 @@ func (sock *socket) refuse(err *UnauthorizedError) {
 	sock.end(append(words, sock.lastWord(refusedWord(err)))...)
 }
 
-func refusedWord(err *UnauthorizedError) sio.Word {
-	return sio.Word{Event: eventUnauthorized, Arg: newUnauthorized(err), Error: err, Silent: err.retryable()}
+func refusedWord(err *UnauthorizedError) sio.LastWord {
+	return sio.LastWord{Event: eventUnauthorized, Arg: newUnauthorized(err), Error: err, Silent: err.retryable()}
 }
 
 // hang leaves the client without an answer until its time is up, and ends the connection then:
@@ -363,10 +363,10 @@ func (sock *socket) report(r *Request, err *UnauthorizedError) {
 // lastWord is what a socket is told when it ends.
 type lastWord struct {
 	sock *socket
-	word sio.Word
+	word sio.LastWord
 }
 
-func (sock *socket) lastWord(w sio.Word) lastWord {
+func (sock *socket) lastWord(w sio.LastWord) lastWord {
 	w.Socket = sock.s
 	return lastWord{sock, w}
 }
@@ -391,7 +391,7 @@ func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn
 
 // endAll is called with the mutex.
 func (c *connection) endAll(closes bool, words []lastWord) {
-	last := make([]sio.Word, len(words))
+	last := make([]sio.LastWord, len(words))
 	for i, w := range words {
 		last[i] = w.word
 	}

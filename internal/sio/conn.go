@@ -54,7 +54,7 @@ func (c *Conn) IsProtocol5() bool { return !c.protocol.joinsRoot() }
 // not nil.
 func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key, make) }
 
-// Visitor returns what the doorkeeper's Arrive did, or nil.
+// Visitor returns what the doorkeeper's Opened did, or nil.
 func (c *Conn) Visitor() Visitor { return c.visitor }
 
 // SetInitialContext sets what the root's socket has for a Context. It is for who makes the Conn.
@@ -412,7 +412,7 @@ func (c *Conn) entered() Bridge {
 // left is called when the client has left a namespace.
 func (c *Conn) left(s *Socket) {
 	if s.leave() {
-		s.finish(LeftReason)
+		s.cleanUp(LeftReason)
 		c.visitor.Left(s)
 	}
 }
@@ -447,12 +447,12 @@ func (c *Conn) Closed() {
 // End tells sockets that they end, in one write, and closes the connection behind that if it
 // is to be closed. In protocol 5 it is closed too when none is left. Those that have ended are
 // passed over. What was sent to them before arrives before. Visitor.Left is not called.
-func (c *Conn) End(closes bool, words ...Word) {
+func (c *Conn) End(closes bool, words ...LastWord) {
 	c.afterEmits(words, func() { c.end(closes, words) })
 }
 
 // afterEmits calls f when go-socket.io has no more of what handlers have emitted.
-func (c *Conn) afterEmits(words []Word, f func()) {
+func (c *Conn) afterEmits(words []LastWord, f func()) {
 	bridge := c.entered()
 	for _, w := range words {
 		if s := w.Socket; bridge != nil && s.foreign && s.isAdmitted() {
@@ -464,7 +464,7 @@ func (c *Conn) afterEmits(words []Word, f func()) {
 }
 
 // end returns which sockets it ended.
-func (c *Conn) end(closes bool, words []Word) []*Socket {
+func (c *Conn) end(closes bool, words []LastWord) []*Socket {
 	var ended []*Socket
 	c.mu.Lock()
 	var frames []transport.Frame
@@ -484,7 +484,7 @@ func (c *Conn) end(closes bool, words []Word) []*Socket {
 		// ask again.
 		closes = closes || last && !slices.ContainsFunc(c.sockets, func(s *Socket) bool { return !s.ended() })
 		if closes && !c.closing {
-			frames = c.goodbyes(frames)
+			frames = c.appendRefused(frames)
 		}
 	}
 	if closes {
@@ -500,7 +500,7 @@ func (c *Conn) end(closes bool, words []Word) []*Socket {
 	}
 	c.mu.Unlock()
 	for _, s := range ended {
-		s.finish(EndedReason)
+		s.cleanUp(EndedReason)
 	}
 	return ended
 }
@@ -512,15 +512,15 @@ func (c *Conn) isClosing() bool {
 }
 
 // Closing lets go-socket.io send what handlers have emitted. No socket is told that it ends.
-func (c *Conn) Closing(end func()) { c.afterEmits(c.goodbye(), end) }
+func (c *Conn) Closing(end func()) { c.afterEmits(c.endOfAll(), end) }
 
-// goodbye returns DISCONNECT for every socket.
-func (c *Conn) goodbye() (words []Word) {
+// endOfAll returns DISCONNECT for every socket.
+func (c *Conn) endOfAll() (words []LastWord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sockets {
 		if !s.ended() {
-			words = append(words, Word{Socket: s})
+			words = append(words, LastWord{Socket: s})
 		}
 	}
 	return words
@@ -528,7 +528,7 @@ func (c *Conn) goodbye() (words []Word) {
 
 // Close tells every socket that it ends, then closes the connection.
 func (c *Conn) Close() {
-	words := c.goodbye()
+	words := c.endOfAll()
 	c.afterEmits(words, func() {
 		for _, s := range c.end(true, words) {
 			if !s.foreign {

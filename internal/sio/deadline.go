@@ -33,7 +33,7 @@ func (c *Conn) Wait(d time.Duration) {
 	c.wait.most = d
 	left := d - time.Since(c.wait.since)
 	if c.wait.timer == nil {
-		c.wait.timer = time.AfterFunc(left, c.waited)
+		c.wait.timer = time.AfterFunc(left, c.timedOut)
 	} else {
 		c.wait.timer.Reset(left)
 	}
@@ -58,8 +58,8 @@ func (c *Conn) OnAdmitted(f func()) {
 	c.wait.admitted = append(c.wait.admitted, f)
 }
 
-// arrived is called with mu when a socket is admitted.
-func (c *Conn) arrived() {
+// socketAdmitted is called with mu when a socket is admitted.
+func (c *Conn) socketAdmitted() {
 	if c.wait.over {
 		return
 	}
@@ -77,8 +77,8 @@ func (c *Conn) stopWaiting() {
 	}
 }
 
-// waited is called by the timer.
-func (c *Conn) waited() {
+// timedOut is called by the timer.
+func (c *Conn) timedOut() {
 	c.mu.Lock()
 	over := c.wait.over
 	c.mu.Unlock()
@@ -100,16 +100,16 @@ func (c *Conn) noteUnknown(namespace string) {
 	}
 }
 
-// goodbyes tells those who were refused and have not asked again, before the connection ends.
+// appendRefused tells those who were refused and have not asked again, before the connection ends.
 // It is called with mu.
-func (c *Conn) goodbyes(frames []transport.Frame) []transport.Frame {
+func (c *Conn) appendRefused(frames []transport.Frame) []transport.Frame {
 	for _, s := range c.sockets {
 		if s.ended() && s.refused {
-			frames = append(frames, goodbye(s.name))
+			frames = append(frames, disconnectFrame(s.name))
 		}
 	}
 	for _, name := range c.unknown {
-		frames = append(frames, goodbye(name))
+		frames = append(frames, disconnectFrame(name))
 	}
 	return frames
 }

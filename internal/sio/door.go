@@ -14,8 +14,8 @@ import "encoding/json"
 
 // Doorkeeper decides who comes in.
 type Doorkeeper interface {
-	// Arrive is called once for each connection, before its client hears anything.
-	Arrive(c *Conn) Visitor
+	// Opened is called once for each connection, before its client hears anything.
+	Opened(c *Conn) Visitor
 
 	// AllowsForeign reports whether a namespace may be left to the Upstream.
 	AllowsForeign(namespace string) bool
@@ -62,8 +62,8 @@ const (
 	EndedReason = "server namespace disconnect"
 )
 
-// Word is what a socket is told last.
-type Word struct {
+// LastWord is what a socket is told last.
+type LastWord struct {
 	Socket *Socket
 
 	// Event is sent with Arg, unless it is "".

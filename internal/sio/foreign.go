@@ -135,7 +135,7 @@ func (s *Socket) Connected() {
 	if s.conn.IsProtocol5() {
 		s.answer() // a client of protocol 5 drops what comes before
 	}
-	s.conn.arrived()
+	s.conn.socketAdmitted()
 	for _, frames := range early {
 		s.conn.client.Send(frames...)
 	}
@@ -150,7 +150,7 @@ func (s *Socket) Await(p *Packet) bool {
 	for (s.state == stateJoining || s.state != stateEnded && s.holds > 0 && p.Type == Event) && !c.closed {
 		s.decided.Wait()
 	}
-	state, visitor := s.state, s.Visit
+	state, visitor := s.state, s.Attached
 	c.mu.Unlock()
 	switch {
 	case p.Type == Connect || p.Type == Disconnect || state == stateAdmitted:

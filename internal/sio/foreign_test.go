@@ -73,7 +73,7 @@ func TestGuardOfTheRoot(t *testing.T) {
 			var c *Conn
 			client, err := hub.Accept(httptest.NewRecorder(), httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil),
 				func(client *transport.Client) transport.Above {
-					c = s.Arrive(client, nil)
+					c = s.Open(client, nil)
 					return c
 				})
 			if err != nil {

@@ -72,7 +72,7 @@ func newServer(t testing.TB, limits transport.Limits) *testServer {
 }
 
 func (s *testServer) above(client *transport.Client) transport.Above {
-	c := s.Server.Arrive(client, nil)
+	c := s.Server.Open(client, nil)
 	s.mu.Lock()
 	s.conns = append(s.conns, c)
 	s.mu.Unlock()
@@ -138,7 +138,7 @@ func (s *testServer) dial(o siotest.Options) (*siotest.Client, siotest.Must) {
 
 // The doorkeeper, and the visitor.
 
-func (s *testServer) Arrive(*Conn) Visitor      { return visitor{s} }
+func (s *testServer) Opened(*Conn) Visitor      { return visitor{s} }
 func (s *testServer) AllowsForeign(string) bool { return false }
 
 type visitor struct{ server *testServer }

@@ -24,7 +24,7 @@ type protocol interface {
 	connected(s *Socket) transport.Frame
 	unknown(namespace string) transport.Frame
 	// lastWords appends what a socket is told last.
-	lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame
+	lastWords(frames []transport.Frame, s *Socket, w LastWord) []transport.Frame
 
 	// fits reports what is wrong with an event for the client's parser.
 	fits(event string, attachments int) error
@@ -65,7 +65,7 @@ func (protocol4) unknown(namespace string) transport.Frame {
 	return ErrorFrame(namespace, "Invalid namespace") // as Node's socket.io 2
 }
 
-func (protocol4) lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame {
+func (protocol4) lastWords(frames []transport.Frame, s *Socket, w LastWord) []transport.Frame {
 	switch {
 	case w.Error != nil:
 		frames = append(frames, ErrorFrame(s.name, w.Error))
@@ -116,7 +116,7 @@ func (protocol5) unknown(namespace string) transport.Frame {
 // lastWords tells a socket that was never connected by CONNECT_ERROR alone: DISCONNECT behind
 // it would undo a connect() that the client calls because of it. On a connected socket
 // CONNECT_ERROR would leave the client believing that it is connected.
-func (protocol5) lastWords(frames []transport.Frame, s *Socket, w Word) []transport.Frame {
+func (protocol5) lastWords(frames []transport.Frame, s *Socket, w LastWord) []transport.Frame {
 	switch {
 	case !s.answered && w.Arg != nil:
 		s.refused = true
@@ -124,11 +124,11 @@ func (protocol5) lastWords(frames []transport.Frame, s *Socket, w Word) []transp
 	case s.answered && w.Event != "":
 		frames = append(frames, s.told(w.Event, w.Arg, func() {})...)
 	}
-	return append(frames, goodbye(s.name))
+	return append(frames, disconnectFrame(s.name))
 }
 
-// goodbye is DISCONNECT, with the comma that Node's encoder writes.
-func goodbye(namespace string) transport.Frame {
+// disconnectFrame is DISCONNECT of protocol 5, with the comma that Node's encoder writes.
+func disconnectFrame(namespace string) transport.Frame {
 	return transport.Text(head(Disconnect, 0, namespace, ","))
 }
 

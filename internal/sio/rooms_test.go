@@ -94,7 +94,7 @@ func TestRooms(t *testing.T) {
 				delete(rooms, name)
 			}
 		default:
-			socket.conn.End(false, Word{Socket: socket})
+			socket.conn.End(false, LastWord{Socket: socket})
 			socket.Join(name) // it stays out
 			delete(want, socket)
 			sockets = slices.DeleteFunc(sockets, func(s *Socket) bool { return s == socket })
@@ -194,7 +194,7 @@ func TestAudienceEmit(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	b.conn.End(false, Word{Socket: b})
+	b.conn.End(false, LastWord{Socket: b})
 	_ = Audience{Namespace: ns}.Emit("late", nil, nil)
 	const news = `42/other,["news",1,"é"]`
 	if got, want := s.sent(a.conn), []string{"40", "40/other", `42/other,["before"]`, news, news, `42/other,["late"]`}; !slices.Equal(got, want) {
@@ -228,7 +228,7 @@ func TestOwnRoom(t *testing.T) {
 	if got := own.Sockets(); !slices.Equal(ids(got), ids([]*Socket{a, b})) {
 		t.Errorf("%d sockets", len(got))
 	}
-	a.conn.End(false, Word{Socket: a})
+	a.conn.End(false, LastWord{Socket: a})
 	if got := own.Sockets(); !slices.Equal(got, []*Socket{b}) {
 		t.Errorf("%d sockets after its end", len(got))
 	}
@@ -239,7 +239,7 @@ func TestOwnRoom(t *testing.T) {
 func TestEndedSocketStaysOut(t *testing.T) {
 	ends := map[string]func(*Socket){
 		"left": func(s *Socket) { _ = s.conn.Receive([]transport.Message{textMessage("1/other")}) },
-		"End":  func(s *Socket) { s.conn.End(false, Word{Socket: s}) },
+		"End":  func(s *Socket) { s.conn.End(false, LastWord{Socket: s}) },
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {

@@ -78,9 +78,9 @@ func (s *Server) serves(name string) bool {
 	return (door == nil || door.AllowsForeign(name)) && s.upstream.Serves(name)
 }
 
-// Arrive is what the hub is given for a new connection. enter brings it to go-socket.io at once,
+// Open is what the hub is given for a new connection. enter brings it to go-socket.io at once,
 // which has made it.
-func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Bridge) *Conn {
+func (s *Server) Open(client *transport.Client, enter func(*Conn) Bridge) *Conn {
 	c := &Conn{server: s, client: client, protocol: protocolOf(client), id: client.ID()}
 	c.wait.since = time.Now()
 	if c.IsProtocol5() {
@@ -89,14 +89,14 @@ func (s *Server) Arrive(client *transport.Client, enter func(*Conn) Bridge) *Con
 	if enter != nil {
 		c.bridge = enter(c)
 	}
-	if a, ok := client.Handshake().Context.Value(ArrivalKey{}).(Arrival); ok {
-		a.Arrived(c) // behind enter, which runs code of the user's
+	if a, ok := client.Handshake().Context.Value(OpenHookKey{}).(OpenHook); ok {
+		a.Opened(c) // behind enter, which runs code of the user's
 	}
 	s.mu.RLock()
 	door := s.door
 	s.mu.RUnlock()
 	if door != nil {
-		c.visitor = door.Arrive(c)
+		c.visitor = door.Opened(c)
 		if c.entered() == nil {
 			c.client.LimitOutbox(strangersOutbox)
 		}
@@ -150,11 +150,11 @@ func (s *Server) find(id string) *Conn {
 	return s.ids[id]
 }
 
-// ArrivalKey is where the context of a handshake request may have an Arrival.
-type ArrivalKey struct{}
+// OpenHookKey is where the context of a handshake request may have an OpenHook.
+type OpenHookKey struct{}
 
-// Arrival is told when its request has become a connection.
-type Arrival interface{ Arrived(*Conn) }
+// OpenHook is told when its request has become a connection.
+type OpenHook interface{ Opened(*Conn) }
 
 // Addr is the remote address of a connection, and the way from a socketio.Conn to its Conn,
 // also from one of go-socket.io's and through what wraps it.

@@ -16,8 +16,8 @@ type Socket struct {
 	auth    json.RawMessage
 	foreign bool // and foreignPart is there
 
-	// Visit is the doorkeeper's. It is set in NewSocket.
-	Visit any
+	// Attached is the doorkeeper's own view of the socket. It is set in NewSocket.
+	Attached any
 
 	// conn.mu guards these.
 	state                state
@@ -156,7 +156,7 @@ func (s *Socket) Admit(member bool) {
 	s.unload()
 	c.client.LimitOutbox(0)
 	s.answer()
-	c.arrived()
+	c.socketAdmitted()
 	if s.foreign {
 		return
 	}
@@ -302,7 +302,7 @@ func (s *Socket) nextKept() *Packet {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	if s.state == stateEnded {
-		s.forget()
+		s.dropKept()
 		return nil
 	}
 	if len(s.kept) == 0 || s.holds > 0 {
@@ -317,8 +317,8 @@ func (s *Socket) nextKept() *Packet {
 	return p
 }
 
-// forget drops what was kept for a socket that has ended, up to its next life.
-func (s *Socket) forget() {
+// dropKept drops what was kept for a socket that has ended, up to its next life.
+func (s *Socket) dropKept() {
 	for len(s.kept) > 0 && s.kept[0].Type != Connect {
 		s.conn.client.Consumed(s.kept[0].cost)
 		s.kept = s.kept[1:]
@@ -337,13 +337,13 @@ func (s *Socket) leave() bool {
 	return true
 }
 
-// finish is the end of a socket that ended: it is in no room any more, and OnDisconnect is due.
-func (s *Socket) finish(reason string) {
+// cleanUp is the end of a socket that ended: it is in no room any more, and OnDisconnect is due.
+func (s *Socket) cleanUp(reason string) {
 	c := s.conn
 	c.mu.Lock()
 	s.acks = nil
 	s.unload()
-	if s.forget(); len(s.kept) > 0 && !s.replaying {
+	if s.dropKept(); len(s.kept) > 0 && !s.replaying {
 		s.replaying = true
 		go c.replay(s)
 	}

@@ -191,7 +191,7 @@ func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !websocket.IsWebSocketUpgrade(r):
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
-	case !h.lets(r):
+	case !h.allowsOrigin(r):
 		Refuse(w, http.StatusForbidden, 4, "Forbidden")
 	default:
 		return false
@@ -201,7 +201,7 @@ func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
 
 // RefusesOrigin reports whether a request is for a WebSocket of a page that may not have one.
 func (h *Hub) RefusesOrigin(r *http.Request) bool {
-	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.lets(r)
+	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.allowsOrigin(r)
 }
 
 // Knows reports whether a session id is one of ours, also of a connection that was refused or ended not
@@ -214,8 +214,10 @@ func (h *Hub) Knows(sid string) bool {
 	return is || was || sid == refusedID
 }
 
-// lets reports whether the page that asks may.
-func (h *Hub) lets(r *http.Request) bool { return h == nil || h.config.WebSocket.CheckOrigin(r) }
+// allowsOrigin reports whether the page that asks may.
+func (h *Hub) allowsOrigin(r *http.Request) bool {
+	return h == nil || h.config.WebSocket.CheckOrigin(r)
+}
 
 // fromOwnHost is what CheckOrigin is where nobody set it: a browser's page of the server's own host
 // may, and whoever is no browser.

@@ -30,7 +30,7 @@ type Client struct {
 	ready      bool // Ready was called
 	restricted bool
 	trusted    bool // it was not restricted for some time
-	accused    bool // the observers were told why it is disconnected
+	reported   bool // the observers were told why it is disconnected
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
 	cutAnswer  func()    // ends the answer to a GET that is being written
@@ -98,7 +98,7 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // and make is not nil.
 func (c *Client) Attach(key any, make func() any) any { return c.attached.loadOrStore(key, make) }
 
-// Above returns the layer above, nil before it has arrived.
+// Above returns the layer above, nil before there is one.
 func (c *Client) Above() Above {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -108,9 +108,9 @@ func (c *Client) markClosed() (closed func()) {
 			conns[i] = ws.conn // nil of a candidate that is yet to be accepted
 		}
 	}
-	arrived := c.above != nil
+	hasAbove := c.above != nil
 	return func() {
-		if arrived { // else open tells it
+		if hasAbove { // else open tells it
 			c.tellClosed()
 		}
 		for _, conn := range conns {

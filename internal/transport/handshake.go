@@ -34,10 +34,10 @@ func newHandshake(r *http.Request) Handshake {
 }
 
 // Open makes a connection of a handshake request that Answer let through, and serves the
-// request. arrive gives the connection its layer above, before the client hears anything; it
+// request. makeAbove gives the connection its layer above, before the client hears anything; it
 // may send and set limits. The connection is read from once Ready was called.
-func (h *Hub) Open(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) {
-	c, err := h.Accept(w, r, arrive)
+func (h *Hub) Open(w http.ResponseWriter, r *http.Request, makeAbove func(*Client) Above) {
+	c, err := h.Accept(w, r, makeAbove)
 	switch {
 	case err == nil:
 		c.Serve(w, r)
@@ -50,10 +50,10 @@ var errNotAHandshake = errors.New("not a handshake request")
 
 // Accept is Open that leaves the request of a polling client to Client.Serve. ErrDraining was
 // not answered.
-func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) (*Client, error) {
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, makeAbove func(*Client) Above) (*Client, error) {
 	query := QueryOf(r)
 	if query.Get("transport") == WebSocket {
-		return h.acceptWebSocket(w, r, arrive)
+		return h.acceptWebSocket(w, r, makeAbove)
 	}
 	v := versionOf(query)
 	if v == nil || !validJSONP(query) {
@@ -61,7 +61,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, arrive func(*Client
 	}
 	c := newClient(h, r, v, !query.Has("b64") && !query.Has("j"))
 	c.posting = make(chan struct{}, 1)
-	if err := c.open(arrive, h.upgrades()); err != nil {
+	if err := c.open(makeAbove, h.upgrades()); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -70,13 +70,13 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, arrive func(*Client
 func (h *Hub) upgrades() bool { return h.config.Upgrade && h.config.WebSocket != nil }
 
 // open registers the client and makes OPEN the first packet in its outbox.
-func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
+func (c *Client) open(makeAbove func(*Client) Above, upgrades bool) error {
 	if err := c.hub.add(c); err != nil {
 		return err
 	}
 	opened := false
 	defer func() {
-		if !opened { // arrive runs code of the user's
+		if !opened { // makeAbove runs code of the user's
 			c.Abort()
 		}
 	}()
@@ -89,7 +89,7 @@ func (c *Client) open(arrive func(*Client) Above, upgrades bool) error {
 	c.extend()
 	c.mu.Unlock()
 
-	above := arrive(c)
+	above := makeAbove(c)
 
 	c.mu.Lock()
 	c.above = above

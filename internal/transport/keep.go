@@ -36,7 +36,7 @@ func handshakeCost(u *url.URL, header http.Header, host string) int {
 }
 
 // Keep cuts the handshake down to what costs at most so much: the shortest fields of its header and
-// parameters of its query. It is for the layer above while it arrives, before anybody else reads the
+// parameters of its query. It is for the layer above while it is made, before anybody else reads the
 // handshake.
 func (h *Handshake) Keep(most int) {
 	if h.Cost() <= most {

@@ -89,7 +89,7 @@ func (c *Client) send(frames []Frame) {
 	}
 	first := !c.opened
 	c.opened = true
-	c.waits()
+	c.startFetchTime()
 	c.push()
 	if first && c.hub.Draining() {
 		c.startClosing()
@@ -109,7 +109,7 @@ func (c *Client) append(packets ...packet) {
 		c.weigh(p.size())
 		c.out = append(c.out, p)
 	}
-	c.waits()
+	c.startFetchTime()
 	c.push()
 }
 
@@ -127,8 +127,8 @@ func (c *Client) answerPing(pong packet) {
 	}
 }
 
-// waits starts the time that a polling client has to fetch what is there.
-func (c *Client) waits() {
+// startFetchTime starts the time that a polling client has to fetch what is there.
+func (c *Client) startFetchTime() {
 	if c.fetchBy.IsZero() && c.ws == nil && c.opened {
 		c.fetchBy = time.Now().Add(c.hub.config.PingTimeout)
 		c.arm()

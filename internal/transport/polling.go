@@ -74,9 +74,9 @@ func (h *Hub) cors(w http.ResponseWriter, r *http.Request) {
 
 // poller is a waiting GET.
 type poller struct {
-	woken      chan struct{}
-	superseded bool // a newer GET came (hazard 30)
-	noop       bool // an upgrade wants it to return
+	woken    chan struct{}
+	replaced bool // a newer GET came (hazard 30)
+	noop     bool // an upgrade wants it to return
 }
 
 func (p *poller) wake() {
@@ -156,7 +156,7 @@ func (p *Client) fetch(r *http.Request) (packets []packet, taken bool) {
 	}
 	me := &poller{woken: make(chan struct{}, 1)}
 	if p.polled != nil {
-		p.polled.superseded = true
+		p.polled.replaced = true
 		p.polled.wake()
 	}
 	p.polled = me
@@ -175,7 +175,7 @@ func (p *Client) fetch(r *http.Request) (packets []packet, taken bool) {
 		switch {
 		case p.state == stateClosed:
 			return justClose, false
-		case me.superseded, p.ws != nil:
+		case me.replaced, p.ws != nil:
 			return justNoop, false
 		case len(p.out) > 0 && !p.writing && p.mayWrite():
 			p.writing, p.answered = true, true

@@ -67,8 +67,8 @@ func (c *Client) violated(err error) {
 		return
 	}
 	c.mu.Lock()
-	known := c.accused
-	c.accused = true
+	known := c.reported
+	c.reported = true
 	c.mu.Unlock()
 	if known {
 		return

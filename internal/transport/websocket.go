@@ -64,7 +64,7 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, u *websocket.Upgra
 
 var errGone = errors.New("the server is closing, and the request is hijacked")
 
-func (h *Hub) acceptWebSocket(w http.ResponseWriter, r *http.Request, arrive func(*Client) Above) (*Client, error) {
+func (h *Hub) acceptWebSocket(w http.ResponseWriter, r *http.Request, makeAbove func(*Client) Above) (*Client, error) {
 	v := versionOf(QueryOf(r))
 	if v == nil {
 		return nil, errNotAHandshake
@@ -77,7 +77,7 @@ func (h *Hub) acceptWebSocket(w http.ResponseWriter, r *http.Request, arrive fun
 	ws := &webSocket{Client: c, batch: batch}
 	ws.use(conn)
 	c.ws, c.opening = ws, true
-	if err := c.open(arrive, false); err != nil {
+	if err := c.open(makeAbove, false); err != nil {
 		conn.Close()
 		return nil, errGone // nothing can be answered any more
 	}

@@ -184,7 +184,7 @@ func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		return
 	}
 	u.hub.Open(w, r, func(client *transport.Client) transport.Above {
-		c := u.sio.Arrive(client, func(c *sio.Conn) sio.Bridge {
+		c := u.sio.Open(client, func(c *sio.Conn) sio.Bridge {
 			if u.init != nil {
 				u.init(r, &initConn{conn: c})
 			}
@@ -463,7 +463,7 @@ func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotranspo
 	var b *bridge
 	client, err := t.u.hub.Accept(w, r, func(client *transport.Client) transport.Above {
 		client.KeepBack() // until go-socket.io knows the session, see bridge.hand
-		return t.u.sio.Arrive(client, func(c *sio.Conn) sio.Bridge {
+		return t.u.sio.Open(client, func(c *sio.Conn) sio.Bridge {
 			b = newBridge(t.u, c)
 			return b
 		})
