@@ -18,7 +18,7 @@ import (
 // so it lives exactly as long as that and is found without a map.
 type connection struct {
 	auth    *Authorizer
-	conn    *sio.Conn
+	sio     *sio.Conn
 	client  *transport.Client
 	session atomic.Pointer[Session]
 	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
@@ -32,7 +32,7 @@ type connection struct {
 	attempts   int        // tokens that were refused since the last good one
 	forgiven   time.Time  // up to when attempts were taken back
 	early      bool       // an event came before authentication, which was logged
-	gone       bool
+	closed     bool
 	expiry     *time.Timer         // of the session, see arm
 	links      [sessionKinds]links // guarded by the mutex of sessions
 	ended      *UnauthorizedError  // why the last session ended
@@ -56,8 +56,8 @@ func (a *Authorizer) connectionOf(s socketio.Conn) *connection {
 
 func (a *Authorizer) connectionFor(conn *sio.Conn) *connection {
 	return conn.Attach(a, func() any {
-		c := &connection{auth: a, conn: conn, client: conn.Client()}
-		conn.OnClosed(c.closed)
+		c := &connection{auth: a, sio: conn, client: conn.Client()}
+		conn.OnClosed(c.onClosed)
 		a.observe(c.client.Hub())
 		return c
 	}).(*connection)
@@ -122,7 +122,7 @@ func (c *connection) socketOf(s socketio.Conn) *socket {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sock := c.socket(s.Namespace()); sock != nil && (!sock.s.IsForeign() || sock.s.User() == s) {
+	if sock := c.socket(s.Namespace()); sock != nil && (!sock.sio.IsForeign() || sock.sio.User() == s) {
 		return sock
 	}
 	return nil
@@ -134,14 +134,14 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	name := s.Namespace()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sock := &socket{conn: c, s: s, ns: ns, name: name}
-	began, waits := c.conn.Waits()
+	sock := &socket{conn: c, sio: s, ns: ns, name: name}
+	began, waits := c.sio.Waits()
 	if !waits {
 		began = time.Now()
 	}
 	sock.due = began.Add(c.auth.opts.Timeout)
 	s.Attached = sock
-	if old := c.socket(name); old != nil && old.s.IsForeign() {
+	if old := c.socket(name); old != nil && old.sio.IsForeign() {
 		old.leave() // where OnDisconnect was not called
 	}
 	c.put(sock)
@@ -149,7 +149,7 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 	if c.unfinished++; c.unfinished > len(c.sockets)+maxUnfinished {
 		c.client.Abort()
 	}
-	if ns.protected && !c.conn.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
+	if ns.protected && !c.sio.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
 		if p := passageOf(c.client.Handshake().Context).of(c.auth); name == root && p.handOver() {
 			sock.placed, sock.placedAs = true, p.remote // which need not be that of the handshake
@@ -161,7 +161,7 @@ func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
 			c.client.Restrict(true)
 		}
 	}
-	if c.gone { // a hook of go-socket.io's may be late; nobody else would make it leave
+	if c.closed { // a hook of go-socket.io's may be late; nobody else would make it leave
 		sock.leave()
 	}
 	return sock
@@ -174,7 +174,7 @@ func (c *connection) left(sock *socket) {
 	if sock.state == socketEnded {
 		return
 	}
-	if sock.name == root && !c.conn.IsProtocol5() && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.gone {
+	if sock.name == root && !c.sio.IsProtocol5() && sock.ns.protected && (sock.pending || sock.state == socketJoining) && !c.closed {
 		// A client that leaves a protected root without having authenticated has
 		// nothing to stay for. The root cannot be joined again, so no deadline
 		// would run for it (hazard 24), nor the end of a session.
@@ -183,11 +183,11 @@ func (c *connection) left(sock *socket) {
 	sock.leave()
 }
 
-// closed is called once the connection is gone. Sockets of ours have been told.
-func (c *connection) closed() {
+// onClosed is called once the connection is closed. Sockets of ours have been told.
+func (c *connection) onClosed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = true
+	c.closed = true
 	if session := c.session.Load(); session != nil {
 		c.arm(lifetime{}, time.Now())
 		c.auth.sessions.remove(c, session)
@@ -229,7 +229,7 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, installed bool, err *UnauthorizedError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || (asker != nil && asker.state == socketEnded) {
+	if c.closed || (asker != nil && asker.state == socketEnded) {
 		return nil, true, nil // nobody is left to be told
 	}
 	old := c.session.Load()
@@ -240,16 +240,16 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 	if asker != nil {
 		asker.busy = false
 		if asker.isAuthenticated() && !asker.guest {
-			asker.s.Tell(eventAuthenticated, nil, nil)
+			asker.sio.Tell(eventAuthenticated, nil, nil)
 		} else {
 			asker.letIn(true)
 		}
 	}
 	for _, sock := range c.sockets {
 		if sock.isAuthenticated() && !sock.guest && old != nil && sock.session != session { // else it has just come in
-			sock.s.Hold() // a client that sends token after token waits for OnRefreshed
-			c.conn.Do(func() {
-				defer sock.s.Release()
+			sock.sio.Hold() // a client that sends token after token waits for OnRefreshed
+			c.sio.Do(func() {
+				defer sock.sio.Release()
 				sock.refreshed(old, session)
 			})
 		}
@@ -322,7 +322,7 @@ func (c *connection) request(namespace string) *Request {
 	handshake := c.client.Handshake()
 	return &Request{
 		Namespace:  namespace,
-		SessionID:  c.conn.ID(),
+		SessionID:  c.sio.ID(),
 		RemoteAddr: handshake.RemoteAddr,
 		URL:        handshake.URL,
 		Header:     handshake.Header,

@@ -62,7 +62,7 @@ func (c *connection) arm(l lifetime, now time.Time) {
 	if l.warning.After(now) && (next.IsZero() || l.warning.Before(next)) {
 		next = l.warning
 	}
-	if !next.IsZero() && !c.gone {
+	if !next.IsZero() && !c.closed {
 		c.expiry = time.AfterFunc(next.Sub(now), c.expire)
 	}
 }
@@ -74,7 +74,7 @@ func (c *connection) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	session := c.session.Load()
-	if session == nil || c.gone {
+	if session == nil || c.closed {
 		return
 	}
 	now := time.Now()
@@ -93,7 +93,7 @@ func (c *connection) warn(left time.Duration) {
 	seconds := int(math.Ceil(left.Seconds()))
 	for _, sock := range c.sockets {
 		if sock.isAuthenticated() {
-			sock.s.Tell(eventTokenExpiring, tokenExpiring{seconds}, nil)
+			sock.sio.Tell(eventTokenExpiring, tokenExpiring{seconds}, nil)
 		}
 	}
 }

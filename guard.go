@@ -97,10 +97,10 @@ func (sock *socket) isAdmitted() bool {
 // have joined since: go-socket.io lets it (hazard 12). The room of its ID stays: the client may have
 // joined the namespace again, under the same ID.
 func (sock *socket) leaveHandler() {
-	if !sock.s.IsForeign() || sock.isAdmitted() {
+	if !sock.sio.IsForeign() || sock.isAdmitted() {
 		return
 	}
-	user := sock.s.User()
+	user := sock.sio.User()
 	for _, room := range user.Rooms() {
 		if room != user.ID() {
 			user.Leave(room)

@@ -49,7 +49,7 @@ func (a *Authorizer) hook(s socketio.Conn) {
 		go refuseForeign(s)
 		return
 	}
-	c.conn.Guard(normalise(s.Namespace()), s, func(guarded *sio.Socket) {
+	c.sio.Guard(normalise(s.Namespace()), s, func(guarded *sio.Socket) {
 		c.join(guarded, &namespace{protected: true}).decideInTurn()
 	})
 }
@@ -57,7 +57,7 @@ func (a *Authorizer) hook(s socketio.Conn) {
 // ownToken returns the token that the client brought for this namespace alone: in the auth of
 // its CONNECT, or in the query there. ok is false if there is none.
 func (sock *socket) ownToken() (raw string, ok bool, err *UnauthorizedError) {
-	data, err := authData(sock.s.Auth())
+	data, err := authData(sock.sio.Auth())
 	if err != nil || sock.conn.auth.opts.HeaderRequired {
 		return "", false, err
 	}
@@ -68,7 +68,7 @@ func (sock *socket) ownToken() (raw string, ok bool, err *UnauthorizedError) {
 	case present:
 		return raw, true, nil
 	case sock.conn.auth.opts.Handshake:
-		return sock.conn.auth.namespaceToken(sock.s.Query())
+		return sock.conn.auth.namespaceToken(sock.sio.Query())
 	}
 	return "", false, nil
 }

@@ -45,7 +45,7 @@ func (sock *socket) callOnConnect() (err error) {
 		return nil
 	}
 	defer sock.recovered("OnConnect", &err)
-	if err = f(sock.s.User()); err != nil {
+	if err = f(sock.sio.User()); err != nil {
 		_ = err.Error() // a typed nil panics here, where it is caught
 	}
 	return err
@@ -59,7 +59,7 @@ func (sock *socket) callOnDisconnect(reason string) {
 		return
 	}
 	defer sock.recovered("OnDisconnect", nil)
-	f(sock.s.User(), reason)
+	f(sock.sio.User(), reason)
 }
 
 func (sock *socket) callOnError(err error) {
@@ -70,7 +70,7 @@ func (sock *socket) callOnError(err error) {
 		return
 	}
 	defer sock.recovered("OnError", nil)
-	f(sock.s.User(), err)
+	f(sock.sio.User(), err)
 }
 
 // recovered must be deferred. It makes a panic an error, or logs it where there is none to

@@ -23,7 +23,7 @@ func (a *Authorizer) userRoom(sock *socket, session *Session) (room string) {
 func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	a.log.Debug("socketiojwt: authenticated", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnAuthenticated != nil {
-		a.run("OnAuthenticated", sock.request(), func() { a.opts.OnAuthenticated(sock.s.User(), session) })
+		a.run("OnAuthenticated", sock.request(), func() { a.opts.OnAuthenticated(sock.sio.User(), session) })
 	}
 }
 
@@ -31,7 +31,7 @@ func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 func (a *Authorizer) reportRefreshed(sock *socket, before, after *Session) {
 	a.log.Debug("socketiojwt: refreshed", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnRefreshed != nil {
-		a.run("OnRefreshed", sock.request(), func() { a.opts.OnRefreshed(sock.s.User(), before, after) })
+		a.run("OnRefreshed", sock.request(), func() { a.opts.OnRefreshed(sock.sio.User(), before, after) })
 	}
 }
 

@@ -105,9 +105,9 @@ func (sock *socket) intercept(args json.RawMessage) {
 	case !sock.conn.auth.waits:
 		answer()
 	default:
-		sock.s.Hold()
+		sock.sio.Hold()
 		go func() {
-			defer sock.s.Release()
+			defer sock.sio.Release()
 			answer()
 		}()
 	}
@@ -140,15 +140,15 @@ func (sock *socket) startRoundTrip() *UnauthorizedError {
 // letWait answers CONNECT. Only `authenticate` counts. It is called with the mutex.
 func (sock *socket) letWait() {
 	sock.setState(socketWaiting)
-	sock.s.LetWait()
+	sock.sio.LetWait()
 }
 
 // letWaitBriefly is letWait for a socket that is about to be admitted: what its client sends between is
 // kept, and not dropped as early. What it returns is to be called then.
 func (sock *socket) letWaitBriefly() (done func()) {
-	sock.s.Hold()
+	sock.sio.Hold()
 	sock.letWait()
-	return sock.s.Release
+	return sock.sio.Release
 }
 
 // authenticateAtOnce answers CONNECT and `authenticate` together, or is refused.
@@ -174,7 +174,7 @@ func (sock *socket) timeout() {
 	sock.conn.mu.Lock()
 	waits := sock.isWaiting() && !sock.busy && !sock.asking // else the verification ends now, too
 	if waits && sock.passing != nil {
-		sock.conn.conn.End(true)
+		sock.conn.sio.End(true)
 		waits = false
 	}
 	sock.conn.mu.Unlock()
@@ -226,9 +226,9 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	}
 	switch {
 	case sock.state == socketAdmitted && !sock.guest:
-		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
+		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
 	case err.retryable():
-		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.hangUp)
+		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.hangUp)
 		sock.comeBack(err, last)
 	case last || grace == 0:
 		var words []lastWord
@@ -241,7 +241,7 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 		})
 		sock.end(append(words, sock.lastWord(unauthorizedWord(err)))...)
 	default:
-		sock.s.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
+		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
 		sock.passing = nil
 		if grace > 0 && sock.grace == nil {
 			sock.grace = time.AfterFunc(grace, sock.disconnect)
@@ -257,7 +257,7 @@ func (sock *socket) comeBack(err *UnauthorizedError, now bool) {
 	sock.passing = err
 	switch {
 	case now:
-		sock.conn.conn.End(true)
+		sock.conn.sio.End(true)
 	case first && sock.guest: // who has no deadline
 		sock.deadline = time.AfterFunc(sock.conn.auth.opts.Timeout, sock.timeout)
 	}
@@ -268,7 +268,7 @@ func (sock *socket) hangUp() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
 	if sock.isWaiting() && !sock.asking && sock.passing != nil {
-		sock.conn.conn.End(true)
+		sock.conn.sio.End(true)
 	}
 }
 

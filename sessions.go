@@ -307,7 +307,7 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 // Authorizer has a session of the client.
 func (c *connection) restrict() {
 	for _, a := range passageOf(c.client.Handshake().Context).authorizers(c.client.Hub()) {
-		if other, ok := c.conn.Attach(a, nil).(*connection); ok && other.session.Load() != nil {
+		if other, ok := c.sio.Attach(a, nil).(*connection); ok && other.session.Load() != nil {
 			return
 		}
 	}
@@ -337,7 +337,7 @@ func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, c
 // anew. It is called with the mutex.
 func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	session := c.session.Load()
-	if session == nil || c.gone {
+	if session == nil || c.closed {
 		return false
 	}
 	c.session.Store(nil)
@@ -379,6 +379,6 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	c.endAll(closes, words)
 	c.restrict()
 	request := c.request(namespace)
-	c.conn.Do(func() { c.auth.reportEnded(request, session, told) })
+	c.sio.Do(func() { c.auth.reportEnded(request, session, told) })
 	return true
 }

@@ -12,7 +12,7 @@ import (
 // unless they say otherwise.
 type socket struct {
 	conn *connection
-	s    *sio.Socket
+	sio  *sio.Socket
 	ns   *namespace
 	name string
 
@@ -96,7 +96,7 @@ func (sock *socket) decide() {
 	}
 	c.mu.Lock()
 	closed, pending, placed := sock.state == socketEnded, sock.pending, sock.placed
-	exhausted := (pending || c.conn.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
+	exhausted := (pending || c.sio.IsProtocol5() && c.session.Load() == nil) && c.attempts >= auth.opts.MaxAttempts
 	c.mu.Unlock()
 	switch {
 	case closed:
@@ -150,7 +150,7 @@ func (sock *socket) letIn(tells bool) {
 		sock.tells = sock.tells || tells // its own token may have been verified meanwhile
 		if !sock.asking {
 			sock.asking = true
-			sock.s.Hold()
+			sock.sio.Hold()
 			sock.conn.takeTurn(sock)
 		}
 	}
@@ -158,7 +158,7 @@ func (sock *socket) letIn(tells bool) {
 
 // askNamespace asks AcceptNamespace. Without the mutex; it blocks while that does.
 func (sock *socket) askNamespace() {
-	defer sock.s.Release()
+	defer sock.sio.Release()
 	c, auth := sock.conn, sock.conn.auth
 	c.mu.Lock()
 	session, ends := c.session.Load(), c.ends
@@ -205,7 +205,7 @@ func (sock *socket) pass(tells bool) {
 		if sock.state == socketJoining {
 			defer sock.letWaitBriefly()()
 		}
-		sock.s.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
+		sock.sio.Tell(eventAuthenticated, nil, nil) // before anything that OnConnect emits
 	}
 	if !sock.guest {
 		sock.admit()
@@ -213,8 +213,8 @@ func (sock *socket) pass(tells bool) {
 	}
 	session := sock.conn.session.Load()
 	sock.guest = false
-	sock.s.SetMember()
-	sock.conn.conn.Do(func() { sock.introduce(session) })
+	sock.sio.SetMember()
+	sock.conn.sio.Do(func() { sock.introduce(session) })
 }
 
 // admit lets the socket in: onConnect follows, and then its events.
@@ -227,14 +227,14 @@ func (sock *socket) admit() {
 		sock.session = sock.conn.session.Load()
 		sock.guest = sock.session == nil
 	}
-	if sock.s.IsForeign() {
-		sock.s.Hold()
-		sock.conn.conn.Do(func() {
-			defer sock.s.Release()
+	if sock.sio.IsForeign() {
+		sock.sio.Hold()
+		sock.conn.sio.Do(func() {
+			defer sock.sio.Release()
 			sock.onConnect()
 		})
 	}
-	sock.s.Admit(!sock.guest)
+	sock.sio.Admit(!sock.guest)
 }
 
 // onConnect tells the user's code of an admitted socket, in the lane. Without the mutex.
@@ -283,7 +283,7 @@ func (sock *socket) refreshed(before, after *Session) {
 	defer sock.leaveHandler()
 	if room := sock.conn.auth.userRoom(sock, after); room != sock.room {
 		if sock.room != "" {
-			sock.s.User().Leave(sock.room)
+			sock.sio.User().Leave(sock.room)
 		}
 		if sock.room = room; room != "" {
 			sock.joinRoom(room)
@@ -296,7 +296,7 @@ func (sock *socket) refreshed(before, after *Session) {
 // comes behind this, and leaves it.
 func (sock *socket) joinRoom(room string) {
 	sock.room = room
-	sock.s.User().Join(room)
+	sock.sio.User().Join(room)
 }
 
 // authenticated is called when the connection got a session: a socket that waited for it is
@@ -319,7 +319,7 @@ func (sock *socket) refuse(err *UnauthorizedError) {
 	if c.session.Load() == nil && !err.wantsToken() { // else it was not for want of a good token
 		c.attempts++
 	}
-	if sock.state == socketJoining && err.retryable() && c.conn.IsProtocol5() {
+	if sock.state == socketJoining && err.retryable() && c.sio.IsProtocol5() {
 		sock.hang()
 		return
 	}
@@ -343,7 +343,7 @@ func (sock *socket) hang() {
 		sock.conn.mu.Lock()
 		defer sock.conn.mu.Unlock()
 		if sock.state == socketJoining {
-			sock.conn.conn.End(true)
+			sock.conn.sio.End(true)
 		}
 	})
 }
@@ -351,13 +351,13 @@ func (sock *socket) hang() {
 // request describes the client to callbacks.
 func (sock *socket) request() *Request {
 	r := sock.conn.request(sock.name)
-	r.Auth = sock.s.Auth()
+	r.Auth = sock.sio.Auth()
 	return r
 }
 
 // report tells the user's code of a refusal, in the lane: that may take its time.
 func (sock *socket) report(r *Request, err *UnauthorizedError) {
-	sock.conn.conn.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
+	sock.conn.sio.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
 }
 
 // lastWord is what a socket is told when it ends.
@@ -367,7 +367,7 @@ type lastWord struct {
 }
 
 func (sock *socket) lastWord(w sio.LastWord) lastWord {
-	w.Socket = sock.s
+	w.Socket = sock.sio
 	return lastWord{sock, w}
 }
 
@@ -387,7 +387,7 @@ func (sock *socket) sendAway() {
 }
 
 // isFoundation reports whether the connection stands and falls with the socket.
-func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.conn.IsProtocol5() }
+func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.sio.IsProtocol5() }
 
 // endAll is called with the mutex.
 func (c *connection) endAll(closes bool, words []lastWord) {
@@ -395,7 +395,7 @@ func (c *connection) endAll(closes bool, words []lastWord) {
 	for i, w := range words {
 		last[i] = w.word
 	}
-	c.conn.End(closes, last...)
+	c.sio.End(closes, last...)
 	for _, w := range words {
 		w.sock.dismissed = true
 		w.sock.leave()
@@ -419,12 +419,12 @@ func (sock *socket) leave() {
 		sock.setState(socketEnded)
 		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool {
 			if other == sock && sock.asking {
-				sock.s.Release()
+				sock.sio.Release()
 			}
 			return other == sock
 		})
 	}
-	if sock.s.IsForeign() {
+	if sock.sio.IsForeign() {
 		sock.queueOnDisconnect()
 	}
 }
@@ -433,7 +433,7 @@ func (sock *socket) leave() {
 func (sock *socket) queueOnDisconnect() {
 	if !sock.onDisconnectQueued {
 		sock.onDisconnectQueued = true
-		sock.conn.conn.Do(func() { sock.onDisconnect("") })
+		sock.conn.sio.Do(func() { sock.onDisconnect("") })
 	}
 }
 
@@ -441,7 +441,7 @@ func (sock *socket) queueOnDisconnect() {
 func (sock *socket) onDisconnect(reason string) {
 	defer sock.onDisconnectReturned() // also when OnDisconnect ends its goroutine
 	if sock.room != "" {
-		sock.s.User().Leave(sock.room)
+		sock.sio.User().Leave(sock.room)
 	}
 	if sock.accepted {
 		sock.callOnDisconnect(reason)
