@@ -128,9 +128,9 @@ func (c *connection) socketOf(s socketio.Conn) *socket {
 	return nil
 }
 
-// join takes a socket that asks for a protected namespace, or is in a public one. It takes
+// newSocket takes a socket that asks for a protected namespace, or is in a public one. It takes
 // notes; decide does the work.
-func (c *connection) join(s *sio.Socket, ns *namespace) *socket {
+func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 	name := s.Namespace()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,8 +233,8 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 		return nil, true, nil // nobody is left to be told
 	}
 	old := c.session.Load()
-	if adopted, err := c.adopt(old, v); !adopted || err != nil {
-		return nil, adopted, err
+	if set, err := c.setSession(old, v); !set || err != nil {
+		return nil, set, err
 	}
 	session := c.session.Load()
 	if asker != nil {
@@ -242,7 +242,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 		if asker.isAuthenticated() && !asker.guest {
 			asker.sio.Tell(eventAuthenticated, nil, nil)
 		} else {
-			asker.letIn(true)
+			asker.admitIfAccepted(true)
 		}
 	}
 	for _, sock := range c.sockets {
@@ -250,10 +250,10 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 			sock.sio.Hold() // a client that sends token after token waits for OnRefreshed
 			c.sio.Do(func() {
 				defer sock.sio.Release()
-				sock.refreshed(old, session)
+				sock.afterRefreshed(old, session)
 			})
 		}
-		sock.authenticated()
+		sock.useSession()
 	}
 	if old != nil {
 		return nil, true, nil
@@ -261,9 +261,9 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 	return session, true, nil
 }
 
-// adopt puts a session on a new token in the place of old, which is nil or of the same user. It is
+// setSession puts a session on a new token in the place of old, which is nil or of the same user. It is
 // called with the mutex.
-func (c *connection) adopt(old *Session, v *verified) (bool, *UnauthorizedError) {
+func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
 	session := &Session{
 		auth: c.auth, conn: c, life: c.ends,

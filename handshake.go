@@ -50,7 +50,7 @@ func (a *Authorizer) hook(s socketio.Conn) {
 		return
 	}
 	c.sio.Guard(normalise(s.Namespace()), s, func(guarded *sio.Socket) {
-		c.join(guarded, &namespace{protected: true}).decideInTurn()
+		c.newSocket(guarded, &namespace{protected: true}).decideInTurn()
 	})
 }
 

@@ -129,7 +129,7 @@ func (sock *socket) startRoundTrip() *UnauthorizedError {
 	switch {
 	case sock.state != socketJoining:
 	case c.session.Load() != nil || c.auth.opts.Optional:
-		sock.letIn(false)
+		sock.admitIfAccepted(false)
 	default:
 		sock.letWait()
 		sock.deadline = time.AfterFunc(time.Until(sock.due), sock.timeout)
@@ -158,7 +158,7 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if sock.state == socketJoining && c.session.Load() != nil {
-			sock.letIn(true)
+			sock.admitIfAccepted(true)
 			return nil
 		}
 	}

@@ -201,7 +201,7 @@ type visitor struct {
 
 func (v visitor) NewSocket(s *sio.Socket) {
 	ns := v.site.find(s.Namespace())
-	ns.server.auth.connectionFor(v.conn).join(s, ns)
+	ns.server.auth.connectionFor(v.conn).newSocket(s, ns)
 }
 
 // Join decides about a socket, in a goroutine of its own where the user's code is asked.
@@ -240,7 +240,7 @@ func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
 	socketBehind(s).panicked(callback, recovered)
 }
 
-// socketBehind returns what join made of s.
+// socketBehind returns what newSocket made of s.
 func socketBehind(s *sio.Socket) *socket { return s.Attached.(*socket) }
 
 // find returns a namespace that is ours.

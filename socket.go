@@ -101,7 +101,7 @@ func (sock *socket) decide() {
 	switch {
 	case closed:
 	case !sock.ns.protected:
-		sock.welcome()
+		sock.admitOrRefuse()
 	case exhausted:
 		sock.refuse(errTooManyAttempts())
 	case pending && !placed:
@@ -111,7 +111,7 @@ func (sock *socket) decide() {
 			sock.refuse(err)
 			return
 		}
-		sock.welcome()
+		sock.admitOrRefuse()
 	default:
 		if err := sock.startRoundTrip(); err != nil {
 			sock.refuse(err)
@@ -119,14 +119,14 @@ func (sock *socket) decide() {
 	}
 }
 
-// welcome admits the socket. Without the mutex.
-func (sock *socket) welcome() {
-	if err := sock.tryWelcome(); err != nil {
+// admitOrRefuse admits the socket. Without the mutex.
+func (sock *socket) admitOrRefuse() {
+	if err := sock.tryAdmit(); err != nil {
 		sock.refuse(err)
 	}
 }
 
-func (sock *socket) tryWelcome() *UnauthorizedError {
+func (sock *socket) tryAdmit() *UnauthorizedError {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,16 +136,16 @@ func (sock *socket) tryWelcome() *UnauthorizedError {
 	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
 		return c.ended // the session that let it in has ended since
 	}
-	sock.letIn(false)
+	sock.admitIfAccepted(false)
 	return nil
 }
 
-// letIn lets the socket in, once AcceptNamespace agrees where a session is to let it into a protected
+// admitIfAccepted lets the socket in, once AcceptNamespace agrees where a session is to let it into a protected
 // namespace. With tells it is told `authenticated` first.
-func (sock *socket) letIn(tells bool) {
+func (sock *socket) admitIfAccepted(tells bool) {
 	switch {
 	case !sock.ns.protected || sock.conn.session.Load() == nil || sock.conn.auth.opts.AcceptNamespace == nil:
-		sock.pass(tells)
+		sock.admitAccepted(tells)
 	default:
 		sock.tells = sock.tells || tells // its own token may have been verified meanwhile
 		if !sock.asking {
@@ -185,9 +185,9 @@ func (sock *socket) askNamespace() {
 	case !joins && !waits:
 	case another:
 		refusal = nil // that was of a session that has ended
-		sock.letIn(tells)
+		sock.admitIfAccepted(tells)
 	case refusal == nil:
-		sock.pass(tells)
+		sock.admitAccepted(tells)
 	}
 	c.mu.Unlock()
 	switch {
@@ -199,8 +199,8 @@ func (sock *socket) askNamespace() {
 	}
 }
 
-// pass is letIn when nobody has to be asked any more.
-func (sock *socket) pass(tells bool) {
+// admitAccepted is admitIfAccepted when nobody has to be asked any more.
+func (sock *socket) admitAccepted(tells bool) {
 	if tells {
 		if sock.state == socketJoining {
 			defer sock.letWaitBriefly()()
@@ -214,7 +214,7 @@ func (sock *socket) pass(tells bool) {
 	session := sock.conn.session.Load()
 	sock.guest = false
 	sock.sio.SetMember()
-	sock.conn.sio.Do(func() { sock.introduce(session) })
+	sock.conn.sio.Do(func() { sock.afterAuthenticated(session) })
 }
 
 // admit lets the socket in: onConnect follows, and then its events.
@@ -246,7 +246,7 @@ func (sock *socket) onConnect() {
 		return // it ended before it began
 	}
 	if session != nil {
-		sock.introduce(session)
+		sock.afterAuthenticated(session)
 	}
 	refusal := errUnauthorized(nil)
 	defer func() {
@@ -263,8 +263,8 @@ func (sock *socket) onConnect() {
 	sock.accepted = true
 }
 
-// introduce does what comes with being authenticated, in the lane. Without the mutex.
-func (sock *socket) introduce(session *Session) {
+// afterAuthenticated does what comes with being authenticated, in the lane. Without the mutex.
+func (sock *socket) afterAuthenticated(session *Session) {
 	defer sock.leaveHandler()
 	if room := sock.conn.auth.userRoom(sock, session); room != "" {
 		sock.joinRoom(room)
@@ -272,8 +272,8 @@ func (sock *socket) introduce(session *Session) {
 	sock.conn.auth.reportAuthenticated(sock, session)
 }
 
-// refreshed does what comes with a newer token, in the lane. Without the mutex.
-func (sock *socket) refreshed(before, after *Session) {
+// afterRefreshed does what comes with a newer token, in the lane. Without the mutex.
+func (sock *socket) afterRefreshed(before, after *Session) {
 	sock.conn.mu.Lock()
 	dismissed := sock.dismissed
 	sock.conn.mu.Unlock()
@@ -299,13 +299,13 @@ func (sock *socket) joinRoom(room string) {
 	sock.sio.User().Join(room)
 }
 
-// authenticated is called when the connection got a session: a socket that waited for it is
+// useSession is called when the connection got a session: a socket that waited for it is
 // admitted, a guest is one no more.
-func (sock *socket) authenticated() {
+func (sock *socket) useSession() {
 	switch {
 	case !sock.ns.protected:
 	case sock.state == socketWaiting, sock.hung && sock.state == socketJoining, sock.guest && sock.state == socketAdmitted:
-		sock.letIn(false)
+		sock.admitIfAccepted(false)
 	}
 }
 
