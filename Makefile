@@ -101,7 +101,7 @@ lint:
 PEERS = bench/peer/node_modules/.package-lock.json bench/peer4/node_modules/.package-lock.json
 
 bench: $(PEERS)
-	cd bench && go run .
+	cd bench && go run . -chart ../docs/performance.svg
 
 # The same, once: so that it cannot rot.
 bench-once: $(PEERS)

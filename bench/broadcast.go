@@ -29,13 +29,17 @@ func (b *bench) compareBroadcasts() error {
 	if err != nil {
 		return err
 	}
+	headings := map[string]string{ // of the chart
+		"burst":  fmt.Sprintf("One of %d broadcasts at once, to %s clients", b.broadcasts, thousands(b.audience)),
+		"spaced": fmt.Sprintf("A broadcast to %s clients", thousands(b.audience)),
+	}
 	for _, part := range parts {
 		cpu, wall, err := b.broadcastOn(all, crowds, part == "spaced")
 		if err != nil {
 			return err
 		}
 		title := fmt.Sprintf("broadcast of 100 bytes to %d clients, %s", b.audience, part)
-		b.report.compare("Server CPU per "+title, "ms", 1e3, kinds, cpu)
+		b.report.compare("Server CPU per "+title, "ms", 1e3, kinds, cpu).heading = headings[part]
 		b.report.compare("Time until all have it, per "+title, "ms", 1e3, kinds, wall)
 		of := byKind(kinds, cpu)
 		b.report.ratio("CPU per broadcast, handshake / go-socket.io alone, "+part, "", of[handshake], of[floor])

@@ -15,6 +15,7 @@ type bench struct {
 	servers []string // kinds by their short names, nil: all
 	keys    keys
 	report  *report
+	load    string // before anything was measured
 }
 
 // choose leaves out the kinds that are not to be measured.

@@ -39,7 +39,7 @@ func (b *bench) compareLeaves() error {
 		if err != nil {
 			return err
 		}
-		b.report.compare(fmt.Sprintf("Server CPU per client, when %s leave at once", size), "µs", 1e6, kinds, results)
+		b.report.compare(fmt.Sprintf("Server CPU per client, when %s leave at once", size), "µs", 1e6, kinds, results).heading = fmt.Sprintf("One of %s clients that leave at once", thousands(n))
 		of := byKind(kinds, results)
 		b.report.ratio("CPU per client 4.x / 2.x, when "+size+" leave", "", of[handshake5], of[handshake])
 		b.report.ratio("CPU per client 4.x, when "+size+" leave, ours / zishang520's", "≤ 1.0 ×", of[handshake5], of[zishang5])

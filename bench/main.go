@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,6 +26,7 @@ type settings struct {
 	connects     int           // for each server in each round
 	reconnecting int           // clients of a storm
 	held         int           // connections held at once, for memory
+	heldMany     int           // and more of them
 	echoTime     time.Duration // for each server in each round
 	audience     int           // clients that a broadcast reaches
 	stalled      int           // clients that never poll
@@ -40,13 +42,13 @@ type settings struct {
 
 var (
 	full = settings{
-		rounds: 7, connects: 400, reconnecting: 2000, held: 1000, echoTime: time.Second,
+		rounds: 7, connects: 400, reconnecting: 2000, held: 1000, heldMany: 8000, echoTime: time.Second,
 		audience: 1000, stalled: 1000, broadcasts: 30, refusals: 400, benchtime: "0.5s",
 		leavers: []int{1000, 8000}, rooms: 100_000, moves: 20_000, roomLeavers: 100,
 		strangers: 10_000,
 	}
 	tiny = settings{
-		rounds: 1, connects: 20, reconnecting: 50, held: 50, echoTime: 50 * time.Millisecond,
+		rounds: 1, connects: 20, reconnecting: 50, held: 50, heldMany: 60, echoTime: 50 * time.Millisecond,
 		audience: 20, stalled: 20, broadcasts: 3, refusals: 20, benchtime: "1x",
 		leavers: []int{20, 40}, rooms: 1000, moves: 100, roomLeavers: 20,
 		strangers: 100,
@@ -82,8 +84,9 @@ func main() {
 	once := flag.Bool("once", false, "see that everything works, which takes seconds and measures nothing")
 	rounds := flag.Int("rounds", 0, "how often each thing is measured, if not as often as usual")
 	only := list("only", "measurements, with commas between them: "+names()+
-		"; also connect/websocket and the like, leave/8000, storm/ES256")
+		"; also connect/websocket and the like, hold/8000, leave/8000, storm/ES256")
 	servers := list("servers", "servers, with commas between them: "+shorts())
+	chart := flag.String("chart", "", "a file to draw what was compared with other servers into, as SVG")
 	profile := flag.String("profile", "", "write the CPU profile of a server to profile.out instead: VARIANT/TRANSPORT, VARIANT/TRANSPORT/refused, or VARIANT/echo")
 	flag.Parse()
 
@@ -95,17 +98,41 @@ func main() {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < openFiles && !*once {
 		fmt.Fprintf(os.Stderr, "bench: %d files may be open; leave and broadcast need up to %d\n", limit.Max, openFiles)
 	}
-	b := &bench{settings: full, ctx: ctx, only: *only, servers: *servers, report: &report{}}
+	b := &bench{settings: full, ctx: ctx, only: *only, servers: *servers, report: &report{}, load: load()}
 	if *once {
 		b.settings = tiny
 	}
 	if *rounds > 0 {
 		b.rounds = *rounds
 	}
-	if err := b.run(*profile, *once); err != nil {
+	err := b.run(*profile, *once)
+	if err == nil && *chart != "" {
+		err = os.WriteFile(*chart, []byte(b.report.chart(b.notes(os.Args[1:])...)), 0o644)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// notes say below the chart how it was made.
+func (b *bench) notes(args []string) []string {
+	return []string{
+		"Times are CPU time of the server's process. Clients are over WebSocket. The scale is logarithmic. Figures are medians.",
+		fmt.Sprintf("%s %s/%s, %d CPUs that clients and server share. The load of the machine was %s before.",
+			runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), b.load),
+		"cd bench && go run . " + strings.Join(args, " "),
+	}
+}
+
+// load is that of the machine, of the last minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
 
 // list is a flag for several names.
@@ -181,6 +208,6 @@ func (b *bench) run(profile string, once bool) (err error) {
 		return errors.New("-only and -servers leave nothing to measure")
 	}
 	b.report.printSummary()
-	b.report.printTargets(once)
+	b.report.printTargets(once, b.load)
 	return nil
 }

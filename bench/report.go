@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,35 +59,52 @@ func byKind(kinds []kind, results []series) map[kind]series {
 // report prints tables, keeps what has a target, and sums up what several servers were measured for.
 type report struct {
 	rows    [][]string
-	summary []comparison
+	summary []*comparison
 }
 
-// comparison is a row of the summary, its cells by the short names of the kinds.
+// comparison is a row of the summary. Its values and ratios are by the short names of the kinds.
 type comparison struct {
-	what  string
-	cells map[string]string
+	title, unit string
+	heading     string             // in the chart, which leaves out rows without one
+	values      map[string]float64 // in the unit
+	ratios      map[string]float64 // ours / theirs, where -servers did not leave ours out
 }
 
 // compare prints a table, and keeps it for the summary: how much of what each other server needs
 // the first one, ours, needs.
-func (r *report) compare(title, unit string, scale float64, kinds []kind, results []series) {
+func (r *report) compare(title, unit string, scale float64, kinds []kind, results []series) *comparison {
 	r.table(title, unit, scale, kinds, results)
-	if len(kinds) == 0 {
-		return
-	}
-	row := comparison{title + ", " + unit, make(map[string]string)}
+	row := &comparison{title: title, unit: unit, values: make(map[string]float64), ratios: make(map[string]float64)}
 	for i, k := range kinds {
-		value := results[i].median() * scale
-		cell := fmt.Sprintf("%.3g", value)
-		if value >= 1000 {
-			cell = fmt.Sprintf("%.0f", value)
+		row.values[k.short] = results[i].median() * scale
+		if i > 0 && kinds[0] == handshake {
+			row.ratios[k.short] = results[0].over(results[i]).median()
 		}
-		if i > 0 && kinds[0] == handshake { // which -servers may leave out
-			cell += fmt.Sprintf(" (%.2f ×)", results[0].over(results[i]).median())
-		}
-		row.cells[k.short] = cell
 	}
-	r.summary = append(r.summary, row)
+	if len(kinds) > 0 {
+		r.summary = append(r.summary, row)
+	}
+	return row
+}
+
+// amount writes three digits, and more where there are more before the point.
+func amount(value float64) string {
+	if value >= 1000 {
+		return fmt.Sprintf("%.0f", value)
+	}
+	return fmt.Sprintf("%.3g", value)
+}
+
+// cell is what the summary says of a kind.
+func (c *comparison) cell(k kind) string {
+	value, measured := c.values[k.short]
+	if !measured {
+		return ""
+	}
+	if ratio, ok := c.ratios[k.short]; ok {
+		return fmt.Sprintf("%s (%.2f ×)", amount(value), ratio)
+	}
+	return amount(value)
 }
 
 // printSummary prints what was compared, with a column for each server.
@@ -99,15 +115,15 @@ func (r *report) printSummary() {
 	header := []string{"in parentheses: ours / theirs"}
 	rows := make([][]string, len(r.summary))
 	for i, c := range r.summary {
-		rows[i] = []string{c.what}
+		rows[i] = []string{c.title + ", " + c.unit}
 	}
 	for _, k := range everyKind {
-		if !slices.ContainsFunc(r.summary, func(c comparison) bool { return c.cells[k.short] != "" }) {
+		if !slices.ContainsFunc(r.summary, func(c *comparison) bool { return c.cell(k) != "" }) {
 			continue
 		}
 		header = append(header, k.short)
 		for i, c := range r.summary {
-			rows[i] = append(rows[i], c.cells[k.short])
+			rows[i] = append(rows[i], c.cell(k))
 		}
 	}
 	printTable(append([][]string{header}, rows...))
@@ -146,14 +162,12 @@ func (r *report) value(what, target, format string, s series) {
 	r.rows = append(r.rows, []string{what, target, fmt.Sprintf(format, s.median()), ""})
 }
 
-func (r *report) printTargets(once bool) {
+func (r *report) printTargets(once bool, before string) {
 	if len(r.rows) > 0 {
 		printTable(append([][]string{{"what", "target", "measured", "least to most"}}, r.rows...))
 	}
-	fmt.Printf("%s %s/%s, %d CPUs", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fmt.Printf(", load %.14s", load)
-	}
+	fmt.Printf("%s %s/%s, %d CPUs, load %s before and %s behind it",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), before, load())
 	if n := retries.Load(); n > 0 {
 		fmt.Printf(", %d clients of go-socket.io alone had to try again", n)
 	}

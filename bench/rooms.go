@@ -36,7 +36,7 @@ func (b *bench) compareRooms() error {
 	if err != nil {
 		return err
 	}
-	b.report.compare(fmt.Sprintf("Server CPU to join and leave a room, beside %d rooms", b.rooms), "µs", 1e6, kinds, moves)
+	b.report.compare(fmt.Sprintf("Server CPU to join and leave a room, beside %d rooms", b.rooms), "µs", 1e6, kinds, moves).heading = fmt.Sprintf("A room is joined and left, beside %s rooms", thousands(b.rooms))
 	leaves, err := b.inTurn(all, min(b.rounds, 3), func(p *process) (float64, error) { return b.leave(p, b.roomLeavers) })
 	if err != nil {
 		return err
