@@ -14,9 +14,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
@@ -38,7 +36,7 @@ func (l *list) Add(ctx context.Context, r socketiojwt.Revocation) error {
 // world is a provider, and a server for its users.
 type world struct {
 	*testing.T
-	*provider.Provider
+	*provider
 	issuer, url string
 	list        *list
 }
@@ -51,15 +49,15 @@ func newWorld(t *testing.T) world {
 	t.Cleanup(endpoint.Close)
 	w.issuer = endpoint.URL
 	var err error
-	if w.Provider, err = provider.New(endpoint.URL, "chat", "chat-web"); err != nil {
+	if w.provider, err = newProvider(endpoint.URL, "chat", "chat-web"); err != nil {
 		t.Fatal(err)
 	}
-	own = w.Provider
-	keys, err := issuer.Follow(t.Context(), endpoint.URL, rate.NewLimiter(rate.Inf, 0))
+	own = w.provider
+	keys, err := followIssuer(t.Context(), endpoint.URL, rate.NewLimiter(rate.Inf, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sio, handler, err := newServer(keys.Keyfunc, config{endpoint.URL, "chat", "chat-web"}, w.list)
+	sio, handler, err := newServer(keys.find, config{endpoint.URL, "chat", "chat-web"}, w.list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,15 +65,15 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
-func set(name string, value any) provider.Change {
+func set(name string, value any) change {
 	return func(_ *jwt.Token, c jwt.MapClaims) { c[name] = value }
 }
 
-func without(name string) provider.Change {
+func without(name string) change {
 	return func(_ *jwt.Token, c jwt.MapClaims) { delete(c, name) }
 }
 
-func all(changes ...provider.Change) provider.Change {
+func all(changes ...change) change {
 	return func(t *jwt.Token, c jwt.MapClaims) {
 		for _, change := range changes {
 			change(t, c)
@@ -83,7 +81,7 @@ func all(changes ...provider.Change) provider.Change {
 	}
 }
 
-func (w world) token(sub, sid string, changes ...provider.Change) string {
+func (w world) token(sub, sid string, changes ...change) string {
 	w.Helper()
 	raw, err := w.Token(sub, all(append(changes, set("sid", sid))...))
 	if err != nil {
@@ -92,7 +90,7 @@ func (w world) token(sub, sid string, changes ...provider.Change) string {
 	return raw
 }
 
-func (w world) logoutToken(sub string, changes ...provider.Change) string {
+func (w world) logoutToken(sub string, changes ...change) string {
 	w.Helper()
 	raw, err := w.LogoutToken(sub, all(changes...))
 	if err != nil {
@@ -214,7 +212,7 @@ func TestLogoutOfOneSession(t *testing.T) {
 func TestLogoutOfAUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ago := func(d time.Duration) provider.Change { return set("iat", time.Now().Add(-d).Unix()) }
+	ago := func(d time.Duration) change { return set("iat", time.Now().Add(-d).Unix()) }
 	reds := []siotest.Must{w.enter(w.token("red", "1", ago(time.Hour))), w.enter(w.token("red", "2", ago(time.Minute)))}
 	other := w.enter(w.token("blue", "3", ago(time.Hour)))
 	w.logsOut(w.logoutToken("red", ago(10*time.Second)))
@@ -234,16 +232,16 @@ func TestLogoutTokensThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	red := w.enter(w.token("red", "1"))
-	header := func(name string, value any) provider.Change {
+	header := func(name string, value any) change {
 		return func(token *jwt.Token, _ jwt.MapClaims) { token.Header[name] = value }
 	}
 	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
-	event := func(value any) provider.Change {
+	event := func(value any) change {
 		return set("events", map[string]any{logoutEvent: value})
 	}
 	const ofAnother = "the claims of the logout token are not those of a logout of this client"
 	for name, test := range map[string]struct {
-		change provider.Change
+		change change
 		want   string
 	}{
 		"another issuer":       {set("iss", "https://other.example"), ofAnother},
@@ -290,7 +288,7 @@ func TestLogoutTokensThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, why)
 		}
 	}
-	stranger, err := provider.New(w.issuer, "chat", "chat-web")
+	stranger, err := newProvider(w.issuer, "chat", "chat-web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +339,7 @@ func TestLogoutTokensThatAreRefused(t *testing.T) {
 func TestLogoutTokensThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for name, change := range map[string]provider.Change{
+	for name, change := range map[string]change{
 		"typ JWT":         func(token *jwt.Token, _ jwt.MapClaims) { token.Header["typ"] = "JWT" },
 		"no typ":          func(token *jwt.Token, _ jwt.MapClaims) { delete(token.Header, "typ") },
 		"typ in full":     func(token *jwt.Token, _ jwt.MapClaims) { token.Header["typ"] = "application/logout+JWT" },

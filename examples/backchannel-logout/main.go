@@ -15,15 +15,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"log"
+	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 	"golang.org/x/time/rate"
@@ -89,7 +92,7 @@ func main() {
 
 	mux := http.NewServeMux()
 	if c.issuer == "" {
-		own, url, err := provider.Start(c.audience, c.clientID)
+		own, url, err := startProvider(c.audience, c.clientID)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -99,20 +102,48 @@ func main() {
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	keys, err := issuer.Follow(ctx, c.issuer, rate.NewLimiter(rate.Every(10*time.Second), 3))
+	keys, err := followIssuer(ctx, c.issuer, rate.NewLimiter(rate.Every(10*time.Second), 3))
 	if err != nil {
 		log.Fatal(err)
 	}
 	// For several nodes: redisrevoke.New, so that all of them hear of a log-out that one is told
 	// of.
-	sio, handler, err := newServer(keys.Keyfunc, c, socketiojwt.NewMemoryRevocations())
+	sio, handler, err := newServer(keys.find, c, socketiojwt.NewMemoryRevocations())
 	if err != nil {
 		log.Fatal(err)
 	}
 	go sio.Serve()
 
 	mux.Handle("/", handler)
-	if err := serve.Run(*addr, mux, sio); err != nil {
+	if err := run(*addr, mux, sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 )
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -22,7 +21,7 @@ const (
 //go:embed static
 var static embed.FS
 
-// users and their passwords are demo data, see serve.Login.
+// users and their passwords are demo data, see checkPassword.
 var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 
 // chat is the whole server: its pages, its login and its sockets.
@@ -85,14 +84,14 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 	mux.HandleFunc("POST /login", c.login)
 	mux.Handle("POST /refresh", auth.Middleware(http.HandlerFunc(c.refresh)))
 	mux.Handle("/socket.io/", sio)
-	c.Handler = serve.SecureHeaders(mux)
+	c.Handler = secureHeaders(mux)
 	return c, nil
 }
 
 // login answers {"user", "password"} with {"token", "expiresIn"}, in
 // seconds.
 func (c *chat) login(w http.ResponseWriter, r *http.Request) {
-	if user, ok := serve.Login(w, r, users); ok {
+	if user, ok := checkPassword(w, r, users); ok {
 		c.sendToken(w, user, time.Now())
 	}
 }
@@ -123,5 +122,18 @@ func (c *chat) sendToken(w http.ResponseWriter, user string, loggedInAt time.Tim
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	serve.Answer(w, map[string]any{"token": token, "expiresIn": c.tokenLife.Seconds()})
+	answerJSON(w, map[string]any{"token": token, "expiresIn": c.tokenLife.Seconds()})
+}
+
+// secureHeaders lets a page load its own files and talk to its own server, and
+// nothing else.
+func secureHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
 }

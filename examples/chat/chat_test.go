@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -23,7 +22,7 @@ const testLife = 10 * time.Minute
 func testServer(t *testing.T) *httptest.Server {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, serve.ClientFile), []byte("// the client"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "socket.io.min.js"), []byte("// the client"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := newChat(testSecret, testLife, dir)

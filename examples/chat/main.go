@@ -4,38 +4,71 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 	"time"
-
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	client := flag.String("client", "", "folder of the browser's socket.io.js (default: where npm ci puts it in examples/chat)")
+	client := flag.String("client", "node_modules/socket.io-client/dist", "folder of the browser's socket.io.min.js")
 	tokenLife := flag.Duration("token-life", 15*time.Minute, "how long a token is good")
 	flag.Parse()
 	if *tokenLife < time.Second {
 		log.Fatal("-token-life: tokens count in seconds")
 	}
 
-	dir, err := serve.ClientDir(*client)
-	if err != nil {
-		log.Fatal(err)
+	if _, err := os.Stat(filepath.Join(*client, "socket.io.min.js")); err != nil {
+		log.Fatalf("%v: run `npm ci` in the folder of this example, or `make demo`", err)
 	}
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails; a restart makes every token worthless
 
-	chat, err := newChat(secret, *tokenLife, dir)
+	chat, err := newChat(secret, *tokenLife, *client)
 	if err != nil {
 		log.Fatal(err)
 	}
 	go chat.sio.Serve()
 	fmt.Println("Log in as red (password red-demo) or blue (password blue-demo), in two windows.")
-	if err := serve.Run(*addr, chat, chat.sio); err != nil {
+	if err := run(*addr, chat, chat.sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

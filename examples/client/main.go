@@ -1,11 +1,13 @@
 // Command client serves one page with a browser's client in both modes, each
 // with a server of its own: how it sends the token, what it hears when it is
 // refused, how it stays with a newer token, and how it comes back when one has
-// expired. From this folder, after `npm ci` in examples/chat:
+// expired:
 //
+//	npm ci
 //	go run .
 //
-// The code to take away is the package in ../../client, and sign below.
+// The code to take away is static/socketiojwt.js, which is the package in client/ of the repository,
+// and sign below.
 package main
 
 import (
@@ -15,46 +17,48 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"log"
+	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
+
+// clientFile is the browser's socket.io client, as its package names it.
+const clientFile = "socket.io.min.js"
 
 //go:embed static
 var static embed.FS
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	client := flag.String("client", "", "folder of the browser's socket.io.js (default: where npm ci puts it in examples/chat)")
+	client := flag.String("client", "node_modules/socket.io-client/dist", "folder of the browser's socket.io.min.js")
 	tokenLife := flag.Duration("token-life", 20*time.Second, "how long a token is good")
 	flag.Parse()
 
-	dir, err := serve.ClientDir(*client)
+	if _, err := os.Stat(filepath.Join(*client, clientFile)); err != nil {
+		log.Fatalf("%v: run `npm ci` in the folder of this example", err)
+	}
+	handler, sockets, err := newPage(*tokenLife, *client)
 	if err != nil {
 		log.Fatal(err)
 	}
-	packageFile, err := serve.Find("client/browser.js")
-	if err != nil {
-		log.Fatal(err)
-	}
-	handler, sockets, err := newPage(*tokenLife, dir, packageFile)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := serve.Run(*addr, handler, sockets); err != nil {
+	if err := run(*addr, handler, sockets.Shutdown); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handler, serve.Sockets, error) {
+func newPage(tokenLife time.Duration, clientDir string) (http.Handler, servers, error) {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails; a restart makes every token worthless
 
@@ -64,11 +68,8 @@ func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handl
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("GET /"+serve.ClientFile, func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(clientDir, serve.ClientFile))
-	})
-	mux.HandleFunc("GET /socketiojwt.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, packageFile)
+	mux.HandleFunc("GET /"+clientFile, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join(clientDir, clientFile))
 	})
 	mux.Handle("POST /token", tokens(secret, tokenLife))
 
@@ -82,7 +83,7 @@ func newPage(tokenLife time.Duration, clientDir, packageFile string) (http.Handl
 		sockets = append(sockets, sio)
 		mux.Handle(path, sio)
 	}
-	return serve.SecureHeaders(mux), sockets, nil
+	return secureHeaders(mux), sockets, nil
 }
 
 func newServer(secret []byte, handshake bool) (*socketiojwt.Server, error) {
@@ -154,4 +155,45 @@ func (all servers) Shutdown(ctx context.Context) error {
 	}
 	group.Wait()
 	return errors.Join(errs...)
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
+}
+
+// secureHeaders lets a page load its own files and talk to its own server, and
+// nothing else.
+func secureHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
 }

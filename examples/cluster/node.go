@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/go-socketiojwt/socketiojwt/redisadapter"
 	"github.com/go-socketiojwt/socketiojwt/redisrevoke"
 	"github.com/golang-jwt/jwt/v5"
@@ -32,7 +31,7 @@ const (
 //go:embed static
 var static embed.FS
 
-// users and their passwords are demo data, see serve.Login.
+// users and their passwords are demo data, see checkPassword.
 var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 
 // node is the whole server: its page, its login and its sockets.
@@ -115,7 +114,7 @@ func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Lo
 	mux.Handle("GET /online", auth.Middleware(http.HandlerFunc(n.online)))
 	mux.Handle("POST /logout-everywhere", auth.Middleware(http.HandlerFunc(n.logOutEverywhere)))
 	mux.Handle("/socket.io/", n.sio)
-	n.Handler = mux
+	n.Handler = secureHeaders(mux)
 	return nil
 }
 
@@ -126,7 +125,7 @@ func (n *node) Shutdown(ctx context.Context) error {
 
 // login answers {"user", "password"} with {"token"}.
 func (n *node) login(w http.ResponseWriter, r *http.Request) {
-	user, ok := serve.Login(w, r, users)
+	user, ok := checkPassword(w, r, users)
 	if !ok {
 		return
 	}
@@ -141,7 +140,7 @@ func (n *node) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	serve.Answer(w, map[string]string{"token": token})
+	answerJSON(w, map[string]string{"token": token})
 }
 
 // online answers how many sockets the user of ?user= has, on all nodes.
@@ -151,7 +150,7 @@ func (n *node) online(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not all nodes answer", http.StatusServiceUnavailable)
 		return
 	}
-	serve.Answer(w, map[string]int{"sockets": sockets})
+	answerJSON(w, map[string]int{"sockets": sockets})
 }
 
 // logOutEverywhere ends all sessions of the user, on all nodes, and makes their tokens
@@ -169,4 +168,17 @@ func (n *node) logOutEverywhere(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// secureHeaders lets a page load its own files and talk to its own server, and
+// nothing else.
+func secureHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 )

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 )

@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
@@ -18,7 +16,7 @@ import (
 
 // world is a provider that can be down, and a server that gets its keys there.
 type world struct {
-	*provider.Provider
+	*provider
 	down   atomic.Bool
 	asked  atomic.Int64
 	server string
@@ -39,10 +37,10 @@ func newWorld(t *testing.T, down bool, looks *rate.Limiter) *world {
 	t.Cleanup(endpoint.Close)
 	w.issuer = endpoint.URL
 	var err error
-	if w.Provider, err = provider.New(endpoint.URL, "chat", ""); err != nil {
+	if w.provider, err = newProvider(endpoint.URL, "chat", ""); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := issuer.Follow(t.Context(), endpoint.URL, looks)
+	keys, err := followIssuer(t.Context(), endpoint.URL, looks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +119,7 @@ func TestTokensOfTheProvider(t *testing.T) {
 	} {
 		w.refuses(t, w.sign(t, change), message)
 	}
-	stranger, err := provider.New("http://127.0.0.1", "chat", "")
+	stranger, err := newProvider("http://127.0.0.1", "chat", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@
 //
 //	go run ./jwks -issuer https://example.eu.auth0.com/ -audience chat
 //
-// Where the keys are stands in the issuer's discovery document, see ../internal/issuer. Without
+// Where the keys are stands in the issuer's discovery document, see keys.go. Without
 // -issuer it runs a small provider of its own:
 //
 //	go run ./jwks
@@ -13,23 +13,26 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"log"
+	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/issuer"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 	"golang.org/x/time/rate"
 )
 
-func newServer(keys *issuer.Keys, iss, audience string) (*socketiojwt.Server, error) {
+func newServer(keys *issuerKeys, iss, audience string) (*socketiojwt.Server, error) {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
-		Secret:    socketiojwt.Keyfunc(keys.Keyfunc),
+		Secret:    socketiojwt.Keyfunc(keys.find),
 		Handshake: true,
 		// A provider signs tokens for many servers and purposes. These say which are for this one.
 		Methods: []string{"RS256"},
@@ -59,7 +62,7 @@ func main() {
 
 	mux := http.NewServeMux()
 	if *iss == "" {
-		own, url, err := provider.Start(*audience, "")
+		own, url, err := startProvider(*audience, "")
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -69,7 +72,7 @@ func main() {
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	keys, err := issuer.Follow(ctx, *iss, rate.NewLimiter(rate.Every(10*time.Second), 3))
+	keys, err := followIssuer(ctx, *iss, rate.NewLimiter(rate.Every(10*time.Second), 3))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -80,7 +83,35 @@ func main() {
 	go sio.Serve()
 
 	mux.Handle("/socket.io/", sio)
-	if err := serve.Run(*addr, mux, sio); err != nil {
+	if err := run(*addr, mux, sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus/testutil"

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -94,7 +93,7 @@ func loadUser(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any,
 
 // login answers {"user", "password"} with {"token"}.
 func (a *api) login(w http.ResponseWriter, r *http.Request) {
-	name, ok := serve.Login(w, r, passwords)
+	name, ok := checkPassword(w, r, passwords)
 	if !ok {
 		return
 	}
@@ -108,18 +107,18 @@ func (a *api) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot sign a token", http.StatusInternalServerError)
 		return
 	}
-	serve.Answer(w, map[string]string{"token": token})
+	answerJSON(w, map[string]string{"token": token})
 }
 
 // self tells who is asking.
 func (a *api) self(w http.ResponseWriter, r *http.Request) {
-	serve.Answer(w, userOf(r))
+	answerJSON(w, userOf(r))
 }
 
 // isConnected tells how many connections a user has.
 func (a *api) isConnected(w http.ResponseWriter, r *http.Request) {
 	n := a.sio.RoomLen("/", roomOf(r.PathValue("name")))
-	serve.Answer(w, map[string]any{"connected": n > 0, "connections": n})
+	answerJSON(w, map[string]any{"connected": n > 0, "connections": n})
 }
 
 // send sends a text to all connections of a user.

@@ -14,12 +14,18 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
-
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
 )
 
 func main() {
@@ -35,7 +41,35 @@ func main() {
 	}
 	go api.sio.Serve()
 	fmt.Println("Log in as red (password red-demo) or blue (password blue-demo).")
-	if err := serve.Run(*addr, api, api.sio); err != nil {
+	if err := run(*addr, api, api.sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

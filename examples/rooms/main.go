@@ -13,13 +13,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/serve"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -60,7 +66,35 @@ func main() {
 
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", sio)
-	if err := serve.Run(*addr, mux, sio); err != nil {
+	if err := run(*addr, mux, sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

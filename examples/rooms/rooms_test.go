@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 )

@@ -51,15 +51,9 @@ func newServer(opts socketiojwt.Options, provider trace.TracerProvider) (*socket
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
 	flag.Parse()
-	if err := run(*addr); err != nil {
-		log.Fatal(err)
-	}
-}
-
-func run(addr string) error {
 	exporter, err := stdouttrace.New(stdouttrace.WithWriter(os.Stderr)) // yours sends them to a collector
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter, sdk.WithBatchTimeout(time.Second)))
 	sio, err := newServer(socketiojwt.Options{
@@ -67,29 +61,44 @@ func run(addr string) error {
 		Handshake: true,
 	}, provider)
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	go sio.Serve()
 
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", sio)
+	if err := run(*addr, mux, func(ctx context.Context) error {
+		err := sio.Shutdown(ctx)
+		return errors.Join(err, provider.Shutdown(ctx)) // the last spans come last
+	}); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run answers HTTP until SIGINT or SIGTERM. Then shutdown sends the clients away; they come back by
+// themselves when there is a server again.
+func run(addr string, handler http.Handler, shutdown func(context.Context) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", sio)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	fmt.Printf("Open http://%s\n", listener.Addr())
-
+	go func() { failed <- web.Serve(listener) }()
+	fmt.Printf("Listening on http://%s (Ctrl-C stops it)\n", listener.Addr())
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	stop() // a second signal ends the process at once
+
+	// 20 seconds or so in production: the clients are sent away one after another.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return errors.Join(sio.Close(), server.Shutdown(grace), provider.Shutdown(grace)) // the last spans come last
+	// Before HTTP: polling clients fetch their last packets with new requests.
+	err = shutdown(grace)
+	return errors.Join(err, web.Shutdown(grace))
 }

@@ -1,6 +1,4 @@
-// Package provider stands for an identity provider. It gives everybody the token they ask for, so
-// it is for trying things out, and for nothing else.
-package provider
+package main
 
 import (
 	"context"
@@ -18,8 +16,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Provider is an issuer: its Handler serves its discovery document, its keys and its tokens.
-type Provider struct {
+// provider stands for an identity provider: its Handler serves its discovery document, its keys and
+// its tokens. It gives everybody the token they ask for, so it is for trying things out, and for
+// nothing else.
+type provider struct {
 	http.Handler
 	issuer, audience, clientID string
 
@@ -29,25 +29,25 @@ type Provider struct {
 	published *jwkset.MemoryJWKSet
 }
 
-// Start starts a provider on this machine, until the program ends, and returns its URL, which is
+// startProvider starts a provider on this machine, until the program ends, and returns its URL, which is
 // the `iss` of its tokens.
-func Start(audience, clientID string) (p *Provider, issuer string, err error) {
+func startProvider(audience, clientID string) (p *provider, issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
 	}
 	issuer = "http://" + listener.Addr().String()
-	if p, err = New(issuer, audience, clientID); err != nil {
+	if p, err = newProvider(issuer, audience, clientID); err != nil {
 		return nil, "", err
 	}
 	go http.Serve(listener, p)
 	return p, issuer, nil
 }
 
-// New makes a provider that is served by somebody else, at the URL issuer. Its tokens are for
+// newProvider makes a provider that is served by somebody else, at the URL issuer. Its tokens are for
 // audience, and its logout tokens for clientID.
-func New(issuer, audience, clientID string) (*Provider, error) {
-	p := &Provider{issuer: issuer, audience: audience, clientID: clientID, published: jwkset.NewMemoryStorage()}
+func newProvider(issuer, audience, clientID string) (*provider, error) {
+	p := &provider{issuer: issuer, audience: audience, clientID: clientID, published: jwkset.NewMemoryStorage()}
 	if err := p.Rotate(); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func answer(w http.ResponseWriter, kind, text string, err error) {
 
 // Rotate signs with a new key from now on. The one before stays published, for the tokens that
 // are still around, and the one before that goes.
-func (p *Provider) Rotate() error {
+func (p *provider) Rotate() error {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
@@ -109,11 +109,11 @@ func (p *Provider) Rotate() error {
 	return err
 }
 
-// Change changes the header and the claims of a token before it is signed. nil changes nothing.
-type Change func(*jwt.Token, jwt.MapClaims)
+// change changes the header and the claims of a token before it is signed. nil changes nothing.
+type change func(*jwt.Token, jwt.MapClaims)
 
 // sid gives tokens the `sid` of a request, if it has one.
-func sid(r *http.Request) Change {
+func sid(r *http.Request) change {
 	return func(_ *jwt.Token, claims jwt.MapClaims) {
 		if sid := r.URL.Query().Get("sid"); sid != "" {
 			claims["sid"] = sid
@@ -122,30 +122,30 @@ func sid(r *http.Request) Change {
 }
 
 // Token signs a token for sub.
-func (p *Provider) Token(sub string, change Change) (string, error) {
+func (p *provider) Token(sub string, edit change) (string, error) {
 	now := time.Now()
 	return p.sign("JWT", jwt.MapClaims{
 		"iss": p.issuer, "aud": p.audience, "sub": sub, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(),
-	}, change)
+	}, edit)
 }
 
 // LogoutToken signs a logout token for sub (OpenID Connect Back-Channel Logout 1.0 §2.4).
-func (p *Provider) LogoutToken(sub string, change Change) (string, error) {
+func (p *provider) LogoutToken(sub string, edit change) (string, error) {
 	now := time.Now()
 	return p.sign("logout+jwt", jwt.MapClaims{
 		"iss": p.issuer, "aud": p.clientID, "sub": sub, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
 		"jti": rand.Text(), "events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
-	}, change)
+	}, edit)
 }
 
-func (p *Provider) sign(typ string, claims jwt.MapClaims, change Change) (string, error) {
+func (p *provider) sign(typ string, claims jwt.MapClaims, edit change) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
 	token.Header["kid"] = strconv.Itoa(p.kid)
 	token.Header["typ"] = typ
-	if change != nil {
-		change(token, claims)
+	if edit != nil {
+		edit(token, claims)
 	}
 	return token.SignedString(p.signer)
 }

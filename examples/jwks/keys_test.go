@@ -1,4 +1,4 @@
-package issuer
+package main
 
 import (
 	"fmt"
@@ -8,12 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-socketiojwt/socketiojwt/examples/internal/provider"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 )
-
-func always() *rate.Limiter { return rate.NewLimiter(rate.Inf, 0) }
 
 // serve is an issuer whose discovery document is what document makes of its URL.
 func serve(t *testing.T, document func(url string) string) string {
@@ -47,7 +44,7 @@ func TestWrongIssuers(t *testing.T) {
 		"no TLS":           {"http://issuer.invalid", "https"},
 		"no URL":           {"issuer.invalid", "https"},
 	} {
-		if _, err := Follow(t.Context(), test.issuer, always()); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := followIssuer(t.Context(), test.issuer, always()); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -56,7 +53,7 @@ func TestWrongIssuers(t *testing.T) {
 // Whoever answers in the place of the keys could sign tokens.
 func TestKeysAreNotReadWithoutTLS(t *testing.T) {
 	t.Parallel()
-	k, err := Follow(t.Context(), serve(t, func(url string) string {
+	k, err := followIssuer(t.Context(), serve(t, func(url string) string {
 		return `{"issuer":"` + url + `","jwks_uri":"` + url + `/away"}`
 	}), always())
 	if err != nil {
@@ -79,11 +76,11 @@ func TestSilentIssuer(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	began := time.Now()
-	k, err := Follow(t.Context(), server.URL, rate.NewLimiter(rate.Every(time.Hour), 1))
+	k, err := followIssuer(t.Context(), server.URL, rate.NewLimiter(rate.Every(time.Hour), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := provider.New(server.URL, "chat", "")
+	p, err := newProvider(server.URL, "chat", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +89,7 @@ func TestSilentIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		if _, err := jwt.Parse(raw, k.Keyfunc); err == nil {
+		if _, err := jwt.Parse(raw, k.find); err == nil {
 			t.Error("a key from nowhere")
 		}
 	}

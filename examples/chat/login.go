@@ -1,4 +1,4 @@
-package serve
+package main
 
 import (
 	"crypto/sha256"
@@ -8,10 +8,10 @@ import (
 	"net/http"
 )
 
-// Login reads {"user", "password"} and returns the user whose password that is. If it is
+// checkPassword reads {"user", "password"} and returns the user whose password that is. If it is
 // nobody's, it answers the request and ok is false. passwords is demo data: keep a slow,
 // salted hash of each instead (argon2id, bcrypt).
-func Login(w http.ResponseWriter, r *http.Request, passwords map[string]string) (user string, ok bool) {
+func checkPassword(w http.ResponseWriter, r *http.Request, passwords map[string]string) (user string, ok bool) {
 	// A form on another site cannot send this type without being asked first.
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
 		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
@@ -32,8 +32,8 @@ func Login(w http.ResponseWriter, r *http.Request, passwords map[string]string) 
 	return form.User, true
 }
 
-// Answer sends value as JSON that no cache keeps.
-func Answer(w http.ResponseWriter, value any) {
+// answerJSON sends value as JSON that no cache keeps.
+func answerJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	json.NewEncoder(w).Encode(value)

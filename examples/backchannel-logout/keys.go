@@ -1,5 +1,4 @@
-// Package issuer follows the keys of an OpenID Connect issuer, from its discovery document on.
-package issuer
+package main
 
 import (
 	"context"
@@ -23,8 +22,8 @@ import (
 // so that a client is told before its time is over.
 const lookupTime = 3 * time.Second
 
-// Keys are the keys that an issuer publishes. They are safe for concurrent use.
-type Keys struct {
+// issuerKeys are the keys that an issuer publishes. They are safe for concurrent use.
+type issuerKeys struct {
 	issuer  string
 	ctx     context.Context // of what follows the keys
 	client  *http.Client
@@ -33,29 +32,29 @@ type Keys struct {
 	found   atomic.Pointer[keyfunc.Keyfunc] // nil: not discovered yet
 }
 
-// Follow reads the discovery document of the issuer (OpenID Connect Discovery 1.0 §4) and follows
+// followIssuer reads the discovery document of the issuer (OpenID Connect Discovery 1.0 §4) and follows
 // the keys that it names, until ctx ends. A document of another issuer is an error, and so is a URL
 // without TLS that leaves this machine: who can change the document or the keys on the way can sign
 // tokens.
 //
 // An issuer that is down is no error, at start or later: the keys that are known stay good, and
-// clients with other keys are told `invalid_secret`, on which they try again. Follow blocks for
+// clients with other keys are told `invalid_secret`, on which they try again. followIssuer blocks for
 // two requests, at most 6 seconds.
 //
 // Anybody can send tokens with a `kid` that does not exist, and each makes it look for new keys.
 // So looks bounds how often that happens, for all clients together.
-func Follow(ctx context.Context, issuer string, looks *rate.Limiter) (*Keys, error) {
+func followIssuer(ctx context.Context, issuer string, looks *rate.Limiter) (*issuerKeys, error) {
 	client := &http.Client{Timeout: lookupTime, CheckRedirect: safeRedirect}
-	k := &Keys{issuer: issuer, ctx: ctx, client: client, looks: looks}
+	k := &issuerKeys{issuer: issuer, ctx: ctx, client: client, looks: looks}
 	if err := k.discover(); errors.Is(err, errWrong) {
 		return nil, err
 	}
 	return k, nil
 }
 
-// Keyfunc returns the key of a token, for [socketiojwt.Keyfunc]. It blocks while it asks the
+// find returns the key of a token, for [socketiojwt.Keyfunc]. It blocks while it asks the
 // issuer, and is not tied to the context of one client: others wait for the same keys.
-func (k *Keys) Keyfunc(token *jwt.Token) (any, error) {
+func (k *issuerKeys) find(token *jwt.Token) (any, error) {
 	if k.found.Load() == nil && k.looks.Allow() {
 		_ = k.discover() // it has said why
 	}
@@ -70,7 +69,7 @@ var errWrong = errors.New("the issuer cannot be used")
 
 // discover finds out where the keys are, and reads them. While one caller does, the others go
 // without.
-func (k *Keys) discover() error {
+func (k *issuerKeys) discover() error {
 	if !k.looking.TryLock() {
 		return nil
 	}
@@ -87,7 +86,7 @@ func (k *Keys) discover() error {
 	return nil
 }
 
-func (k *Keys) read() (keyfunc.Keyfunc, error) {
+func (k *issuerKeys) read() (keyfunc.Keyfunc, error) {
 	if !isSafe(k.issuer) {
 		return nil, fmt.Errorf("%w: %q is no https URL", errWrong, k.issuer)
 	}
