@@ -243,7 +243,7 @@ func disconnectAll(sockets []*sio.Socket, closes bool) {
 		case closes:
 			_ = s.Close()
 		default:
-			sock.sendAway()
+			sock.disconnect()
 		}
 	}
 }

@@ -17,27 +17,27 @@ import (
 // in the namespaces the Authorizer looks after. It hangs on the transport's client,
 // so it lives exactly as long as that and is found without a map.
 type connection struct {
-	auth    *Authorizer
-	sio     *sio.Conn
-	client  *transport.Client
-	session atomic.Pointer[Session]
-	spent   atomic.Bool // a session has ended: the gate's verdict counts no more
+	auth         *Authorizer
+	sio          *sio.Conn
+	client       *transport.Client
+	session      atomic.Pointer[Session]
+	sessionEnded atomic.Bool // a session has ended: the gate's verdict counts no more
 
 	brought *broughtTokens // nil: they are in the handshake
 
-	mu         sync.Mutex // comes before the locks of internal/sio
-	sockets    []*socket  // one for each namespace, by name
-	turns      []*socket  // to be decided about, see decideInTurn
-	taking     bool       // takeTurns runs
-	attempts   int        // tokens that were refused since the last good one
-	forgiven   time.Time  // up to when attempts were taken back
-	early      bool       // an event came before authentication, which was logged
-	closed     bool
-	expiry     *time.Timer         // of the session, see arm
-	links      [sessionKinds]links // guarded by the mutex of sessions
-	ended      *UnauthorizedError  // why the last session ended
-	ends       int                 // how many sessions have
-	unfinished int                 // sockets whose onDisconnect has not returned
+	mu            sync.Mutex // comes before the locks of internal/sio
+	sockets       []*socket  // one for each namespace, by name
+	turns         []*socket  // to be decided about, see decideInTurn
+	taking        bool       // takeTurns runs
+	attempts      int        // tokens that were refused since the last good one
+	forgiven      time.Time  // up to when attempts were taken back
+	early         bool       // an event came before authentication, which was logged
+	closed        bool
+	expiry        *time.Timer         // of the session, see arm
+	links         [sessionKinds]links // guarded by the mutex of sessions
+	endReason     *UnauthorizedError  // why the last session ended
+	endedSessions int                 // how many sessions have
+	unfinished    int                 // sockets whose onDisconnect has not returned
 }
 
 // maxLives bounds how many sockets that have ended a connection may have besides those of its
@@ -83,8 +83,8 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 		return nil, false
 	}
 	session := c.session.Load()
-	if session == nil || c.spent.Load() {
-		if former := c.former(s); former != nil {
+	if session == nil || c.sessionEnded.Load() {
+		if former := c.endedSessionOf(s); former != nil {
 			session = former // also where others of the connection's sockets have a new one
 		}
 	}
@@ -94,13 +94,13 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 	return session, session != nil
 }
 
-// former returns the session that a socket ended with.
-func (c *connection) former(s socketio.Conn) *Session {
+// endedSessionOf returns the session that a socket ended with.
+func (c *connection) endedSessionOf(s socketio.Conn) *Session {
 	sock := c.socketOf(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if sock != nil {
-		return sock.former
+		return sock.endedSession
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 	sock.due = began.Add(c.auth.opts.Timeout)
 	s.Attached = sock
 	if old := c.socket(name); old != nil && old.sio.IsForeign() {
-		old.leave() // where OnDisconnect was not called
+		old.markEnded() // where OnDisconnect was not called
 	}
 	c.put(sock)
 	c.auth.sockets.add(1)
@@ -162,7 +162,7 @@ func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 		}
 	}
 	if c.closed { // a hook of go-socket.io's may be late; nobody else would make it leave
-		sock.leave()
+		sock.markEnded()
 	}
 	return sock
 }
@@ -180,7 +180,7 @@ func (c *connection) left(sock *socket) {
 		// would run for it (hazard 24), nor the end of a session.
 		c.client.SendAndClose()
 	}
-	sock.leave()
+	sock.markEnded()
 }
 
 // onClosed is called once the connection is closed. Sockets of ours have been told.
@@ -194,7 +194,7 @@ func (c *connection) onClosed() {
 		c.auth.stats.count(func(s *Stats) { s.Active-- })
 	}
 	for _, sock := range c.sockets {
-		sock.leave()
+		sock.markEnded()
 	}
 }
 
@@ -208,7 +208,7 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 	for {
 		began, installed, err := c.tryInstall(v, asker)
 		if began != nil && c.auth.opts.SingleSession {
-			c.auth.supersede(began)
+			c.auth.replaceOthers(began)
 		}
 		if installed || err != nil {
 			return err
@@ -266,7 +266,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
 	session := &Session{
-		auth: c.auth, conn: c, life: c.ends,
+		auth: c.auth, conn: c, index: c.endedSessions,
 		verified: v, authenticatedAt: now, lifetime: c.auth.lifetimeOf(v, now),
 	}
 	switch {

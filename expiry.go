@@ -79,7 +79,7 @@ func (c *connection) expire() {
 	}
 	now := time.Now()
 	if session.lifetime.expired(now) {
-		c.end(errTokenExpired(nil), func(s *Stats) { s.Expired++ })
+		c.endSession(errTokenExpired(nil), func(s *Stats) { s.Expired++ })
 		return
 	}
 	if warning := session.lifetime.warning; !warning.IsZero() && !now.Before(warning) {

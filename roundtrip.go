@@ -61,7 +61,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 	c.attempts++
 	return func() {
 		if exhausted {
-			sock.fail(errTooManyAttempts(), true)
+			sock.refuseToken(errTooManyAttempts(), true)
 			return
 		}
 		v, err := sock.verify(data, due)
@@ -74,7 +74,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 				c.attempts-- // the token may be good, and the session needs it to stay
 			}
 			c.mu.Unlock()
-			sock.fail(err, false)
+			sock.refuseToken(err, false)
 		}
 	}
 }
@@ -173,13 +173,13 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 func (sock *socket) timeout() {
 	sock.conn.mu.Lock()
 	waits := sock.isWaiting() && !sock.busy && !sock.asking // else the verification ends now, too
-	if waits && sock.passing != nil {
+	if waits && sock.lastRetryable != nil {
 		sock.conn.sio.End(true)
 		waits = false
 	}
 	sock.conn.mu.Unlock()
 	if waits {
-		sock.fail(errTimeout(), true)
+		sock.refuseToken(errTimeout(), true)
 	}
 }
 
@@ -205,10 +205,10 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 	return c.verify(r, raw, due)
 }
 
-// fail answers `unauthorized` and, when it is the last word or CloseGrace says so,
+// refuseToken answers `unauthorized` and, when it is the last word or CloseGrace says so,
 // ends the socket. A socket that is authenticated stays so. After a refusal that is worth retrying the
 // client is not told to go.
-func (sock *socket) fail(err *UnauthorizedError, last bool) {
+func (sock *socket) refuseToken(err *UnauthorizedError, last bool) {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,15 +221,15 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 	if sock.state == socketWaiting && !time.Now().Before(sock.due) {
 		last = true // timeout saw that the socket was busy, and left it to this
 	}
-	if err.Code == CodeTooManyAttempts && sock.passing != nil {
-		err = sock.passing // it has tried again, as it may
+	if err.Code == CodeTooManyAttempts && sock.lastRetryable != nil {
+		err = sock.lastRetryable // it has tried again, as it may
 	}
 	switch {
 	case sock.state == socketAdmitted && !sock.guest:
 		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
 	case err.retryable():
-		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.hangUp)
-		sock.comeBack(err, last)
+		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledgedRetry)
+		sock.closeForRetry(err, last)
 	case last || grace == 0:
 		var words []lastWord
 		sock.others(func(other *socket) {
@@ -242,19 +242,19 @@ func (sock *socket) fail(err *UnauthorizedError, last bool) {
 		sock.end(append(words, sock.lastWord(unauthorizedWord(err)))...)
 	default:
 		sock.sio.Tell(eventUnauthorized, newUnauthorized(err), sock.acknowledged)
-		sock.passing = nil
+		sock.lastRetryable = nil
 		if grace > 0 && sock.grace == nil {
-			sock.grace = time.AfterFunc(grace, sock.disconnect)
+			sock.grace = time.AfterFunc(grace, sock.endAfterGrace)
 		}
 	}
 }
 
-// comeBack ends the connection when the socket's time is up, without DISCONNECT: after that clients stay
+// closeForRetry ends the connection when the socket's time is up, without DISCONNECT: after that clients stay
 // away for good, and at the end of a connection they come back. Until then the client may try again. It is
 // called with the mutex.
-func (sock *socket) comeBack(err *UnauthorizedError, now bool) {
-	first := sock.passing == nil
-	sock.passing = err
+func (sock *socket) closeForRetry(err *UnauthorizedError, now bool) {
+	first := sock.lastRetryable == nil
+	sock.lastRetryable = err
 	switch {
 	case now:
 		sock.conn.sio.End(true)
@@ -263,11 +263,11 @@ func (sock *socket) comeBack(err *UnauthorizedError, now bool) {
 	}
 }
 
-// hangUp is the client's callback for a refusal that is worth retrying.
-func (sock *socket) hangUp() {
+// acknowledgedRetry is the client's callback for a refusal that is worth retrying.
+func (sock *socket) acknowledgedRetry() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if sock.isWaiting() && !sock.asking && sock.passing != nil {
+	if sock.isWaiting() && !sock.asking && sock.lastRetryable != nil {
 		sock.conn.sio.End(true)
 	}
 }
@@ -276,22 +276,22 @@ func (sock *socket) hangUp() {
 func (sock *socket) acknowledged() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	sock.dismiss()
+	sock.endSilently()
 }
 
-// disconnect ends the socket when CloseGrace is over, unless it was authenticated since, or
+// endAfterGrace ends the socket when CloseGrace is over, unless it was authenticated since, or
 // AcceptNamespace is about to decide.
-func (sock *socket) disconnect() {
+func (sock *socket) endAfterGrace() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	if sock.isWaiting() && !sock.asking && sock.passing == nil {
-		sock.dismiss()
+	if sock.isWaiting() && !sock.asking && sock.lastRetryable == nil {
+		sock.endSilently()
 	}
 }
 
-// dismiss ends the socket without another word: the client has called back, or had the
+// endSilently ends the socket without another word: the client has called back, or had the
 // time to, or the application sends it away. It is called with the mutex.
-func (sock *socket) dismiss() {
+func (sock *socket) endSilently() {
 	var words []lastWord
 	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.LastWord{})) })
 	sock.end(append(words, sock.lastWord(sio.LastWord{}))...)

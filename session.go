@@ -18,7 +18,7 @@ import (
 type Session struct {
 	auth            *Authorizer
 	conn            *connection // nil: see Middleware
-	life            int         // how many sessions the connection had before
+	index           int         // how many sessions the connection had before
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime
@@ -35,7 +35,7 @@ func (s *Session) ID() string {
 	// The id of the transport is a credential, and random, so what its hash says is as random and gives
 	// nothing away. All Authorizers come to the same, so none takes the session of another on
 	// this connection for that of another client.
-	sum := sha256.Sum256(fmt.Append(nil, s.conn.client.ID(), " ", s.life))
+	sum := sha256.Sum256(fmt.Append(nil, s.conn.client.ID(), " ", s.index))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
@@ -98,8 +98,8 @@ func (s *Session) End(reason *UnauthorizedError) bool {
 	if s.conn == nil {
 		return false
 	}
-	same := func(now *Session) bool { return now.life == s.life }
-	return s.conn.endIf(same, disconnectReason(reason), countDisconnected)
+	same := func(now *Session) bool { return now.index == s.index }
+	return s.conn.endSessionIf(same, disconnectReason(reason), countDisconnected)
 }
 
 // ClaimsOf returns the claims of a session as the type that [Options.NewClaims] makes, such as

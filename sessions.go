@@ -204,7 +204,7 @@ func (a *Authorizer) Sessions() iter.Seq[*Session] {
 // what the clients are told; nil means `unauthorized`, `unauthorized`. It does not wait for
 // the clients. It is O(sessions of this node), and match may do anything.
 func (a *Authorizer) Disconnect(match func(*Session) bool, reason *UnauthorizedError) int {
-	return endAll(a.sessions.find(sessionKey{kind: everybody}), match, disconnectReason(reason), countDisconnected)
+	return endSessions(a.sessions.find(sessionKey{kind: everybody}), match, disconnectReason(reason), countDisconnected)
 }
 
 // DisconnectUser ends the sessions of a user on all nodes that share [Options.Revocations], as
@@ -217,7 +217,7 @@ func (a *Authorizer) DisconnectUser(ctx context.Context, identity string, reason
 		return 0, errors.New("socketiojwt: DisconnectUser: the identity is empty, and so nobody's; tokens without a subject have none, see Options.Identity")
 	}
 	told := disconnectReason(reason)
-	n := endAll(a.sessions.find(sessionKey{ofUser, identity}), anySession, told, countDisconnected)
+	n := endSessions(a.sessions.find(sessionKey{ofUser, identity}), anySession, told, countDisconnected)
 	err := a.tellOthers(ctx, Revocation{Identity: identity, SessionsOnly: true, Reason: told})
 	if err != nil {
 		err = fmt.Errorf("socketiojwt: DisconnectUser: other nodes may not know: %w", err)
@@ -232,7 +232,7 @@ func (a *Authorizer) DisconnectSubject(sub string, reason *UnauthorizedError) in
 	if sub == "" {
 		return 0
 	}
-	return endAll(a.sessions.find(sessionKey{ofSubject, sub}), anySession, disconnectReason(reason), countDisconnected)
+	return endSessions(a.sessions.find(sessionKey{ofSubject, sub}), anySession, disconnectReason(reason), countDisconnected)
 }
 
 func anySession(*Session) bool { return true }
@@ -274,12 +274,12 @@ func (a *Authorizer) revoked(r Revocation) {
 		count = countDisconnected
 	}
 	match := func(s *Session) bool { return r.concerns(s.verified.bearer(), s.verified.parsedAt) && !r.spares(s) }
-	endAll(a.sessions.concerned(r), match, r.reason(), count)
+	endSessions(a.sessions.concerned(r), match, r.reason(), count)
 }
 
-func endAll(connections []*connection, match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) (n int) {
+func endSessions(connections []*connection, match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) (n int) {
 	for _, c := range connections {
-		if c.endIf(match, told, count) {
+		if c.endSessionIf(match, told, count) {
 			n++
 		}
 	}
@@ -292,7 +292,7 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.session.Load() != nil && sock.ns.protected {
-		return c.end(told, countDisconnected)
+		return c.endSession(told, countDisconnected)
 	}
 	if sock.state == socketEnded {
 		return false
@@ -314,9 +314,9 @@ func (c *connection) restrict() {
 	c.client.Restrict(true)
 }
 
-// endIf ends the connection's session if match, which is called without the mutex, says
+// endSessionIf ends the connection's session if match, which is called without the mutex, says
 // true for the one there is by then: a refresh may come between.
-func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
+func (c *connection) endSessionIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
 	for {
 		session := c.session.Load()
 		if session == nil || !match(session) {
@@ -324,7 +324,7 @@ func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, c
 		}
 		c.mu.Lock()
 		same := c.session.Load() == session
-		ended := same && c.end(told, count)
+		ended := same && c.endSession(told, count)
 		c.mu.Unlock()
 		if same {
 			return ended
@@ -332,18 +332,18 @@ func (c *connection) endIf(match func(*Session) bool, told *UnauthorizedError, c
 	}
 }
 
-// end ends the session: each namespace is told why, then disconnected. With a protected root
+// endSession ends the session: each namespace is told why, then disconnected. With a protected root
 // goes the connection; without, public namespaces live on and the client may authenticate
 // anew. It is called with the mutex.
-func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
+func (c *connection) endSession(told *UnauthorizedError, count func(*Stats)) bool {
 	session := c.session.Load()
 	if session == nil || c.closed {
 		return false
 	}
 	c.session.Store(nil)
-	c.ended = told
-	c.ends++
-	c.spent.Store(true)
+	c.endReason = told
+	c.endedSessions++
+	c.sessionEnded.Store(true)
 	c.arm(lifetime{}, time.Now())
 	c.auth.sessions.remove(c, session)
 	c.auth.stats.count(func(s *Stats) {
@@ -358,8 +358,8 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	var words []lastWord
 	for _, sock := range c.sockets {
 		authenticated := sock.isAuthenticated()
-		if sock.former == nil && (authenticated || sock.state == socketEnded) {
-			sock.former = session // for an OnDisconnect that is still to come
+		if sock.endedSession == nil && (authenticated || sock.state == socketEnded) {
+			sock.endedSession = session // for an OnDisconnect that is still to come
 		}
 		if sock.state == socketEnded || (!authenticated && !closes) {
 			continue
@@ -376,7 +376,7 @@ func (c *connection) end(told *UnauthorizedError, count func(*Stats)) bool {
 	if !closes && len(words) > 0 {
 		namespace = words[0].sock.name
 	}
-	c.endAll(closes, words)
+	c.endSockets(closes, words)
 	c.restrict()
 	request := c.request(namespace)
 	c.sio.Do(func() { c.auth.reportEnded(request, session, told) })

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// supersede ends the other sessions of a user who just got a new one, here and on the other nodes. What
+// replaceOthers ends the other sessions of a user who just got a new one, here and on the other nodes. What
 // they compare is the order of sessions, which is the same on all: of two that begin at once one is the
 // newer wherever the news meet, so one stays. It does not wait for the other nodes.
-func (a *Authorizer) supersede(s *Session) {
+func (a *Authorizer) replaceOthers(s *Session) {
 	r := Revocation{
 		Identity:     s.Identity(),
 		SessionsOnly: true,

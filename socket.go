@@ -22,18 +22,18 @@ type socket struct {
 	placedAs           string   // the remote address that it was taken for
 	guest              bool     // admitted to a protected namespace without a session
 	session            *Session // that let it in, nil for guests and in public namespaces
-	former             *Session // the one it had, when that has ended
+	endedSession       *Session // the one it had, when that has ended
 	busy               bool     // a token is being verified
 	asking             bool     // AcceptNamespace is being asked
 	tells              bool     // with asking: it is told `authenticated` then
 	onDisconnectQueued bool     // queueOnDisconnect was called
-	dismissed          bool     // the server ended it
-	hung               bool     // refused for now, which its client learns from the end of the connection
+	endedByServer      bool     // the server ended it
+	unanswered         bool     // refused for now, which its client learns from the end of the connection
 	due                time.Time
 	deadline           *time.Timer // while waiting
 	grace              *time.Timer // CloseGrace, while waiting
 
-	passing *UnauthorizedError // the last refusal, where it was worth retrying
+	lastRetryable *UnauthorizedError // the last refusal, where it was worth retrying
 
 	// These belong to the connection's lane.
 	accepted bool   // OnConnect succeeded
@@ -134,7 +134,7 @@ func (sock *socket) tryAdmit() *UnauthorizedError {
 		return nil // it has ended, or the session of another socket let it in
 	}
 	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
-		return c.ended // the session that let it in has ended since
+		return c.endReason // the session that let it in has ended since
 	}
 	sock.admitIfAccepted(false)
 	return nil
@@ -161,7 +161,7 @@ func (sock *socket) askNamespace() {
 	defer sock.sio.Release()
 	c, auth := sock.conn, sock.conn.auth
 	c.mu.Lock()
-	session, ends := c.session.Load(), c.ends
+	session, ends := c.session.Load(), c.endedSessions
 	c.mu.Unlock()
 	var refusal *UnauthorizedError
 	if session != nil {
@@ -175,10 +175,10 @@ func (sock *socket) askNamespace() {
 		}
 	}
 	c.mu.Lock()
-	tells, another := sock.tells, c.ends != ends && c.session.Load() != nil
+	tells, another := sock.tells, c.endedSessions != ends && c.session.Load() != nil
 	sock.asking, sock.tells = false, false
 	if refusal == nil && c.session.Load() == nil {
-		refusal = c.ended
+		refusal = c.endReason
 	}
 	joins, waits := sock.state == socketJoining, sock.state == socketWaiting || sock.guest && sock.state == socketAdmitted
 	switch {
@@ -195,7 +195,7 @@ func (sock *socket) askNamespace() {
 	case joins:
 		sock.refuse(refusal)
 	case waits:
-		sock.fail(refusal, true)
+		sock.refuseToken(refusal, true)
 	}
 }
 
@@ -240,7 +240,7 @@ func (sock *socket) admit() {
 // onConnect tells the user's code of an admitted socket, in the lane. Without the mutex.
 func (sock *socket) onConnect() {
 	sock.conn.mu.Lock()
-	session, dismissed := sock.session, sock.dismissed
+	session, dismissed := sock.session, sock.endedByServer
 	sock.conn.mu.Unlock()
 	if dismissed {
 		return // it ended before it began
@@ -275,7 +275,7 @@ func (sock *socket) afterAuthenticated(session *Session) {
 // afterRefreshed does what comes with a newer token, in the lane. Without the mutex.
 func (sock *socket) afterRefreshed(before, after *Session) {
 	sock.conn.mu.Lock()
-	dismissed := sock.dismissed
+	dismissed := sock.endedByServer
 	sock.conn.mu.Unlock()
 	if dismissed {
 		return
@@ -304,7 +304,7 @@ func (sock *socket) joinRoom(room string) {
 func (sock *socket) useSession() {
 	switch {
 	case !sock.ns.protected:
-	case sock.state == socketWaiting, sock.hung && sock.state == socketJoining, sock.guest && sock.state == socketAdmitted:
+	case sock.state == socketWaiting, sock.unanswered && sock.state == socketJoining, sock.guest && sock.state == socketAdmitted:
 		sock.admitIfAccepted(false)
 	}
 }
@@ -320,7 +320,7 @@ func (sock *socket) refuse(err *UnauthorizedError) {
 		c.attempts++
 	}
 	if sock.state == socketJoining && err.retryable() && c.sio.IsProtocol5() {
-		sock.hang()
+		sock.leaveUnanswered()
 		return
 	}
 	var words []lastWord
@@ -334,11 +334,11 @@ func refusedWord(err *UnauthorizedError) sio.LastWord {
 	return sio.LastWord{Event: eventUnauthorized, Arg: newUnauthorized(err), Error: err, Silent: err.retryable()}
 }
 
-// hang leaves the client without an answer until its time is up, and ends the connection then:
+// leaveUnanswered leaves the client without an answer until its time is up, and ends the connection then:
 // whatever clients 4.x are told they take for final, and at the end of a connection they come
 // back. At once they would come back every second.
-func (sock *socket) hang() {
-	sock.hung = true
+func (sock *socket) leaveUnanswered() {
+	sock.unanswered = true
 	sock.deadline = time.AfterFunc(time.Until(sock.due), func() {
 		sock.conn.mu.Lock()
 		defer sock.conn.mu.Unlock()
@@ -375,30 +375,30 @@ func (sock *socket) lastWord(w sio.LastWord) lastWord {
 // connection of a client that did not ask for it.
 func (sock *socket) end(words ...lastWord) {
 	if sock.state != socketEnded {
-		sock.conn.endAll(sock.isFoundation(), words)
+		sock.conn.endSockets(sock.isFoundation(), words)
 	}
 }
 
-// sendAway ends the socket as Node's socket.disconnect() does. Without the mutex.
-func (sock *socket) sendAway() {
+// disconnect ends the socket as Node's socket.disconnect() does. Without the mutex.
+func (sock *socket) disconnect() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
-	sock.dismiss()
+	sock.endSilently()
 }
 
 // isFoundation reports whether the connection stands and falls with the socket.
 func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.sio.IsProtocol5() }
 
-// endAll is called with the mutex.
-func (c *connection) endAll(closes bool, words []lastWord) {
+// endSockets is called with the mutex.
+func (c *connection) endSockets(closes bool, words []lastWord) {
 	last := make([]sio.LastWord, len(words))
 	for i, w := range words {
 		last[i] = w.word
 	}
 	c.sio.End(closes, last...)
 	for _, w := range words {
-		w.sock.dismissed = true
-		w.sock.leave()
+		w.sock.endedByServer = true
+		w.sock.markEnded()
 	}
 }
 
@@ -413,8 +413,8 @@ func (sock *socket) others(f func(*socket)) {
 	}
 }
 
-// leave closes a socket that has ended. Its onDisconnect follows.
-func (sock *socket) leave() {
+// markEnded notes that the socket has ended, whoever ended it. Its onDisconnect follows.
+func (sock *socket) markEnded() {
 	if sock.state != socketEnded {
 		sock.setState(socketEnded)
 		sock.conn.turns = slices.DeleteFunc(sock.conn.turns, func(other *socket) bool {
