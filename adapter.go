@@ -93,47 +93,47 @@ func (s *Server) SetAdapter(a Adapter) {
 	if a == nil {
 		panic("socketiojwt: SetAdapter: the Adapter is nil; leave the call out for a single node")
 	}
-	s.site.setAdapter(a)
+	s.doorkeeper.setAdapter(a)
 }
 
-// relay is what a site has of its adapter.
+// relay is what a doorkeeper has of its adapter.
 type relay struct {
 	adapter atomic.Pointer[Adapter]
-	serves  bool // guarded by site.mu
+	serves  bool // guarded by doorkeeper.mu
 }
 
-func (st *site) setAdapter(a Adapter) {
-	st.mu.Lock()
-	serves, known := st.relay.serves, st.relay.adapter.Load() != nil
+func (d *doorkeeper) setAdapter(a Adapter) {
+	d.mu.Lock()
+	serves, known := d.relay.serves, d.relay.adapter.Load() != nil
 	if !serves && !known {
-		a.Attach(&Node{st})
-		st.relay.adapter.Store(&a)
+		a.Attach(&Node{d})
+		d.relay.adapter.Store(&a)
 	}
-	st.mu.Unlock()
+	d.mu.Unlock()
 	switch {
 	case serves:
 		panic("socketiojwt: SetAdapter: the server serves already; call it before Serve")
 	case known:
 		panic("socketiojwt: SetAdapter: the server has an adapter already; call it once")
 	}
-	if st.find(root) != nil {
+	if d.find(root) != nil {
 		a.AddNamespace(root)
 	}
-	for _, name := range st.names() {
+	for _, name := range d.names() {
 		a.AddNamespace(name)
 	}
 }
 
 // serve says that it is too late for SetAdapter.
-func (st *site) serve() {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.relay.serves = true
+func (d *doorkeeper) serve() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.relay.serves = true
 }
 
 // adapter returns nil where there is none.
-func (st *site) adapter() Adapter {
-	if a := st.relay.adapter.Load(); a != nil {
+func (d *doorkeeper) adapter() Adapter {
+	if a := d.relay.adapter.Load(); a != nil {
 		return *a
 	}
 	return nil
@@ -142,10 +142,10 @@ func (st *site) adapter() Adapter {
 // Node is one node, as its [Adapter] sees it: what other nodes send is passed to its methods, in
 // the order in which it came. They reach admitted sockets of this node only, and have no effect in
 // namespaces that it does not have. They do not block, and are safe for concurrent use.
-type Node struct{ site *site }
+type Node struct{ doorkeeper *doorkeeper }
 
 func (n *Node) audience(t Target) (sio.Audience, bool) {
-	ns := n.site.upstream.Sio().Namespace(t.Namespace)
+	ns := n.doorkeeper.upstream.Sio().Namespace(t.Namespace)
 	return sio.Audience{
 		Namespace: ns, Rooms: t.Rooms, Except: t.Except, Volatile: t.Volatile,
 		Members: len(t.Rooms) == 0 && !t.Guests,
@@ -161,7 +161,7 @@ func (n *Node) Broadcast(t Target, event []byte, attachments [][]byte) error {
 	}
 	if audience, ok := n.audience(t); ok {
 		if err := audience.Send(e); err != nil {
-			n.site.first().auth.log.Warn("socketiojwt: some clients do not take a broadcast of another node",
+			n.doorkeeper.first().auth.log.Warn("socketiojwt: some clients do not take a broadcast of another node",
 				"error", describe(err), "namespace", t.Namespace)
 		}
 	}
@@ -190,7 +190,7 @@ func (n *Node) SocketIDs(t Target) []string {
 	sockets := n.sockets(t)
 	ids := make([]string, len(sockets))
 	for i, s := range sockets {
-		ids[i] = n.site.upstream.Sio().Alias(s.ID())
+		ids[i] = n.doorkeeper.upstream.Sio().Alias(s.ID())
 	}
 	return ids
 }
@@ -200,20 +200,20 @@ func (n *Node) FetchSockets(t Target) []RemoteSocket {
 	sockets := n.sockets(t)
 	fetched := make([]RemoteSocket, len(sockets))
 	for i, s := range sockets {
-		fetched[i] = n.site.describe(s)
+		fetched[i] = n.doorkeeper.describe(s)
 	}
 	return fetched
 }
 
 // HasRoom reports whether a socket of this node may be in the room.
 func (n *Node) HasRoom(namespace, room string) bool {
-	ns := n.site.upstream.Sio().Namespace(namespace)
+	ns := n.doorkeeper.upstream.Sio().Namespace(namespace)
 	return ns != nil && ns.Has(room)
 }
 
 // Rooms returns what [Server.Rooms] does.
 func (n *Node) Rooms(namespace string) []string {
-	if ns := n.site.upstream.Sio().Namespace(namespace); ns != nil {
+	if ns := n.doorkeeper.upstream.Sio().Namespace(namespace); ns != nil {
 		return ns.Rooms()
 	}
 	return nil
@@ -249,8 +249,8 @@ func disconnectAll(sockets []*sio.Socket, closes bool) {
 }
 
 // describe returns what other nodes may know of a socket.
-func (st *site) describe(s *sio.Socket) RemoteSocket {
-	server := st.upstream.Sio()
+func (d *doorkeeper) describe(s *sio.Socket) RemoteSocket {
+	server := d.upstream.Sio()
 	remote := RemoteSocket{ID: server.Alias(s.ID())}
 	for _, room := range s.Rooms() {
 		remote.Rooms = append(remote.Rooms, server.Alias(room))
@@ -300,7 +300,7 @@ func (a Audience) CountAll(ctx context.Context) (int, error) {
 func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	var fetched []RemoteSocket
 	for _, s := range a.sockets() {
-		fetched = append(fetched, a.server.site.describe(s))
+		fetched = append(fetched, a.server.doorkeeper.describe(s))
 	}
 	adapter, t := a.elsewhere()
 	if adapter == nil {
@@ -354,7 +354,7 @@ func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
 // for the error.
 func (s *Server) AllRooms(ctx context.Context, nsp string) ([]string, error) {
 	rooms := s.Rooms(nsp)
-	ns, adapter := s.ours(nsp), s.site.adapter()
+	ns, adapter := s.ours(nsp), s.doorkeeper.adapter()
 	if ns == nil || adapter == nil {
 		return rooms, nil
 	}
@@ -374,7 +374,7 @@ func wrapAdapterError(method string, err error) error {
 // elsewhere returns who is meant on other nodes, and nil for an adapter where there is nobody to
 // ask. Rooms that are IDs of this node's clients 1.x and 2.x, credentials, go by another name.
 func (a Audience) elsewhere() (Adapter, Target) {
-	adapter := a.server.site.adapter()
+	adapter := a.server.doorkeeper.adapter()
 	if adapter == nil || a.local || a.server.upstream.Sio().Namespace(a.namespace) == nil {
 		return nil, Target{}
 	}
@@ -393,8 +393,8 @@ func (a Audience) aliases(rooms []string) []string {
 }
 
 // closeAdapter is the end of what is sent to other nodes.
-func (st *site) closeAdapter() error {
-	a := st.adapter()
+func (d *doorkeeper) closeAdapter() error {
+	a := d.adapter()
 	if a == nil {
 		return nil
 	}

@@ -39,7 +39,7 @@ type Authorizer struct {
 	sessions   sessions
 	stats      stats
 	places     places      // of sockets in protected namespaces that are not authenticated yet
-	sockets    counter     // whose OnDisconnect is still to come
+	unfinished waitGroup   // whose OnDisconnect is still to come
 	unhardened sync.Once   // warnNotHardened
 	otherUser  sync.Once   // warnOtherUser
 	untold     atomic.Bool // whether other nodes were not told of the last new session

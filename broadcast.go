@@ -52,7 +52,7 @@ func (a Audience) Emit(event string, args ...any) {
 		return
 	}
 	sockets := audience.Sockets()
-	if ns := a.server.site.find(a.namespace); ns == nil || !ns.hearsErrors() || len(sockets) == 0 {
+	if ns := a.server.doorkeeper.find(a.namespace); ns == nil || !ns.hearsErrors() || len(sockets) == 0 {
 		a.server.auth.log.Warn("socketiojwt: a broadcast was dropped", "error", describe(err), "namespace", a.namespace)
 		return
 	}
@@ -105,7 +105,7 @@ func (a Audience) resolve() (sio.Audience, bool) {
 
 // ours returns a namespace that is registered through a Server, nil for one that is not.
 func (s *Server) ours(nsp string) *sio.Namespace {
-	s.site.prepare()
+	s.doorkeeper.prepare()
 	return s.upstream.Sio().Namespace(normalise(nsp))
 }
 

@@ -145,7 +145,7 @@ func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 		old.markEnded() // where OnDisconnect was not called
 	}
 	c.put(sock)
-	c.auth.sockets.add(1)
+	c.auth.unfinished.add(1)
 	if c.unfinished++; c.unfinished > len(c.sockets)+maxUnfinished {
 		c.client.Abort()
 	}

@@ -44,7 +44,7 @@ func (a *Authorizer) Drain(ctx context.Context) error {
 	group.Wait()
 	err := errors.Join(errs...)
 	if err == nil {
-		err = a.sockets.wait(ctx)
+		err = a.unfinished.wait(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("socketiojwt: Drain: %w", err)

@@ -177,7 +177,7 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
 	}
 	return &gate{sending(found, next), hub, a, func() *Authorizer {
-		if s := siteOf(hub); s != nil && s.rootIsNotOf(a) {
+		if s := doorkeeperOf(hub); s != nil && s.rootIsNotOf(a) {
 			return nil
 		}
 		return a
@@ -299,7 +299,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedE
 	frames := []transport.Frame{sio.ErrorFrame(root, err)}
 	if !err.retryable() {
 		frames = append(frames, sio.DisconnectFrame(root))
-		for _, name := range siteOf(g.hub).names() {
+		for _, name := range doorkeeperOf(g.hub).names() {
 			frames = append(frames, sio.ErrorFrame(name, err), sio.DisconnectFrame(name))
 		}
 	}

@@ -80,8 +80,8 @@ func (p *passage) authenticated() bool {
 
 // authorizers returns all who may look for a token in the handshake.
 func (p *passage) authorizers(hub *transport.Hub) (all []*Authorizer) {
-	if st := siteOf(hub); st != nil {
-		st.each(func(s *Server) { all = append(all, s.auth) })
+	if d := doorkeeperOf(hub); d != nil {
+		d.each(func(s *Server) { all = append(all, s.auth) })
 	}
 	for ; p != nil; p = p.outer {
 		if p.auth != nil && !slices.Contains(all, p.auth) {

@@ -110,7 +110,7 @@ const clientFileTimeout = 30 * time.Second
 type clientFilesKey struct{}
 
 func (s *Server) clientFiles() *atomic.Pointer[clientFiles] {
-	return clientFilesOf(s.site.upstream.Hub())
+	return clientFilesOf(s.doorkeeper.upstream.Hub())
 }
 
 // clientFilesOf returns the place where all Servers of one go-socket.io server, and the gates in
@@ -130,7 +130,7 @@ func clientFilesOf(hub *transport.Hub) *atomic.Pointer[clientFiles] {
 func (g *gate) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
 	_, name := path.Split(r.URL.Path)
 	if !clientFileNames[name] || transport.QueryOf(r).Has("transport") ||
-		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 || siteOf(g.hub) == nil {
+		(r.Method != http.MethodGet && r.Method != http.MethodHead) || r.ContentLength != 0 || doorkeeperOf(g.hub) == nil {
 		return false
 	}
 	defer transport.Within(w, clientFileTimeout)()

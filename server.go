@@ -26,7 +26,7 @@ type Server struct {
 	plain      *socketio.Server
 	auth       *Authorizer
 	upstream   *upstream.Server
-	site       *site
+	doorkeeper *doorkeeper
 	protected  []string // nil: every namespace
 	gate       *gate
 	mu         sync.Mutex
@@ -56,7 +56,7 @@ func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Ser
 		plain:      server,
 		auth:       a,
 		upstream:   found,
-		site:       makeSite(found),
+		doorkeeper: makeDoorkeeper(found),
 		namespaces: make(map[string]*namespace),
 	}
 	for _, name := range namespaces {
@@ -67,8 +67,8 @@ func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Ser
 		s.protected = append(s.protected, name)
 	}
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { found.Serve(w, r, server) })
-	s.gate = &gate{next, found.Hub(), a, s.site.rootGuard}
-	s.site.add(s)
+	s.gate = &gate{next, found.Hub(), a, s.doorkeeper.rootGuard}
+	s.doorkeeper.add(s)
 	a.observe(found.Hub())
 	return s
 }
@@ -79,19 +79,19 @@ const hardenedServer = "socketio.NewServer(socketiojwt.Harden(nil))"
 func (s *Server) namespace(name string) *namespace {
 	name = normalise(name)
 	if name == root {
-		s.site.standIn.Store(false)
+		s.doorkeeper.standIn.Store(false)
 	}
 	return s.find(name)
 }
 
 func (s *Server) find(name string) *namespace {
-	guard := s.site.guard(name)
+	guard := s.doorkeeper.guard(name)
 	if guard != nil && guard != s {
 		return guard.find(name)
 	}
 	keeper := s
 	if guard == nil {
-		keeper = s.site.first() // one keeper for public namespaces, whoever asks
+		keeper = s.doorkeeper.first() // one keeper for public namespaces, whoever asks
 	}
 	return keeper.keep(name, guard != nil)
 }
@@ -105,7 +105,7 @@ func (s *Server) keep(name string, protected bool) *namespace {
 		s.namespaces[name] = ns
 	}
 	s.mu.Unlock()
-	if adapter := s.site.adapter(); !known && adapter != nil {
+	if adapter := s.doorkeeper.adapter(); !known && adapter != nil {
 		adapter.AddNamespace(name)
 	}
 	if !known && !protected {
@@ -150,8 +150,8 @@ func (s *Server) OnEvent(nsp, event string, f any) {
 
 // Serve runs the server until Close. It returns an error then, as go-socket.io's does.
 func (s *Server) Serve() error {
-	s.site.prepare()
-	s.site.serve()
+	s.doorkeeper.prepare()
+	s.doorkeeper.serve()
 	return s.plain.Serve()
 }
 
@@ -162,8 +162,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.plain.ServeHTTP(w, r)
 		return
 	}
-	s.site.prepare()
-	s.site.giveWay()
+	s.doorkeeper.prepare()
+	s.doorkeeper.giveWay()
 	s.gate.ServeHTTP(w, r)
 }
 

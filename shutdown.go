@@ -63,12 +63,12 @@ func (s *Server) end(ctx context.Context, method string) error {
 		return fmt.Errorf("socketiojwt: %s: %w", method, err)
 	}
 	var err error
-	s.site.each(func(s *Server) {
-		if waitErr := s.auth.sockets.wait(ctx); waitErr != nil {
+	s.doorkeeper.each(func(s *Server) {
+		if waitErr := s.auth.unfinished.wait(ctx); waitErr != nil {
 			err = fmt.Errorf("socketiojwt: %s: OnDisconnect still runs: %w", method, waitErr)
 		}
 	})
-	if closeErr := s.site.closeAdapter(); err == nil && closeErr != nil {
+	if closeErr := s.doorkeeper.closeAdapter(); err == nil && closeErr != nil {
 		err = fmt.Errorf("socketiojwt: %s: %w", method, closeErr)
 	}
 	if closeErr := s.plain.Close(); err == nil {

@@ -452,7 +452,7 @@ func (sock *socket) onDisconnectReturned() {
 	sock.conn.mu.Lock()
 	sock.conn.unfinished--
 	sock.conn.mu.Unlock()
-	sock.conn.auth.sockets.add(-1)
+	sock.conn.auth.unfinished.add(-1)
 }
 
 // isAuthenticated reports whether the client was let in on the session that the connection

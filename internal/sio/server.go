@@ -16,7 +16,7 @@ type Server struct {
 	limits   Limits
 
 	mu         sync.RWMutex
-	door       Doorkeeper
+	doorkeeper Doorkeeper
 	namespaces map[string]*Namespace
 
 	idsMu sync.RWMutex
@@ -36,7 +36,7 @@ func (s *Server) Hub() *transport.Hub { return s.hub }
 func (s *Server) SetDoorkeeper(d Doorkeeper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.door = d
+	s.doorkeeper = d
 }
 
 // Add makes a namespace, or returns the one there is.
@@ -73,7 +73,7 @@ func (s *Server) Namespace(name string) *Namespace {
 // serves reports whether a namespace that is not ours may be joined.
 func (s *Server) serves(name string) bool {
 	s.mu.RLock()
-	door := s.door
+	door := s.doorkeeper
 	s.mu.RUnlock()
 	return (door == nil || door.AllowsForeign(name)) && s.upstream.Serves(name)
 }
@@ -93,7 +93,7 @@ func (s *Server) Open(client *transport.Client, enter func(*Conn) Bridge) *Conn 
 		a.Opened(c) // behind enter, which runs code of the user's
 	}
 	s.mu.RLock()
-	door := s.door
+	door := s.doorkeeper
 	s.mu.RUnlock()
 	if door != nil {
 		c.visitor = door.Opened(c)

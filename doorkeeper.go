@@ -13,9 +13,9 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 )
 
-// site is what the Servers of one go-socket.io server know of each other, and the doorkeeper of
+// doorkeeper is what the Servers of one go-socket.io server know of each other, and the doorkeeper of
 // its namespaces. It hangs on the hub.
-type site struct {
+type doorkeeper struct {
 	upstream *upstream.Server
 	relay    relay
 
@@ -28,29 +28,29 @@ type site struct {
 	warned    atomic.Bool // of what is registered on the plain server, and of no use there
 }
 
-type siteKey struct{}
+type doorkeeperKey struct{}
 
-func makeSite(u *upstream.Server) *site {
-	return u.Hub().Attach(siteKey{}, func() any {
-		st := &site{upstream: u}
-		u.Sio().SetDoorkeeper(st)
-		return st
-	}).(*site)
+func makeDoorkeeper(u *upstream.Server) *doorkeeper {
+	return u.Hub().Attach(doorkeeperKey{}, func() any {
+		d := &doorkeeper{upstream: u}
+		u.Sio().SetDoorkeeper(d)
+		return d
+	}).(*doorkeeper)
 }
 
 // siteOf returns nil where nothing is protected.
-func siteOf(hub *transport.Hub) *site {
+func doorkeeperOf(hub *transport.Hub) *doorkeeper {
 	if hub == nil {
 		return nil
 	}
-	s, _ := hub.Attach(siteKey{}, nil).(*site)
+	s, _ := hub.Attach(doorkeeperKey{}, nil).(*doorkeeper)
 	return s
 }
 
-func (st *site) add(s *Server) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, other := range st.servers {
+func (d *doorkeeper) add(s *Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, other := range d.servers {
 		if s.protected == nil && other.protected == nil {
 			panic("socketiojwt: Protect: every namespace of this server is protected already; name those that this Authorizer should protect")
 		}
@@ -65,8 +65,8 @@ func (st *site) add(s *Server) {
 			}
 		}
 	}
-	st.servers = append(st.servers, s)
-	st.prepared.Store(false)
+	d.servers = append(d.servers, s)
+	d.prepared.Store(false)
 }
 
 func (s *Server) registered() map[string]*namespace {
@@ -76,11 +76,11 @@ func (s *Server) registered() map[string]*namespace {
 }
 
 // guard returns the Server that protects a namespace, by name or with all others, or nil.
-func (st *site) guard(name string) *Server {
-	st.mu.Lock()
-	defer st.mu.Unlock()
+func (d *doorkeeper) guard(name string) *Server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var all *Server
-	for _, s := range st.servers {
+	for _, s := range d.servers {
 		if slices.Contains(s.protected, name) {
 			return s
 		}
@@ -91,30 +91,30 @@ func (st *site) guard(name string) *Server {
 	return all
 }
 
-func (st *site) rootGuard() *Authorizer {
-	if s := st.guard(root); s != nil {
+func (d *doorkeeper) rootGuard() *Authorizer {
+	if s := d.guard(root); s != nil {
 		return s.auth
 	}
 	return nil
 }
 
 // rootIsNotOf reports whether a protects something here, and it is not the root.
-func (st *site) rootIsNotOf(a *Authorizer) bool {
-	if s := st.guard(root); s != nil {
+func (d *doorkeeper) rootIsNotOf(a *Authorizer) bool {
+	if s := d.guard(root); s != nil {
 		return s.auth != a
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return slices.ContainsFunc(st.servers, func(s *Server) bool { return s.auth == a })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.servers, func(s *Server) bool { return s.auth == a })
 }
 
 // names returns the registered namespaces besides the root.
-func (st *site) names() []string {
-	if st == nil {
+func (d *doorkeeper) names() []string {
+	if d == nil {
 		return nil
 	}
 	var names []string
-	st.each(func(s *Server) {
+	d.each(func(s *Server) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		names = slices.AppendSeq(names, maps.Keys(s.namespaces))
@@ -124,17 +124,17 @@ func (st *site) names() []string {
 	return names
 }
 
-func (st *site) first() *Server {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.servers[0]
+func (d *doorkeeper) first() *Server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.servers[0]
 }
 
-// each calls f for all Servers of the site.
-func (st *site) each(f func(*Server)) {
-	st.mu.Lock()
-	servers := slices.Clone(st.servers)
-	st.mu.Unlock()
+// each calls f for all Servers of the go-socket.io server.
+func (d *doorkeeper) each(f func(*Server)) {
+	d.mu.Lock()
+	servers := slices.Clone(d.servers)
+	d.mu.Unlock()
 	for _, s := range servers {
 		f(s)
 	}
@@ -142,13 +142,13 @@ func (st *site) each(f func(*Server)) {
 
 // prepare makes the namespaces that are protected by name, and the root where all are or where
 // there is none, so that forgetting to register a handler leaves nothing open.
-func (st *site) prepare() {
-	if st.prepared.Load() {
+func (d *doorkeeper) prepare() {
+	if d.prepared.Load() {
 		return
 	}
-	st.preparing.Lock()
-	defer st.preparing.Unlock()
-	st.each(func(s *Server) {
+	d.preparing.Lock()
+	defer d.preparing.Unlock()
+	d.each(func(s *Server) {
 		for _, name := range s.protected {
 			s.find(name)
 		}
@@ -156,38 +156,38 @@ func (st *site) prepare() {
 			s.find(root)
 		}
 	})
-	if st.upstream.Sio().Namespace(root) == nil && !st.upstream.HasPlain(root) {
-		st.standIn.Store(true)
-		st.first().find(root)
+	if d.upstream.Sio().Namespace(root) == nil && !d.upstream.HasPlain(root) {
+		d.standIn.Store(true)
+		d.first().find(root)
 	}
-	st.prepared.Store(true)
+	d.prepared.Store(true)
 }
 
 // giveWay takes away a root that prepare made because there was none, when there is one on the
 // plain server now.
-func (st *site) giveWay() {
-	if !st.standIn.Load() || !st.upstream.HasPlain(root) || !st.standIn.CompareAndSwap(true, false) {
+func (d *doorkeeper) giveWay() {
+	if !d.standIn.Load() || !d.upstream.HasPlain(root) || !d.standIn.CompareAndSwap(true, false) {
 		return
 	}
-	st.upstream.Sio().Remove(root)
-	keeper := st.first()
+	d.upstream.Sio().Remove(root)
+	keeper := d.first()
 	keeper.mu.Lock()
 	defer keeper.mu.Unlock()
 	delete(keeper.namespaces, root)
 }
 
 // Opened makes the doorkeeper's half of a connection.
-func (st *site) Opened(c *sio.Conn) sio.Visitor {
-	st.prepare()
+func (d *doorkeeper) Opened(c *sio.Conn) sio.Visitor {
+	d.prepare()
 	c.Client().Restrict(true)
-	st.each(func(s *Server) { c.Wait(s.auth.opts.Timeout + graceTime) })
-	return visitor{st, c}
+	d.each(func(s *Server) { c.Wait(s.auth.opts.Timeout + graceTime) })
+	return visitor{d, c}
 }
 
 // AllowsForeign keeps clients out of protected namespaces that nobody registered here.
-func (st *site) AllowsForeign(name string) bool {
-	guard := st.guard(name)
-	if guard != nil && st.upstream.Serves(name) {
+func (d *doorkeeper) AllowsForeign(name string) bool {
+	guard := d.guard(name)
+	if guard != nil && d.upstream.Serves(name) {
 		guard.auth.warnUnregistered(name)
 	}
 	return guard == nil
@@ -195,12 +195,12 @@ func (st *site) AllowsForeign(name string) bool {
 
 // visitor is the doorkeeper's half of a connection: it finds the Authorizer of each socket.
 type visitor struct {
-	site *site
-	conn *sio.Conn
+	doorkeeper *doorkeeper
+	conn       *sio.Conn
 }
 
 func (v visitor) NewSocket(s *sio.Socket) {
-	ns := v.site.find(s.Namespace())
+	ns := v.doorkeeper.find(s.Namespace())
 	ns.server.auth.connectionFor(v.conn).newSocket(s, ns)
 }
 
@@ -208,8 +208,8 @@ func (v visitor) NewSocket(s *sio.Socket) {
 func (v visitor) Join(s *sio.Socket) {
 	sock := socketBehind(s)
 	ns, auth := sock.ns, sock.conn.auth
-	if ns.protected && !v.site.warned.Load() && v.site.upstream.HasPlain(s.Namespace()) {
-		v.site.warned.Store(true)
+	if ns.protected && !v.doorkeeper.warned.Load() && v.doorkeeper.upstream.HasPlain(s.Namespace()) {
+		v.doorkeeper.warned.Store(true)
 		auth.warnUnregistered(s.Namespace())
 	}
 	if ns.protected && auth.waits && (auth.opts.Handshake || s.Auth() != nil) {
@@ -244,8 +244,8 @@ func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
 func socketBehind(s *sio.Socket) *socket { return s.Attached.(*socket) }
 
 // find returns a namespace that is ours.
-func (st *site) find(name string) (found *namespace) {
-	st.each(func(s *Server) {
+func (d *doorkeeper) find(name string) (found *namespace) {
+	d.each(func(s *Server) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if ns := s.namespaces[name]; ns != nil {

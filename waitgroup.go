@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// counter counts what is still running. Unlike a sync.WaitGroup it may be added to while
+// waitGroup counts what is still running. Unlike a sync.WaitGroup it may be added to while
 // somebody waits, and the wait can end early.
-type counter struct {
+type waitGroup struct {
 	mu   sync.Mutex
 	n    int
 	zero chan struct{} // not nil while somebody waits
 }
 
-func (c *counter) add(n int) {
+func (c *waitGroup) add(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n += n
@@ -23,7 +23,7 @@ func (c *counter) add(n int) {
 	}
 }
 
-func (c *counter) wait(ctx context.Context) error {
+func (c *waitGroup) wait(ctx context.Context) error {
 	c.mu.Lock()
 	if c.n == 0 {
 		c.mu.Unlock()
