@@ -36,7 +36,7 @@ type Authorizer struct {
 	waits  bool          // verify calls somebody who may keep it waiting
 	calls  places        // of callbacks that run, see call
 
-	sessions   sessions
+	registry   registry
 	stats      stats
 	places     places      // of sockets in protected namespaces that are not authenticated yet
 	unfinished waitGroup   // whose OnDisconnect is still to come
@@ -105,7 +105,7 @@ func Authorize(opts Options) (*Authorizer, error) {
 		leeway: leewayOf(opts.ParserOptions),
 		stats:  newStats(),
 	}
-	a.sessions.first = make(map[sessionKey]*connection)
+	a.registry.first = make(map[sessionKey]*connection)
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -137,7 +137,7 @@ type verified struct {
 	issuedAt  *jwt.NumericDate // the same
 	expiresAt time.Time
 	parsedAt  time.Time // just before
-	change    uint64    // of sessions, when it was last checked for revocation
+	change    uint64    // of registry, when it was last checked for revocation
 }
 
 // bearer returns what revocations go by.
@@ -218,7 +218,7 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 
 // checkRevoked asks the user's Revocations.
 func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) *UnauthorizedError {
-	v.change = a.sessions.changes()
+	v.change = a.registry.changes()
 	if a.opts.Revocations == nil {
 		return nil
 	}

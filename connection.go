@@ -34,7 +34,7 @@ type connection struct {
 	early         bool       // an event came before authentication, which was logged
 	closed        bool
 	expiry        *time.Timer         // of the session, see arm
-	links         [sessionKinds]links // guarded by the mutex of sessions
+	links         [sessionKinds]links // guarded by registry.mu
 	endReason     *UnauthorizedError  // why the last session ended
 	endedSessions int                 // how many sessions have
 	unfinished    int                 // sockets whose onDisconnect has not returned
@@ -151,7 +151,7 @@ func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 	}
 	if ns.protected && !c.sio.IsProtocol5() && c.session.Load() == nil && c.verdict() == nil {
 		sock.pending = true
-		if p := passageOf(c.client.Handshake().Context).of(c.auth); name == root && p.handOver() {
+		if p := gateResultOf(c.client.Handshake().Context).of(c.auth); name == root && p.handOver() {
 			sock.placed, sock.placedAs = true, p.remote // which need not be that of the handshake
 		} else {
 			sock.placedAs = c.client.Handshake().RemoteAddr
@@ -190,7 +190,7 @@ func (c *connection) onClosed() {
 	c.closed = true
 	if session := c.session.Load(); session != nil {
 		c.arm(lifetime{}, time.Now())
-		c.auth.sessions.remove(c, session)
+		c.auth.registry.remove(c, session)
 		c.auth.stats.count(func(s *Stats) { s.Active-- })
 	}
 	for _, sock := range c.sockets {
@@ -276,7 +276,7 @@ func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedE
 	case lifetime{end: c.auth.endOf(v, now)}.expired(now):
 		// While it was verified. KeepExpired does not help: Revocations may have forgotten it.
 		return false, errTokenExpired(nil)
-	case !c.auth.sessions.replace(c, old, session):
+	case !c.auth.registry.replace(c, old, session):
 		return false, nil
 	}
 	c.session.Store(session)

@@ -21,7 +21,7 @@ func (a *Authorizer) Verify(ctx context.Context, r *Request, raw string) (*Sessi
 // SessionOfGate returns the Session that the gate's verdict on a request leads to, nil if
 // there is none.
 func (a *Authorizer) SessionOfGate(r *http.Request) *Session {
-	p := passageOf(r.Context()).of(a)
+	p := gateResultOf(r.Context()).of(a)
 	if p == nil || p.verdict == nil || p.verdict.verified == nil {
 		return nil
 	}

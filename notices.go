@@ -1,7 +1,6 @@
 package socketiojwt
 
 import (
-	"log/slog"
 	"net/http"
 	"sync"
 
@@ -71,14 +70,6 @@ func (a *Authorizer) note(kind string, r *http.Request, log func(string, ...any)
 	if a.notices.first(kind, r.RemoteAddr) {
 		log(message, append(attrs, "remote", r.RemoteAddr)...)
 	}
-}
-
-// logger returns where mistakes in the program go, also without a Logger.
-func (a *Authorizer) logger() *slog.Logger {
-	if a.opts.Logger == nil {
-		return slog.Default()
-	}
-	return a.opts.Logger
 }
 
 // clip shortens what a client wrote.

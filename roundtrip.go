@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
-	socketio "github.com/googollee/go-socket.io"
 )
 
 // The events of the round trip.
@@ -15,28 +14,6 @@ const (
 	eventUnauthorized  = "unauthorized"
 	eventTokenExpiring = "token_expiring"
 )
-
-// OnAuthenticate is the handler of the `authenticate` event, for servers that use the
-// hooks one by one:
-//
-//	server.OnEvent("/", "authenticate", auth.OnAuthenticate)
-//
-// Protect registers it itself. It verifies the token in data and answers with
-// `authenticated` or `unauthorized`. On a socket that is authenticated already, in
-// either mode, a good token of the same user takes the place of the old one; a bad
-// one changes nothing. OnAuthenticate blocks until the token is verified, which holds
-// up the events of this connection and of no other.
-func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
-	c := a.findConnection(s)
-	if c == nil {
-		return // OnConnect refused it, or was never asked
-	}
-	if sock := c.socketOf(s); sock != nil {
-		if answer := sock.authenticate(data); answer != nil {
-			answer()
-		}
-	}
-}
 
 // authenticate takes an `authenticate` event, and returns what answers it, which blocks while
 // the user's code does. Without the mutex, as the methods below.

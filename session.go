@@ -22,7 +22,7 @@ type Session struct {
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime
-	order           int64 // of all sessions, see sessions.place
+	order           int64 // of all sessions, see registry.place
 }
 
 // ID names the session: as long as the client is authenticated, in all namespaces, with each

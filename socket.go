@@ -91,7 +91,7 @@ func (c *connection) takeTurns() {
 // code says.
 func (sock *socket) decide() {
 	c, auth := sock.conn, sock.conn.auth
-	if sock.ns.server != nil && passageOf(c.client.Handshake().Context) == nil {
+	if sock.ns.server != nil && gateResultOf(c.client.Handshake().Context) == nil {
 		auth.warnNoGate()
 	}
 	c.mu.Lock()

@@ -10,11 +10,11 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// passage is what a gate leaves in the context of a handshake request that it lets through.
-type passage struct {
+// gateResult is what a gate leaves in the context of a handshake request that it lets through.
+type gateResult struct {
 	auth    *Authorizer // nil: the gate had nothing to decide
 	verdict *verdict    // nil: the hook is to decide
-	outer   *passage    // of a gate in front of this one
+	outer   *gateResult // of a gate in front of this one
 
 	// The gate reserves one of MaxPending places where the client has yet to authenticate:
 	// the hook, which counts it, may run later. A client that asks for the root keeps it until
@@ -30,13 +30,13 @@ type verdict struct {
 	at       time.Time
 }
 
-func passageOf(ctx context.Context) *passage {
-	p, _ := ctx.Value(sio.OpenHookKey{}).(*passage)
+func gateResultOf(ctx context.Context) *gateResult {
+	p, _ := ctx.Value(sio.OpenHookKey{}).(*gateResult)
 	return p
 }
 
 // of returns what an Authorizer's gate left, or nil.
-func (p *passage) of(a *Authorizer) *passage {
+func (p *gateResult) of(a *Authorizer) *gateResult {
 	for ; p != nil; p = p.outer {
 		if p.auth == a {
 			return p
@@ -50,7 +50,7 @@ func (p *passage) of(a *Authorizer) *passage {
 const graceTime = 100 * time.Millisecond
 
 // reserve takes one of the places of MaxPending.
-func (p *passage) reserve(remote string) *UnauthorizedError {
+func (p *gateResult) reserve(remote string) *UnauthorizedError {
 	if !p.auth.places.take(remote) {
 		return errServerBusy(nil).dueTo("MaxPending")
 	}
@@ -60,16 +60,16 @@ func (p *passage) reserve(remote string) *UnauthorizedError {
 }
 
 // handOver gives the place to somebody else. It reports false when there is none.
-func (p *passage) handOver() bool { return p != nil && p.place.CompareAndSwap(true, false) }
+func (p *gateResult) handOver() bool { return p != nil && p.place.CompareAndSwap(true, false) }
 
-func (p *passage) release() {
+func (p *gateResult) release() {
 	if p.handOver() {
 		p.auth.places.release(p.remote)
 	}
 }
 
 // authenticated reports whether a gate has verified a token.
-func (p *passage) authenticated() bool {
+func (p *gateResult) authenticated() bool {
 	for ; p != nil; p = p.outer {
 		if p.verdict != nil && p.verdict.verified != nil {
 			return true
@@ -79,7 +79,7 @@ func (p *passage) authenticated() bool {
 }
 
 // authorizers returns all who may look for a token in the handshake.
-func (p *passage) authorizers(hub *transport.Hub) (all []*Authorizer) {
+func (p *gateResult) authorizers(hub *transport.Hub) (all []*Authorizer) {
 	if d := doorkeeperOf(hub); d != nil {
 		d.each(func(s *Server) { all = append(all, s.auth) })
 	}
@@ -92,7 +92,7 @@ func (p *passage) authorizers(hub *transport.Hub) (all []*Authorizer) {
 }
 
 // Opened is called when the request has become a connection.
-func (p *passage) Opened(c *sio.Conn) {
+func (p *gateResult) Opened(c *sio.Conn) {
 	if !p.authenticated() && c.Client().Handshake().Cost() > maxUnverified {
 		cutDown(c, p.authorizers(c.Client().Hub()))
 	}

@@ -1,0 +1,178 @@
+package socketiojwt
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/sio"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
+	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// gate answers HTTP requests that must not reach go-socket.io.
+type gate struct {
+	next  http.Handler
+	hub   *transport.Hub
+	auth  *Authorizer        // whose log is told of mistakes
+	guard func() *Authorizer // of the root namespace, or nil
+}
+
+// Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
+// Protect has it built in.
+//
+// The gate answers requests for the files of Server.ServeClient, and keeps away what else is no
+// Engine.IO request. In handshake mode it verifies the token of a client
+// 1.x or 2.x before there is a connection, and answers one it refuses itself; the
+// hook finds the result and does not verify again. Clients 3.x and 4.x are let in, up to
+// MaxPending, because the `auth` that may hold their token comes later; the gate serves them, so
+// they need it, and what stands between it and next does not see them. Where the root namespace is public
+// (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
+// It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
+//
+// Where next is the go-socket.io server itself, Handler notices when that is closed, and sends its
+// clients away; up to then it costs a goroutine. Call Drain before all the same.
+func (a *Authorizer) Handler(next http.Handler) http.Handler {
+	var hub *transport.Hub
+	found := upstream.Probe(next)
+	if found != nil {
+		hub = found.Hub()
+		a.observe(hub)
+		if server, ok := next.(*socketio.Server); ok {
+			found.SetPlain(server)
+			found.Watch(server, a.warnUndrained)
+		}
+	} else {
+		a.log.Warn("socketiojwt: Handler found no server with Harden's transports behind it at /socket.io/; it treats the root namespace as protected")
+	}
+	return &gate{sending(found, next), hub, a, func() *Authorizer {
+		if s := doorkeeperOf(hub); s != nil && s.rootIsNotOf(a) {
+			return nil
+		}
+		return a
+	}}
+}
+
+// sending sends the requests of clients that ask for the root past go-socket.io, which does not
+// know their sessions.
+func sending(found *upstream.Server, next http.Handler) http.Handler {
+	if found == nil {
+		return next
+	}
+	found.SetVia(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asksForRoot(r) {
+			found.Serve(w, r, next)
+		} else {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if upstream.IsProbe(r) {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	if g.serveClientFile(w, r) {
+		return
+	}
+	if g.hub.Answer(w, r) {
+		g.note(r)
+		return
+	}
+	if transport.QueryOf(r).Get("sid") == "" {
+		if tooLarge(w, r) {
+			return
+		}
+		p := &gateResult{outer: gateResultOf(r.Context())}
+		auth := g.guard()
+		if asksForRoot(r) {
+			auth = g.auth
+		}
+		if auth != nil {
+			auth.noteQueryToken(r)
+		}
+		if auth != nil && p.of(auth) == nil { // else a gate in front of this one did it
+			p.auth = auth
+			if err := p.judge(r); err != nil {
+				g.refuse(w, r, err)
+				auth.reportUnauthorized(requestOf(r), err)
+				return
+			}
+		}
+		defer func() {
+			if !p.opened {
+				p.release()
+			}
+		}()
+		r = r.WithContext(context.WithValue(r.Context(), sio.OpenHookKey{}, p))
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// asksForRoot reports whether the client is one of those who are in no namespace before they
+// asked for it: socket.io-client 3.x and 4.x.
+func asksForRoot(r *http.Request) bool { return transport.VersionOf(transport.QueryOf(r)) == 4 }
+
+// judge decides about a handshake request on a protected root, or leaves that to the namespaces:
+// what a client says when it asks for one may be better than what its handshake has.
+func (p *gateResult) judge(r *http.Request) (err *UnauthorizedError) {
+	if !p.auth.opts.Handshake || asksForRoot(r) {
+		return p.reserve(r.RemoteAddr)
+	}
+	p.verdict, err = p.auth.judge(r)
+	return err
+}
+
+func (a *Authorizer) judge(r *http.Request) (*verdict, *UnauthorizedError) {
+	request := requestOf(r)
+	raw, err := a.handshakeToken(request, r.Host)
+	if a.isGuest(err) {
+		return &verdict{at: time.Now()}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx := r.Context()
+	if a.waits {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.opts.Timeout)
+		defer cancel()
+	}
+	v, err := a.verify(ctx, request, raw)
+	if err != nil {
+		return nil, err
+	}
+	return &verdict{v, time.Now()}, nil
+}
+
+func requestOf(r *http.Request) *Request {
+	return &Request{Namespace: root, RemoteAddr: r.RemoteAddr, URL: r.URL, Header: r.Header}
+}
+
+// Refusing the root refuses all of the connection. A client that is there for another
+// namespace only, which is what io("/admin") makes, would come back for ever, and 1.7.4
+// does not even see the error of the root: so terminal refusals name those namespaces too.
+// (2.5.0 hands the root's error to every namespace and sees it twice there.)
+// Clients that ask for the root are refused there. Until then there is only what they may retry.
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedError) {
+	if asksForRoot(r) {
+		body, encodeErr := json.Marshal(err)
+		if encodeErr != nil {
+			panic(encodeErr) // an UnauthorizedError can always be encoded
+		}
+		transport.RefuseForNow(w, r, g.hub, body)
+		return
+	}
+	frames := []transport.Frame{sio.ErrorFrame(root, err)}
+	if !err.retryable() {
+		frames = append(frames, sio.DisconnectFrame(root))
+		for _, name := range doorkeeperOf(g.hub).names() {
+			frames = append(frames, sio.ErrorFrame(name, err), sio.DisconnectFrame(name))
+		}
+	}
+	transport.RefuseHandshake(w, r, g.hub, frames...)
+}
