@@ -12,7 +12,7 @@ func (r *Revocations) compare(began, ended, theirs time.Time) {
 	r.ahead = ahead
 	r.mu.Unlock()
 	r.clocks.is(ahead.Abs() <= clocksApart, func() {
-		r.log.Warn("redisrevoke: the clocks of this node and of Redis are more than a minute apart; what is over is kept until it is over by both",
+		r.log.Warn("redisrevoke: the clocks of this node and of Redis are more than a minute apart; an expired revocation is kept until it has expired by both",
 			"redis_is_ahead", ahead.Round(time.Second).String())
 	}, func() {
 		r.log.Info("redisrevoke: the clocks of this node and of Redis agree again")
@@ -20,5 +20,5 @@ func (r *Revocations) compare(began, ended, theirs time.Time) {
 }
 
 // clock returns the earlier of the times that it is for the node and for Redis. What is removed is
-// removed for all nodes, so it has to be over for both. It is called with the mutex.
+// removed for all nodes, so it has to have expired for both. It is called with the mutex.
 func (r *Revocations) clock() time.Time { return time.Now().Add(min(0, r.ahead)) }

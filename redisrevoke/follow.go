@@ -54,8 +54,8 @@ func (r *Revocations) follow() {
 	var told error // why it is not connected, since it was last
 	failed := 0    // how often it could not connect since
 	for {
-		var since time.Time // this session is of use
-		err := r.session(func() {
+		var since time.Time // this connection has been of use
+		err := r.followConnection(func() {
 			switch now := time.Now(); {
 			case since.IsZero():
 				r.mu.Lock()
@@ -93,9 +93,9 @@ func (r *Revocations) meanwhile() string {
 	return "refused"
 }
 
-// session follows one connection until it ends, and returns why. It calls useful whenever it has
+// followConnection follows one connection until it ends, and returns why. It calls useful whenever it has
 // read all there was.
-func (r *Revocations) session(useful func()) error {
+func (r *Revocations) followConnection(useful func()) error {
 	conn, opened, err := r.dial()
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (r *Revocations) session(useful func()) error {
 		return err
 	}
 	swept := time.Now()
-	var over []stale
+	var expired []stale
 	block := time.Duration(0) // at first, to see whether the commands of read are allowed
 	for {
 		r.wakeIfUnsent()
@@ -117,15 +117,15 @@ func (r *Revocations) session(useful func()) error {
 			return err // a new connection finds the new epoch, or another Redis
 		}
 		useful()
-		if len(over) == 0 && time.Since(swept) >= sweepEvery {
+		if len(expired) == 0 && time.Since(swept) >= sweepEvery {
 			swept = time.Now()
-			over = r.allOver()
+			expired = r.expiredEntries()
 		}
-		if over, err = r.sweep(ctx, conn, over); err != nil {
+		if expired, err = r.sweep(ctx, conn, expired); err != nil {
 			return err
 		}
 		block = blockTime
-		if len(over) > 0 {
+		if len(expired) > 0 {
 			block = 0
 		}
 	}
@@ -180,7 +180,7 @@ func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening)
 		switch {
 		case len(n.at) > 0 || n.sentIn == opened.epoch: // serve may have sent it while the stream was read
 			r.isThere(id)
-		case n.over(now):
+		case n.expired(now):
 			r.forget(id)
 		case !r.unsent[id]:
 			r.lost[id] = true
@@ -300,7 +300,7 @@ func (r *Revocations) take(entries []entry, recent time.Time) {
 			continue
 		}
 		r.known[rec.ID] = &note{record: rec, at: []position{e.at}}
-		if !rec.over(now) {
+		if !rec.expired(now) {
 			_ = r.replica.Add(r.ctx, rec.revocation()) // fails for what is wrong only, which it is not
 		}
 	}

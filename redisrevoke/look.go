@@ -13,14 +13,14 @@ const lookEvery = time.Second
 // The connection is one for serve, whose own never gets old enough for anybody to close it because it
 // is idle.
 func (r *Revocations) lookAround() {
-	defer func() { r.keep(line{}) }()
+	defer func() { r.keep(serveConn{}) }()
 	for {
 		select {
 		case <-time.After(lookEvery/2 + randomly.N(lookEvery/2)):
 		case <-r.ctx.Done():
 			return
 		}
-		var l line
+		var l serveConn
 		if r.open(&l) == nil { // else the connections of before may still be good
 			r.keep(l)
 		}
@@ -28,9 +28,9 @@ func (r *Revocations) lookAround() {
 }
 
 // keep puts a connection aside for serve.
-func (r *Revocations) keep(l line) {
+func (r *Revocations) keep(l serveConn) {
 	r.mu.Lock()
 	l, r.spare = r.spare, l
 	r.mu.Unlock()
-	l.hangUp()
+	l.close()
 }

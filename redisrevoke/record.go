@@ -95,5 +95,5 @@ func decodeRecord(data []byte) (record, error) {
 // clockSlack is how far the clocks of nodes and Redis may be apart.
 var clockSlack = time.Minute
 
-// over reports whether nobody needs the record any more.
-func (rec *record) over(now time.Time) bool { return !now.Before(rec.Until.Add(clockSlack)) }
+// expired reports whether nobody needs the record any more.
+func (rec *record) expired(now time.Time) bool { return !now.Before(rec.Until.Add(clockSlack)) }

@@ -98,7 +98,7 @@ type Revocations struct {
 
 	following string                  // the epoch that follow is connected to; "" while it is not
 	leave     context.CancelCauseFunc // ends that connection
-	spare     line                    // that serve may use, as it is newer than its own
+	spare     serveConn               // that serve may use, as it is newer than its own
 	ahead     time.Duration           // how far the clock of Redis is
 
 	clocks, taking, sweeping condition // which are logged

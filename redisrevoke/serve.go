@@ -54,8 +54,8 @@ func (r *Revocations) wakeIfUnsent() {
 
 // serve does the rounds, one at a time, until Close.
 func (r *Revocations) serve() {
-	var l line
-	defer func() { l.hangUp() }()
+	var l serveConn
+	defer func() { l.close() }()
 	for {
 		select {
 		case <-r.wake:
@@ -78,14 +78,14 @@ func (r *Revocations) serve() {
 	}
 }
 
-// line is a connection of serve.
-type line struct {
+// serveConn is a connection of serve.
+type serveConn struct {
 	conn    redis.Conn // nil while there is none
 	epoch   string     // that was there when it was opened
 	settled time.Time  // when all nodes in reach have seen the epoch
 }
 
-func (l *line) hangUp() {
+func (l *serveConn) close() {
 	if l.conn != nil {
 		_ = l.conn.Close()
 		l.conn = nil
@@ -93,12 +93,12 @@ func (l *line) hangUp() {
 }
 
 // open opens the connection, and tells follow which epoch is there.
-func (r *Revocations) open(l *line) error {
+func (r *Revocations) open(l *serveConn) error {
 	conn, opened, err := r.dial()
 	if err != nil {
 		return err
 	}
-	*l = line{conn, opened.epoch, r.settledAt(opened)}
+	*l = serveConn{conn, opened.epoch, r.settledAt(opened)}
 	r.found(opened.epoch)
 	return nil
 }
@@ -106,34 +106,34 @@ func (r *Revocations) open(l *line) error {
 // try does a round. Redis, or what is between, may have closed a connection that was idle, and its
 // master may be a replica by now. So where one that was open before is of no use, the round is done again on
 // a new one. Not more often: others wait for the next round.
-func (r *Revocations) try(l *line, now *round) {
+func (r *Revocations) try(l *serveConn, now *round) {
 	r.choose(l)
 	wasOpen := l.conn != nil
 	if r.do(l, now) == nil {
 		return
 	}
-	l.hangUp()
+	l.close()
 	if wasOpen && r.do(l, now) != nil {
-		l.hangUp()
+		l.close()
 	}
 }
 
 // choose takes the newest connection. What is in a Redis that follow has left counts for nothing, so
 // one to that is closed.
-func (r *Revocations) choose(l *line) {
+func (r *Revocations) choose(l *serveConn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.spare.conn != nil {
-		l.hangUp()
-		*l, r.spare = r.spare, line{}
+		l.close()
+		*l, r.spare = r.spare, serveConn{}
 	}
 	if r.epoch != "" && l.epoch != r.epoch && l.epoch != r.following {
-		l.hangUp()
+		l.close()
 	}
 }
 
 // do does a round over one connection. It returns an error where that is of no use any more.
-func (r *Revocations) do(l *line, now *round) (lost error) {
+func (r *Revocations) do(l *serveConn, now *round) (lost error) {
 	now.sent, now.read = nil, nil
 	if l.conn == nil {
 		lost = r.open(l)
@@ -154,7 +154,7 @@ func (r *Revocations) do(l *line, now *round) (lost error) {
 
 // isSettled reports whether all nodes in reach have seen the epoch of a connection. The answer took its time,
 // so of two times the earlier is the better.
-func (r *Revocations) isSettled(l *line) bool {
+func (r *Revocations) isSettled(l *serveConn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -171,7 +171,7 @@ func (r *Revocations) loaded() string {
 // send writes what is not in Redis yet: all that was added, and then one page of what Redis has lost. The
 // next page is due when the node has read what others have written back meanwhile. It returns whether Redis has
 // all that was added, and an error where the connection is lost.
-func (r *Revocations) send(l *line) (refused, lost error) {
+func (r *Revocations) send(l *serveConn) (refused, lost error) {
 	if epoch := r.loaded(); epoch != "" && epoch != l.epoch {
 		return errUnread, nil // until follow knows what is there: it would be written again with each round
 	}
@@ -222,7 +222,7 @@ func (r *Revocations) report(refused error) {
 	}
 }
 
-func (r *Revocations) sendPage(l *line, ids []string, again bool) (refused, lost error) {
+func (r *Revocations) sendPage(l *serveConn, ids []string, again bool) (refused, lost error) {
 	var sending []*note
 	var commands []command
 	r.mu.Lock()

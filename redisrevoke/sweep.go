@@ -7,25 +7,25 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// sweepEvery is how often what is over is removed.
+// sweepEvery is how often what has expired is removed.
 var sweepEvery = time.Minute
 
-// stale is an entry of the stream whose record is over.
+// stale is an entry of the stream whose record has expired.
 type stale struct {
 	id string // of the record
 	at position
 }
 
-// allOver returns the entries that are over, and forgets what is over and has none.
-func (r *Revocations) allOver() (over []stale) {
+// expiredEntries returns the entries that have expired, and forgets what has expired and has none.
+func (r *Revocations) expiredEntries() (expired []stale) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock()
 	looked := 0
 	for id, n := range r.known {
-		if n.over(now) {
+		if n.expired(now) {
 			for _, at := range n.at {
-				over = append(over, stale{id, at})
+				expired = append(expired, stale{id, at})
 			}
 			if len(n.at) == 0 {
 				r.forget(id)
@@ -36,13 +36,13 @@ func (r *Revocations) allOver() (over []stale) {
 			r.mu.Lock()
 		}
 	}
-	return over
+	return expired
 }
 
-// sweep removes the first page of what is over from Redis, and returns the rest. What Redis has
-// removed is forgotten here. What it has not, the next allOver finds again.
-func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, over []stale) (rest []stale, err error) {
-	page, rest := over[:min(len(over), pageSize)], over[min(len(over), pageSize):]
+// sweep removes the first page of what has expired from Redis, and returns the rest. What Redis has
+// removed is forgotten here. What it has not, the next expiredEntries finds again.
+func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, expired []stale) (rest []stale, err error) {
+	page, rest := expired[:min(len(expired), pageSize)], expired[min(len(expired), pageSize):]
 	if len(page) == 0 {
 		return nil, nil
 	}
@@ -56,9 +56,9 @@ func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, over []stale) 
 	}
 	refused := refusal(replies[0])
 	r.sweeping.is(refused == nil, func() {
-		r.log.Warn("redisrevoke: Redis does not remove what is over", "error", refused.Error())
+		r.log.Warn("redisrevoke: Redis does not remove expired revocations", "error", refused.Error())
 	}, func() {
-		r.log.Info("redisrevoke: Redis removes what is over again")
+		r.log.Info("redisrevoke: Redis removes expired revocations again")
 	})
 	if refused != nil {
 		return nil, nil
@@ -77,14 +77,14 @@ func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, over []stale) 
 	return rest, nil
 }
 
-// sweepUnsent forgets what is over before Redis has seen it.
+// sweepUnsent forgets what has expired before Redis has seen it.
 func (r *Revocations) sweepUnsent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock()
 	for _, ids := range []map[string]bool{r.unsent, r.lost} {
 		for id := range ids {
-			if r.known[id].over(now) {
+			if r.known[id].expired(now) {
 				r.forget(id)
 			}
 		}

@@ -90,8 +90,8 @@ func TestSweepThatFails(t *testing.T) {
 		}
 		s.Do("ACL", "SETUSER", "default", "+xdel")
 		eventually(t, "all is removed", func() bool { return s.length() == 1 })
-		eventually(t, "it is logged", log.has("Redis removes what is over again"))
-		for _, line := range []string{"Redis does not remove what is over", "redisrevoke: connected"} {
+		eventually(t, "it is logged", log.has("Redis removes expired revocations again"))
+		for _, line := range []string{"Redis does not remove expired revocations", "redisrevoke: connected"} {
 			if n := log.times(line); n != 1 {
 				t.Errorf("%q is logged %d times", line, n)
 			}
