@@ -12,7 +12,7 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// gate answers HTTP requests that must not reach go-socket.io.
+// gate answers the HTTP requests that must not reach go-socket.io.
 type gate struct {
 	next  http.Handler
 	hub   *transport.Hub
@@ -20,20 +20,22 @@ type gate struct {
 	guard func() *Authorizer // of the root namespace, or nil
 }
 
-// Handler returns the HTTP gate in front of next, which serves a go-socket.io server.
-// Protect has it built in.
+// Handler returns the HTTP gate in front of next, which serves a go-socket.io server. It is for
+// servers that use the hooks one by one; the Server of Protect has the same gate built in.
 //
-// The gate answers requests for the files of Server.ServeClient, and keeps away what else is no
-// Engine.IO request. In handshake mode it verifies the token of a client
-// 1.x or 2.x before there is a connection, and answers one it refuses itself; the
-// hook finds the result and does not verify again. Clients 3.x and 4.x are let in, up to
-// MaxPending, because the `auth` that may hold their token comes later; the gate serves them, so
-// they need it, and what stands between it and next does not see them. Where the root namespace is public
-// (see Protect) it lets everybody in and leaves the decision to the namespace's hook.
-// It blocks while Secret, Revocations and Accept do, at most for Options.Timeout.
+// The gate answers requests for the files of Server.ServeClient, and refuses what is no Engine.IO
+// request. In handshake mode it verifies the token of a client 1.x or 2.x before there is a
+// connection, and refuses the client itself; the connect-hook finds the result and does not verify
+// again. Clients 3.x and 4.x are let through, up to MaxPending, because the `auth` that may hold
+// their token comes later. The gate serves these clients itself, so a handler between the gate and
+// next does not see their requests. Where the root namespace is public, as after
+// auth.Protect(server, "/admin"), the gate lets every client through, and the hook of each
+// namespace decides. The gate blocks while Secret, Revocations and Accept do, at most for
+// Options.Timeout.
 //
-// Where next is the go-socket.io server itself, Handler notices when that is closed, and sends its
-// clients away; up to then it costs a goroutine. Call Drain before all the same.
+// Where next is the go-socket.io server itself, Handler notices when the server is closed, and
+// sends the clients away. Until then that costs a goroutine. Call Drain before the close all the
+// same.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	var hub *transport.Hub
 	found := upstream.Probe(next)
@@ -56,7 +58,7 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 }
 
 // sending sends the requests of clients that ask for the root past go-socket.io, which does not
-// know their sessions.
+// know their connections.
 func sending(found *upstream.Server, next http.Handler) http.Handler {
 	if found == nil {
 		return next
@@ -95,7 +97,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if auth != nil {
 			auth.noteQueryToken(r)
 		}
-		if auth != nil && p.of(auth) == nil { // else a gate in front of this one did it
+		if auth != nil && p.of(auth) == nil { // else a gate in front of this one has decided
 			p.auth = auth
 			if err := p.judge(r); err != nil {
 				g.refuse(w, r, err)
@@ -113,12 +115,12 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// asksForRoot reports whether the client is one of those who are in no namespace before they
-// asked for it: socket.io-client 3.x and 4.x.
+// asksForRoot reports whether the client is a socket.io-client 3.x or 4.x, which is in no namespace
+// before it asks for one.
 func asksForRoot(r *http.Request) bool { return transport.VersionOf(transport.QueryOf(r)) == 4 }
 
-// judge decides about a handshake request on a protected root, or leaves that to the namespaces:
-// what a client says when it asks for one may be better than what its handshake has.
+// judge decides about a handshake request on a protected root, or leaves the decision to the
+// namespaces: the token with which a client asks for a namespace goes before that of its handshake.
 func (p *gateResult) judge(r *http.Request) (err *UnauthorizedError) {
 	if !p.auth.opts.Handshake || asksForRoot(r) {
 		return p.reserve(r.RemoteAddr)
@@ -153,11 +155,12 @@ func requestOf(r *http.Request) *Request {
 	return &Request{Namespace: root, RemoteAddr: r.RemoteAddr, URL: r.URL, Header: r.Header}
 }
 
-// Refusing the root refuses all of the connection. A client that is there for another
-// namespace only, which is what io("/admin") makes, would come back for ever, and 1.7.4
-// does not even see the error of the root: so terminal refusals name those namespaces too.
-// (2.5.0 hands the root's error to every namespace and sees it twice there.)
-// Clients that ask for the root are refused there. Until then there is only what they may retry.
+// refuse answers a handshake request with a refusal. Refusing the root refuses the whole
+// connection. A client that is there for another namespace only, which is what io("/admin") makes,
+// would come back for ever, and 1.7.4 does not even see the error of the root. So a terminal
+// refusal names the other namespaces too. (2.5.0 hands the root's error to every namespace, and
+// sees it twice there.) A client that asks for the root is refused when it does. Before that it
+// gets only what it may retry.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err *UnauthorizedError) {
 	if asksForRoot(r) {
 		body, encodeErr := json.Marshal(err)

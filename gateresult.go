@@ -12,16 +12,16 @@ import (
 
 // gateResult is what a gate leaves in the context of a handshake request that it lets through.
 type gateResult struct {
-	auth    *Authorizer // nil: the gate had nothing to decide
-	verdict *verdict    // nil: the hook is to decide
+	auth    *Authorizer // nil: the root is public
+	verdict *verdict    // nil: the namespaces decide
 	outer   *gateResult // of a gate in front of this one
 
-	// The gate reserves one of MaxPending places where the client has yet to authenticate:
-	// the hook, which counts it, may run later. A client that asks for the root keeps it until
-	// a socket of it is admitted.
+	// The gate reserves one of the MaxPending places where the client has yet to authenticate: the
+	// connect-hook, which counts the client, may run later. A client that asks for the root keeps
+	// the place until a socket of it is admitted.
 	place  atomic.Bool
-	remote string // who has the place
-	opened bool   // there is a connection, which gives up the place
+	remote string // the remote address that has the place
+	opened bool   // there is a connection, which releases the place
 }
 
 // verdict is what the gate decided: the verified token, or nil for a guest, and when.
@@ -45,8 +45,8 @@ func (p *gateResult) of(a *Authorizer) *gateResult {
 	return nil
 }
 
-// graceTime is how much longer a connection is kept than its sockets, which have something to
-// say when their time is up.
+// graceTime is how much longer a connection is kept than its sockets, which are told something when
+// their time is up.
 const graceTime = 100 * time.Millisecond
 
 // reserve takes one of the places of MaxPending.
@@ -59,7 +59,7 @@ func (p *gateResult) reserve(remote string) *UnauthorizedError {
 	return nil
 }
 
-// handOver gives the place to somebody else. It reports false when there is none.
+// handOver gives the place to the caller. It reports false when there is none.
 func (p *gateResult) handOver() bool { return p != nil && p.place.CompareAndSwap(true, false) }
 
 func (p *gateResult) release() {
@@ -78,7 +78,7 @@ func (p *gateResult) authenticated() bool {
 	return false
 }
 
-// authorizers returns all who may look for a token in the handshake.
+// authorizers returns every Authorizer that may look for a token in the handshake.
 func (p *gateResult) authorizers(hub *transport.Hub) (all []*Authorizer) {
 	if d := doorkeeperOf(hub); d != nil {
 		d.each(func(s *Server) { all = append(all, s.auth) })

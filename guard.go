@@ -6,14 +6,14 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// Guard wraps an event handler, of any signature that go-socket.io's OnEvent takes, in
-// one of the same signature that runs it for admitted sockets only: authenticated
-// ones, and with Optional guests. Protect does it for every handler.
+// Guard wraps an event handler, for servers that use the hooks one by one. handler has any
+// signature that go-socket.io's OnEvent takes, and the result has the same. The result runs handler
+// for admitted sockets only: authenticated ones, and guests with Optional.
 //
-// For other sockets the handler does not run and the results are zero values.
-// Their events normally do not get this far: the connect-hook stops them before
-// go-socket.io reads them. In a namespace without that hook it runs for nobody. Guard panics when handler is not a function whose first
-// parameter is a socketio.Conn.
+// For other sockets handler does not run, and the results are zero values. Their events normally do
+// not get this far, because the connect-hook stops them before go-socket.io reads them. In a
+// namespace without that hook handler runs for nobody. Guard panics when handler is not a function
+// whose first parameter is a socketio.Conn.
 func (a *Authorizer) Guard(handler any) any {
 	switch h := handler.(type) {
 	case func(socketio.Conn):
@@ -93,9 +93,10 @@ func (sock *socket) isAdmitted() bool {
 	return sock.state == socketAdmitted
 }
 
-// leaveHandler takes a socket that ended while a handler or callback ran out of the rooms that it may
-// have joined since: go-socket.io lets it (hazard 12). The room of its ID stays: the client may have
-// joined the namespace again, under the same ID.
+// leaveHandler cleans up after a handler or callback while which the socket ended: it takes the
+// socket out of the rooms that it has joined since, because go-socket.io lets an ended socket join
+// (hazard 12). The room of the socket's ID stays: the client may have joined the namespace again,
+// under the same ID.
 func (sock *socket) leaveHandler() {
 	if !sock.sio.IsForeign() || sock.isAdmitted() {
 		return

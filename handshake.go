@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ownToken returns the token that the client brought for this namespace alone: in the auth of
-// its CONNECT, or in the query there. ok is false if there is none.
+// ownToken returns the token that the client brought for this namespace alone, in the auth of its
+// CONNECT or in the query there. ok is false if there is none.
 func (sock *socket) ownToken() (raw string, ok bool, err *UnauthorizedError) {
 	data, err := authData(sock.sio.Auth())
 	if err != nil || sock.conn.auth.opts.HeaderRequired {
@@ -37,8 +37,8 @@ func authData(auth json.RawMessage) (data AuthenticateData, err *UnauthorizedErr
 	return data, nil
 }
 
-// authenticateHandshake finds the session of a socket that joins in handshake mode.
-// With Optional there may be none. It is called without the mutex.
+// authenticateHandshake finds or begins the session of a socket that joins in handshake mode. With
+// Optional there may be none. It is called without the mutex.
 func (sock *socket) authenticateHandshake() *UnauthorizedError {
 	c := sock.conn
 	auth := c.auth
@@ -79,8 +79,8 @@ func (a *Authorizer) isGuest(err *UnauthorizedError) bool {
 	return a.opts.Optional && err != nil && err.wantsToken()
 }
 
-// verdict returns that of the gate while it is news. Later the token may have been revoked without
-// our knowing, as long as Revocations are out of reach.
+// verdict returns the verdict of the gate as long as it is recent. Later the token may have been
+// revoked without this node knowing, while Revocations are out of reach.
 func (c *connection) verdict() *verdict {
 	p := gateResultOf(c.client.Handshake().Context).of(c.auth)
 	if p == nil {

@@ -9,32 +9,30 @@ import (
 	"github.com/googollee/go-socket.io/parser"
 )
 
-// OnConnect is the connect-hook, for servers that use the hooks one by one:
+// OnConnect is the connect-hook of a namespace, for servers that use the hooks one by one:
 //
 //	server.OnConnect("/", auth.OnConnect)
 //
-// Protect registers it itself. With Handshake it finds the session that the gate of
-// Handler left, or verifies the token of the handshake; otherwise it starts the round
-// trip. It returns nil, at once: what follows happens in a goroutine, and a client
-// that is refused is told why and disconnected there.
+// In handshake mode it finds the session that the gate of Handler left, or verifies the token of
+// the handshake. Otherwise it starts the round trip. It returns nil at once: the verification runs
+// in a goroutine, which also tells a refused client why and disconnects it.
 //
-// Until the socket is admitted no handler of the namespace runs and no broadcast reaches the client. A
-// namespace without the hook is public. docs/hooks.md says what else holds, and what does not.
+// Until the socket is admitted, no handler of the namespace runs and no broadcast reaches the
+// client. A namespace without the hook is public.
 func (a *Authorizer) OnConnect(s socketio.Conn) error {
 	a.hook(s)
 	return nil
 }
 
-// OnAuthenticate is the handler of the `authenticate` event, for servers that use the
-// hooks one by one:
+// OnAuthenticate is the handler of the `authenticate` event, for servers that use the hooks one by
+// one:
 //
 //	server.OnEvent("/", "authenticate", auth.OnAuthenticate)
 //
-// Protect registers it itself. It verifies the token in data and answers with
-// `authenticated` or `unauthorized`. On a socket that is authenticated already, in
-// either mode, a good token of the same user takes the place of the old one; a bad
-// one changes nothing. OnAuthenticate blocks until the token is verified, which holds
-// up the events of this connection and of no other.
+// It verifies the token in data and answers with `authenticated` or `unauthorized`. On a socket
+// that is authenticated already, in either mode, a good token of the same user takes the place of
+// the old one; a bad one changes nothing. OnAuthenticate blocks until the token is verified. That
+// holds up the events of this connection and of no other.
 func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 	c := a.findConnection(s)
 	if c == nil {
@@ -47,9 +45,9 @@ func (a *Authorizer) OnAuthenticate(s socketio.Conn, data AuthenticateData) {
 	}
 }
 
-// OnDisconnect is the hook for servers that use the hooks one by one. It may be called
-// from the server's own OnDisconnect, which go-socket.io runs for strangers, too: Session returns nil
-// and false there, and a panic ends the process. It does not block.
+// OnDisconnect is the disconnect-hook of a namespace, for servers that use the hooks one by one. An
+// application's own OnDisconnect may call it. go-socket.io runs that for strangers too: Session
+// returns nil and false there, and a panic ends the process. OnDisconnect does not block.
 func (a *Authorizer) OnDisconnect(s socketio.Conn, _ string) {
 	if c := a.findConnection(s); c != nil {
 		if sock := c.socketOf(s); sock != nil {
@@ -58,8 +56,9 @@ func (a *Authorizer) OnDisconnect(s socketio.Conn, _ string) {
 	}
 }
 
-// hook takes a socket that go-socket.io is just connecting. It is called inside go-socket.io's
-// OnConnect, so it waits for nothing (hazards 2 and 13).
+// hook takes a socket that go-socket.io is connecting. It waits for nothing, because go-socket.io
+// calls it inside OnConnect, under a lock that every client of the namespace needs (hazards 2 and
+// 13).
 func (a *Authorizer) hook(s socketio.Conn) {
 	c := a.connectionOf(s)
 	if c == nil {
@@ -72,8 +71,8 @@ func (a *Authorizer) hook(s socketio.Conn) {
 	})
 }
 
-// refuseForeign turns away a client that came over go-socket.io's own transports, as well
-// as those allow: nothing makes sure that the reason arrives.
+// refuseForeign refuses a client that came over go-socket.io's own transports. Those cannot promise
+// that the reason arrives.
 func refuseForeign(s socketio.Conn) {
 	if w, ok := s.(parser.FrameWriter); ok {
 		name := normalise(s.Namespace())

@@ -9,12 +9,12 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// namespace is what the user registered for a namespace, or nothing where the hooks are
-// used one by one.
+// namespace is what the application registered for a namespace through Server. Where the hooks are
+// used one by one nothing is.
 type namespace struct {
 	protected bool
-	server    *Server        // nil for hooks
-	sio       *sio.Namespace // the same
+	server    *Server        // nil with the hooks one by one
+	sio       *sio.Namespace // nil with the hooks one by one
 
 	mu           sync.Mutex
 	onConnect    func(socketio.Conn) error
@@ -35,7 +35,7 @@ func (ns *namespace) hearsErrors() bool {
 	return ns.onError != nil
 }
 
-// The methods below run the user's code. A panic in it would end the process (hazard 35).
+// The methods below run the application's code. A panic in it would end the process (hazard 35).
 
 func (sock *socket) callOnConnect() (err error) {
 	sock.ns.mu.Lock()
@@ -73,8 +73,7 @@ func (sock *socket) callOnError(err error) {
 	f(sock.sio.User(), err)
 }
 
-// recovered must be deferred. It makes a panic an error, or logs it where there is none to
-// be returned.
+// recovered must be deferred. It turns a panic into *err, or logs it where err is nil.
 func (sock *socket) recovered(callback string, err *error) {
 	if p := recover(); p != nil {
 		if err != nil {
@@ -91,8 +90,8 @@ func (sock *socket) panicked(callback string, p any) {
 	c.auth.logFailure(c.client.Handshake().Context, c.request(sock.name), callback, newPanicError(p))
 }
 
-// onError tells the user's OnError, in the lane. Without one it is logged: it is most likely a
-// mistake in a handler's types.
+// onError tells the application's OnError, in the lane. Without one the error is logged: it is most
+// likely a mistake in a handler's types.
 func (sock *socket) onError(err error) {
 	switch {
 	case !sock.ns.hearsErrors():
@@ -103,7 +102,8 @@ func (sock *socket) onError(err error) {
 	}
 }
 
-// describe returns what an error says. It may hold one of the user's, whose Error panics.
+// describe returns the text of an error. The error may hold one of the application's, whose Error
+// panics.
 func describe(err error) (text string) {
 	defer func() {
 		if recover() != nil {
