@@ -13,39 +13,39 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// connection is what an Authorizer knows of one client: its session, and its sockets
-// in the namespaces the Authorizer looks after. It hangs on the transport's client,
-// so it lives exactly as long as that and is found without a map.
+// connection is what an Authorizer knows of one client: its session, and its sockets in the
+// namespaces that the Authorizer protects. It is attached to the transport's client, so it lives
+// exactly as long as that, and is found without a map.
 type connection struct {
 	auth         *Authorizer
 	sio          *sio.Conn
 	client       *transport.Client
 	session      atomic.Pointer[Session]
-	sessionEnded atomic.Bool // a session has ended: the gate's verdict counts no more
+	sessionEnded atomic.Bool // then the gate's verdict does not count any more
 
-	brought *broughtTokens // nil: they are in the handshake
+	brought *broughtTokens // nil: the tokens are in the handshake
 
 	mu            sync.Mutex // comes before the locks of internal/sio
 	sockets       []*socket  // one for each namespace, by name
 	turns         []*socket  // to be decided about, see decideInTurn
 	taking        bool       // takeTurns runs
-	attempts      int        // tokens that were refused since the last good one
-	forgiven      time.Time  // up to when attempts were taken back
-	early         bool       // an event came before authentication, which was logged
+	attempts      int        // failed since the last good token
+	forgiven      time.Time  // up to when attempts were forgiven
+	early         bool       // it was logged that an event came before authentication
 	closed        bool
 	expiry        *time.Timer         // of the session, see arm
 	links         [sessionKinds]links // guarded by registry.mu
 	endReason     *UnauthorizedError  // why the last session ended
-	endedSessions int                 // how many sessions have
+	endedSessions int                 // how many sessions have ended
 	unfinished    int                 // sockets whose onDisconnect has not returned
 }
 
-// maxLives bounds how many sockets that have ended a connection may have besides those of its
-// namespaces: with the hooks a client could join faster than the user's code is told of the end.
+// maxUnfinished bounds how many ended sockets a connection may have besides those of its
+// namespaces. With the hooks a client could join faster than the application is told of the end.
 const maxUnfinished = 100
 
-// connectionOf finds or makes the connection behind s. It returns nil when s does not
-// come from Harden's transports.
+// connectionOf finds or makes the connection behind s. It returns nil when s does not come from
+// Harden's transports.
 func (a *Authorizer) connectionOf(s socketio.Conn) *connection {
 	conn, ok := sio.FromConn(s)
 	if !ok {
@@ -63,7 +63,7 @@ func (a *Authorizer) connectionFor(conn *sio.Conn) *connection {
 	}).(*connection)
 }
 
-// findConnection is connectionOf for those who do not want one made.
+// findConnection is connectionOf that makes no connection: where there is none it returns nil.
 func (a *Authorizer) findConnection(s socketio.Conn) *connection {
 	conn, ok := sio.FromConn(s)
 	if !ok {
@@ -73,10 +73,11 @@ func (a *Authorizer) findConnection(s socketio.Conn) *connection {
 	return c
 }
 
-// Session returns the session of the connection that s belongs to, and whether there
-// is one. It is the same in all namespaces, and after the upgrade to WebSocket; a guest has
-// none, also while AcceptNamespace is asked about it. It stays readable after the connection
-// is closed, so that OnDisconnect can say who left. Session does not block and is safe for concurrent use.
+// Session returns the session of the connection that s belongs to, and whether there is one. It is
+// the same in all namespaces, and after the upgrade to WebSocket. A guest has none, also while
+// AcceptNamespace is asked about the guest's token. Session returns the session after the
+// connection is closed too, so OnDisconnect can say who left. It does not block and is safe for
+// concurrent use.
 func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 	c := a.findConnection(s)
 	if c == nil {
@@ -105,8 +106,8 @@ func (c *connection) endedSessionOf(s socketio.Conn) *Session {
 	return nil
 }
 
-// isGuest reports whether handlers know a guest as s. Where AcceptNamespace has yet to agree there is
-// one although the connection has a session.
+// isGuest reports whether s is a guest to handlers. While AcceptNamespace has yet to agree, a
+// socket is one although the connection has a session.
 func (c *connection) isGuest(s socketio.Conn) bool {
 	sock := c.socketOf(s)
 	c.mu.Lock()
@@ -128,8 +129,8 @@ func (c *connection) socketOf(s socketio.Conn) *socket {
 	return nil
 }
 
-// newSocket takes a socket that asks for a protected namespace, or is in a public one. It takes
-// notes; decide does the work.
+// newSocket makes the socket of a client that joins a protected namespace, or is in a public one.
+// decide follows.
 func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 	name := s.Namespace()
 	c.mu.Lock()
@@ -161,7 +162,7 @@ func (c *connection) newSocket(s *sio.Socket, ns *namespace) *socket {
 			c.client.Restrict(true)
 		}
 	}
-	if c.closed { // a hook of go-socket.io's may be late; nobody else would make it leave
+	if c.closed { // a hook of go-socket.io's may be late; nobody else would end the socket
 		sock.markEnded()
 	}
 	return sock
@@ -183,7 +184,7 @@ func (c *connection) left(sock *socket) {
 	sock.markEnded()
 }
 
-// onClosed is called once the connection is closed. Sockets of ours have been told.
+// onClosed is called once the connection is closed. internal/sio has told its own sockets before.
 func (c *connection) onClosed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,9 +199,9 @@ func (c *connection) onClosed() {
 	}
 }
 
-// install makes a verified token the connection's session and lets in the sockets that
-// waited for it, by due. asker is the socket whose `authenticate` that answers, nil in a
-// handshake. It is called without the mutex.
+// install makes a verified token the connection's session, and admits the sockets that waited for
+// one, by due. asker is the socket whose `authenticate` is answered, nil in a handshake. install is
+// called without the mutex.
 func (c *connection) install(r *Request, v *verified, due time.Time, asker *socket) *UnauthorizedError {
 	if v == nil {
 		return nil // the gate let a guest in
@@ -213,7 +214,7 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 		if installed || err != nil {
 			return err
 		}
-		// It may have been revoked since it was checked, when its session could not be found
+		// The token may have been revoked since it was checked, when its session could not be found
 		// yet.
 		ctx, cancel := c.until(due)
 		err = c.auth.checkRevoked(ctx, r, v)
@@ -224,13 +225,13 @@ func (c *connection) install(r *Request, v *verified, due time.Time, asker *sock
 	}
 }
 
-// tryInstall returns the session if one began, and reports false when the token has to be checked for
-// revocation again.
+// tryInstall returns the session if one began. installed is false when the token has to be checked
+// for revocation again.
 func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, installed bool, err *UnauthorizedError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || (asker != nil && asker.state == socketEnded) {
-		return nil, true, nil // nobody is left to be told
+		return nil, true, nil // there is nobody to tell
 	}
 	old := c.session.Load()
 	if set, err := c.setSession(old, v); !set || err != nil {
@@ -261,8 +262,9 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 	return session, true, nil
 }
 
-// setSession puts a session on a new token in the place of old, which is nil or of the same user. It is
-// called with the mutex.
+// setSession puts a session on a new token in the place of old, which is nil or of the same user.
+// It returns false when the token has to be checked for revocation again. It is called with the
+// mutex.
 func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
 	session := &Session{
@@ -274,7 +276,8 @@ func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedE
 		c.auth.warnOtherUser()
 		return false, errSubjectChanged()
 	case lifetime{end: c.auth.endOf(v, now)}.expired(now):
-		// While it was verified. KeepExpired does not help: Revocations may have forgotten it.
+		// The token expired while it was verified. KeepExpired does not help: Revocations may have
+		// forgotten the token.
 		return false, errTokenExpired(nil)
 	case !c.auth.registry.replace(c, old, session):
 		return false, nil
@@ -294,8 +297,8 @@ func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedE
 	return true, nil
 }
 
-// socket returns the socket of a namespace, the last one there was, or nil. It is called with
-// the mutex.
+// socket returns the last socket that there was in a namespace, or nil. It is called with the
+// mutex.
 func (c *connection) socket(namespace string) *socket {
 	if i, found := c.place(normalise(namespace)); found {
 		return c.sockets[i]
@@ -329,7 +332,7 @@ func (c *connection) request(namespace string) *Request {
 	}
 }
 
-// verify verifies a token that has to be good by due, or before the client leaves.
+// verify verifies a token. The verification ends at due, or when the client leaves.
 func (c *connection) verify(r *Request, raw string, due time.Time) (*verified, *UnauthorizedError) {
 	if !c.auth.waits {
 		return c.auth.verify(c.client.Handshake().Context, r, raw)
@@ -344,8 +347,8 @@ func (c *connection) until(due time.Time) (context.Context, context.CancelFunc) 
 	return context.WithDeadline(clientContext{c.client.Handshake().Context, c.client.Done()}, due)
 }
 
-// clientContext ends with the connection. A context.WithCancel would, too, but every connection
-// would have to keep one.
+// clientContext ends with the connection. A context.WithCancel would too, but each connection would
+// have to keep one.
 type clientContext struct {
 	context.Context
 	done <-chan struct{}

@@ -122,9 +122,7 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 	if sock.state == socketEnded {
 		return false
 	}
-	var words []lastWord
-	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.LastWord{})) })
-	sock.end(append(words, sock.lastWord(unauthorizedWord(told)))...)
+	sock.endWith(unauthorizedWord(told))
 	return true
 }
 

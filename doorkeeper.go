@@ -229,7 +229,7 @@ func (v visitor) Intercept(s *sio.Socket, event string, args json.RawMessage) bo
 	return true
 }
 
-func (v visitor) Dropped(s *sio.Socket) { socketBehind(s).dropped() }
+func (v visitor) Dropped(s *sio.Socket) { socketBehind(s).Dropped() }
 func (v visitor) Left(s *sio.Socket)    { sock := socketBehind(s); sock.conn.left(sock) }
 
 func (v visitor) OnConnect(s *sio.Socket)                   { socketBehind(s).onConnect() }

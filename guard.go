@@ -18,30 +18,30 @@ func (a *Authorizer) Guard(handler any) any {
 	switch h := handler.(type) {
 	case func(socketio.Conn):
 		return func(s socketio.Conn) {
-			if sock := a.enterHandler(s); sock != nil {
-				defer sock.leaveHandler()
+			if sock := a.admittedSocket(s); sock != nil {
+				defer sock.leaveLateRooms()
 				h(s)
 			}
 		}
 	case func(socketio.Conn, string):
 		return func(s socketio.Conn, arg string) {
-			if sock := a.enterHandler(s); sock != nil {
-				defer sock.leaveHandler()
+			if sock := a.admittedSocket(s); sock != nil {
+				defer sock.leaveLateRooms()
 				h(s, arg)
 			}
 		}
 	case func(socketio.Conn, string) string:
 		return func(s socketio.Conn, arg string) (result string) {
-			if sock := a.enterHandler(s); sock != nil {
-				defer sock.leaveHandler()
+			if sock := a.admittedSocket(s); sock != nil {
+				defer sock.leaveLateRooms()
 				result = h(s, arg)
 			}
 			return result
 		}
 	case func(socketio.Conn, any):
 		return func(s socketio.Conn, arg any) {
-			if sock := a.enterHandler(s); sock != nil {
-				defer sock.leaveHandler()
+			if sock := a.admittedSocket(s); sock != nil {
+				defer sock.leaveLateRooms()
 				h(s, arg)
 			}
 		}
@@ -58,7 +58,7 @@ func (a *Authorizer) guardReflect(handler any) any {
 	}
 	t := f.Type()
 	return reflect.MakeFunc(t, func(args []reflect.Value) []reflect.Value {
-		sock := a.enterHandler(args[0].Interface().(socketio.Conn))
+		sock := a.admittedSocket(args[0].Interface().(socketio.Conn))
 		if sock == nil {
 			results := make([]reflect.Value, t.NumOut())
 			for i := range results {
@@ -66,7 +66,7 @@ func (a *Authorizer) guardReflect(handler any) any {
 			}
 			return results
 		}
-		defer sock.leaveHandler()
+		defer sock.leaveLateRooms()
 		if t.IsVariadic() {
 			return f.CallSlice(args)
 		}
@@ -74,8 +74,8 @@ func (a *Authorizer) guardReflect(handler any) any {
 	}).Interface()
 }
 
-// enterHandler returns the socket of s if it is admitted, else nil. leaveHandler has to follow.
-func (a *Authorizer) enterHandler(s socketio.Conn) *socket {
+// admittedSocket returns the socket of s if it is admitted, else nil. leaveLateRooms has to follow.
+func (a *Authorizer) admittedSocket(s socketio.Conn) *socket {
 	c := a.findConnection(s)
 	if c == nil {
 		return nil
@@ -93,11 +93,11 @@ func (sock *socket) isAdmitted() bool {
 	return sock.state == socketAdmitted
 }
 
-// leaveHandler cleans up after a handler or callback while which the socket ended: it takes the
-// socket out of the rooms that it has joined since, because go-socket.io lets an ended socket join
-// (hazard 12). The room of the socket's ID stays: the client may have joined the namespace again,
+// leaveLateRooms follows a handler or callback. If the socket has ended meanwhile, it takes the
+// socket out of the rooms that were joined since: go-socket.io lets an ended socket join (hazard
+// 12). The room of the socket's ID stays, because the client may have joined the namespace again,
 // under the same ID.
-func (sock *socket) leaveHandler() {
+func (sock *socket) leaveLateRooms() {
 	if !sock.sio.IsForeign() || sock.isAdmitted() {
 		return
 	}

@@ -15,8 +15,9 @@ const (
 	eventTokenExpiring = "token_expiring"
 )
 
-// authenticate takes an `authenticate` event, and returns what answers it, which blocks while
-// the user's code does. Without the mutex, as the methods below.
+// authenticate takes an `authenticate` event. It returns what answers the event, which blocks while
+// the application's callbacks do, or nil if there is no answer. It is called without the mutex, as
+// the methods below.
 func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 	c := sock.conn
 	opts := &c.auth.opts
@@ -32,7 +33,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 	c.forgive()
 	exhausted := c.attempts >= opts.MaxAttempts
 	if sock.state == socketAdmitted && c.attempts > 2*opts.MaxAttempts {
-		return nil // it was told often enough, and each answer costs more than the question
+		return nil // no answer: it would cost more than the event
 	}
 	sock.busy = true
 	c.attempts++
@@ -48,7 +49,7 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 		if err != nil {
 			c.mu.Lock()
 			if err.Code == CodeServerBusy && c.session.Load() != nil {
-				c.attempts-- // the token may be good, and the session needs it to stay
+				c.attempts-- // the token may be good, and the client needs it to stay
 			}
 			c.mu.Unlock()
 			sock.refuseToken(err, false)
@@ -56,8 +57,8 @@ func (sock *socket) authenticate(data AuthenticateData) (answer func()) {
 	}
 }
 
-// forgive takes attempts back from a client that is in, one for each Timeout: it needs a newer token
-// to stay. It is called with the mutex.
+// forgive takes failed attempts of an authenticated client back, one for each Timeout: the client
+// needs a newer token to stay. It is called with the mutex.
 func (c *connection) forgive() {
 	if c.session.Load() == nil || c.attempts == 0 {
 		c.forgiven = time.Now()
@@ -69,7 +70,8 @@ func (c *connection) forgive() {
 	c.forgiven = c.forgiven.Add(time.Duration(n) * most)
 }
 
-// intercept deals with an `authenticate` event of a socket of ours. What comes behind it waits.
+// intercept handles an `authenticate` event in a namespace of a Server. What the client sends after
+// it waits for the answer.
 func (sock *socket) intercept(args json.RawMessage) {
 	var values []json.RawMessage
 	var data AuthenticateData
@@ -90,8 +92,8 @@ func (sock *socket) intercept(args json.RawMessage) {
 	}
 }
 
-// startRoundTrip lets the socket wait for `authenticate`, or takes the token that came with its
-// CONNECT for the first. Without the mutex.
+// startRoundTrip has the socket wait for `authenticate`. A token that came with its CONNECT is
+// taken for the first `authenticate`. It is called without the mutex.
 func (sock *socket) startRoundTrip() *UnauthorizedError {
 	c := sock.conn
 	raw, own, err := sock.ownToken()
@@ -114,21 +116,21 @@ func (sock *socket) startRoundTrip() *UnauthorizedError {
 	return nil
 }
 
-// letWait answers CONNECT. Only `authenticate` counts. It is called with the mutex.
+// letWait answers CONNECT. After it only `authenticate` counts. It is called with the mutex.
 func (sock *socket) letWait() {
 	sock.setState(socketWaiting)
 	sock.sio.LetWait()
 }
 
-// letWaitBriefly is letWait for a socket that is about to be admitted: what its client sends between is
-// kept, and not dropped as early. What it returns is to be called then.
+// letWaitBriefly is letWait for a socket that is about to be admitted: what its client sends
+// meanwhile is kept, and not dropped as early. The caller calls done when the socket is admitted.
 func (sock *socket) letWaitBriefly() (done func()) {
 	sock.sio.Hold()
 	sock.letWait()
 	return sock.sio.Release
 }
 
-// authenticateAtOnce answers CONNECT and `authenticate` together, or is refused.
+// authenticateAtOnce answers CONNECT and the `authenticate` that came with it together.
 func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 	c := sock.conn
 	if session := c.session.Load(); session != nil && session.RawToken() == raw {
@@ -147,9 +149,11 @@ func (sock *socket) authenticateAtOnce(raw string) *UnauthorizedError {
 	return c.install(r, v, sock.due, sock)
 }
 
+// timeout refuses a socket whose Timeout has passed. A verification that still runs ends now as
+// well, and its refusal is the answer.
 func (sock *socket) timeout() {
 	sock.conn.mu.Lock()
-	waits := sock.isWaiting() && !sock.busy && !sock.asking // else the verification ends now, too
+	waits := sock.isWaiting() && !sock.busy && !sock.asking
 	if waits && sock.lastRetryable != nil {
 		sock.conn.sio.End(true)
 		waits = false
@@ -160,7 +164,8 @@ func (sock *socket) timeout() {
 	}
 }
 
-// isWaiting reports whether the socket has yet to be authenticated. It is called with the mutex.
+// isWaiting reports whether the socket has yet to be authenticated: it waits, or is a guest's. It
+// is called with the mutex.
 func (sock *socket) isWaiting() bool {
 	return sock.state == socketWaiting || sock.state == socketAdmitted && sock.guest
 }
@@ -182,9 +187,9 @@ func (sock *socket) verify(data AuthenticateData, due time.Time) (*verified, *Un
 	return c.verify(r, raw, due)
 }
 
-// refuseToken answers `unauthorized` and, when it is the last word or CloseGrace says so,
-// ends the socket. A socket that is authenticated stays so. After a refusal that is worth retrying the
-// client is not told to go.
+// refuseToken answers an `authenticate` event with `unauthorized`. It ends the socket at once with
+// last, or when CloseGrace says so. A socket that is authenticated stays so. After a refusal that
+// is worth retrying the client is not told to go.
 func (sock *socket) refuseToken(err *UnauthorizedError, last bool) {
 	c := sock.conn
 	c.mu.Lock()
@@ -196,10 +201,10 @@ func (sock *socket) refuseToken(err *UnauthorizedError, last bool) {
 	}
 	grace := c.auth.opts.CloseGrace
 	if sock.state == socketWaiting && !time.Now().Before(sock.due) {
-		last = true // timeout saw that the socket was busy, and left it to this
+		last = true // timeout left the answer to this, because the socket was busy
 	}
 	if err.Code == CodeTooManyAttempts && sock.lastRetryable != nil {
-		err = sock.lastRetryable // it has tried again, as it may
+		err = sock.lastRetryable // the client was told that it may try again
 	}
 	switch {
 	case sock.state == socketAdmitted && !sock.guest:
@@ -226,21 +231,21 @@ func (sock *socket) refuseToken(err *UnauthorizedError, last bool) {
 	}
 }
 
-// closeForRetry ends the connection when the socket's time is up, without DISCONNECT: after that clients stay
-// away for good, and at the end of a connection they come back. Until then the client may try again. It is
-// called with the mutex.
+// closeForRetry ends the connection when the socket's time is up, without DISCONNECT: after a
+// DISCONNECT clients stay away, and at the end of a connection they come back. Until then the
+// client may try again. It is called with the mutex.
 func (sock *socket) closeForRetry(err *UnauthorizedError, now bool) {
 	first := sock.lastRetryable == nil
 	sock.lastRetryable = err
 	switch {
 	case now:
 		sock.conn.sio.End(true)
-	case first && sock.guest: // who has no deadline
+	case first && sock.guest: // which has no deadline
 		sock.deadline = time.AfterFunc(sock.conn.auth.opts.Timeout, sock.timeout)
 	}
 }
 
-// acknowledgedRetry is the client's callback for a refusal that is worth retrying.
+// acknowledgedRetry is called when the client acknowledges a refusal that is worth retrying.
 func (sock *socket) acknowledgedRetry() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
@@ -249,14 +254,14 @@ func (sock *socket) acknowledgedRetry() {
 	}
 }
 
-// acknowledged is the client's callback for `unauthorized`: it says that the client may go.
+// acknowledged is called when the client acknowledges `unauthorized`: the client is ready to go.
 func (sock *socket) acknowledged() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
 	sock.endSilently()
 }
 
-// endAfterGrace ends the socket when CloseGrace is over, unless it was authenticated since, or
+// endAfterGrace ends the socket when CloseGrace has passed, unless it was authenticated since, or
 // AcceptNamespace is about to decide.
 func (sock *socket) endAfterGrace() {
 	sock.conn.mu.Lock()
@@ -266,16 +271,19 @@ func (sock *socket) endAfterGrace() {
 	}
 }
 
-// endSilently ends the socket without another word: the client has called back, or had the
-// time to, or the application sends it away. It is called with the mutex.
-func (sock *socket) endSilently() {
+// endSilently ends the socket without another word than DISCONNECT: the client has acknowledged,
+// had the time to, or is sent away by the application. It is called with the mutex.
+func (sock *socket) endSilently() { sock.endWith(sio.LastWord{}) }
+
+// endWith ends the socket with a last word, and those that end with it without one.
+func (sock *socket) endWith(word sio.LastWord) {
 	var words []lastWord
 	sock.others(func(other *socket) { words = append(words, other.lastWord(sio.LastWord{})) })
-	sock.end(append(words, sock.lastWord(sio.LastWord{}))...)
+	sock.end(append(words, sock.lastWord(word))...)
 }
 
-// unauthorizedData is what `unauthorized` brings. The event asks for an acknowledgement:
-// socketio-jwt's clients call the callback without looking whether there is one.
+// unauthorizedData is the argument of `unauthorized`. The event asks for an acknowledgement,
+// because socketio-jwt's clients call the callback without looking whether there is one.
 type unauthorizedData struct {
 	Message string             `json:"message"`
 	Data    *UnauthorizedError `json:"data"`

@@ -7,9 +7,9 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 )
 
-// socket is one namespace of a connection as the Authorizer sees it: who may stay, and until
-// when. Its fields are guarded by the connection's mutex, and its methods are called with it
-// unless they say otherwise.
+// socket is one namespace of a connection as the Authorizer sees it: whether the client may stay,
+// and until when. The connection's mutex guards the fields, and is held when a method is called,
+// unless its comment says otherwise.
 type socket struct {
 	conn *connection
 	sio  *sio.Socket
@@ -17,25 +17,25 @@ type socket struct {
 	name string
 
 	state              socketState
-	pending            bool     // not authenticated yet
-	placed             bool     // has one of Authorizer.places, while pending
-	placedAs           string   // the remote address that it was taken for
-	guest              bool     // admitted to a protected namespace without a session
-	session            *Session // that let it in, nil for guests and in public namespaces
-	endedSession       *Session // the one it had, when that has ended
-	busy               bool     // a token is being verified
-	asking             bool     // AcceptNamespace is being asked
-	tells              bool     // with asking: it is told `authenticated` then
-	onDisconnectQueued bool     // queueOnDisconnect was called
-	endedByServer      bool     // the server ended it
-	unanswered         bool     // refused for now, which its client learns from the end of the connection
-	due                time.Time
+	pending            bool        // counts as not authenticated, see Stats.Pending
+	placed             bool        // has one of Authorizer.places, while pending
+	placedAs           string      // the remote address that it was taken for
+	guest              bool        // admitted to a protected namespace without a session
+	session            *Session    // with which it was admitted; nil for guests and in public namespaces
+	endedSession       *Session    // the session that the socket had, when that has ended
+	busy               bool        // a token is being verified
+	asking             bool        // AcceptNamespace is being asked
+	tells              bool        // with asking: the client is told `authenticated` when AcceptNamespace agrees
+	onDisconnectQueued bool        // queueOnDisconnect was called
+	endedByServer      bool        // the client did not leave
+	unanswered         bool        // refused for now; the client learns that from the end of the connection
+	due                time.Time   // when the socket has to be admitted
 	deadline           *time.Timer // while waiting
 	grace              *time.Timer // CloseGrace, while waiting
 
 	lastRetryable *UnauthorizedError // the last refusal, where it was worth retrying
 
-	// These belong to the connection's lane.
+	// Only functions in the connection's lane use these.
 	accepted bool   // OnConnect succeeded
 	room     string // of UserRoom
 }
@@ -43,22 +43,22 @@ type socket struct {
 type socketState int
 
 const (
-	socketJoining  socketState = iota // it is being decided whether it may stay
-	socketWaiting                     // round trip: it has to send `authenticate`
-	socketAdmitted                    // it is in; OnConnect may still run
+	socketJoining  socketState = iota // the client has asked for the namespace, and is not answered
+	socketWaiting                     // CONNECT is answered; the client has to send `authenticate`
+	socketAdmitted                    // as a guest, too; OnConnect may still run
 	socketEnded
 )
 
-// decideInTurn has a socket decided about elsewhere, behind others of its connection: the session of
-// the first may let in the rest, and a client that joins and leaves again costs one goroutine.
-// Without the mutex.
+// decideInTurn has a goroutine decide about a socket, behind other sockets of its connection: the
+// session of the first may admit the rest, and a client that joins and leaves again and again costs
+// one goroutine. It is called without the mutex.
 func (sock *socket) decideInTurn() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
 	sock.conn.takeTurn(sock)
 }
 
-// takeTurn is called with the mutex.
+// takeTurn puts a socket behind those that are to be decided about.
 func (c *connection) takeTurn(sock *socket) {
 	c.turns = append(c.turns, sock)
 	if !c.taking {
@@ -87,8 +87,8 @@ func (c *connection) takeTurns() {
 	}
 }
 
-// decide decides about a socket that has joined. Without the mutex; it blocks while the user's
-// code says.
+// decide decides about a socket that joins. It is called without the mutex, and blocks while the
+// application's callbacks do.
 func (sock *socket) decide() {
 	c, auth := sock.conn, sock.conn.auth
 	if sock.ns.server != nil && gateResultOf(c.client.Handshake().Context) == nil {
@@ -119,7 +119,8 @@ func (sock *socket) decide() {
 	}
 }
 
-// admitOrRefuse admits the socket. Without the mutex.
+// admitOrRefuse admits a socket that authenticateHandshake has nothing against, or that is in a
+// public namespace. It is called without the mutex.
 func (sock *socket) admitOrRefuse() {
 	if err := sock.tryAdmit(); err != nil {
 		sock.refuse(err)
@@ -131,23 +132,23 @@ func (sock *socket) tryAdmit() *UnauthorizedError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if sock.state != socketJoining {
-		return nil // it has ended, or the session of another socket let it in
+		return nil // it has ended, or was admitted with the session of another socket
 	}
 	if sock.ns.protected && c.session.Load() == nil && !c.auth.opts.Optional {
-		return c.endReason // the session that let it in has ended since
+		return c.endReason // the session has ended since
 	}
 	sock.admitIfAccepted(false)
 	return nil
 }
 
-// admitIfAccepted lets the socket in, once AcceptNamespace agrees where a session is to let it into a protected
-// namespace. With tells it is told `authenticated` first.
+// admitIfAccepted admits the socket. Where it is a session that opens a protected namespace,
+// AcceptNamespace has to agree first. With tells the client is told `authenticated` before.
 func (sock *socket) admitIfAccepted(tells bool) {
 	switch {
 	case !sock.ns.protected || sock.conn.session.Load() == nil || sock.conn.auth.opts.AcceptNamespace == nil:
 		sock.admitAccepted(tells)
 	default:
-		sock.tells = sock.tells || tells // its own token may have been verified meanwhile
+		sock.tells = sock.tells || tells // the socket's own token may have been verified meanwhile
 		if !sock.asking {
 			sock.asking = true
 			sock.sio.Hold()
@@ -156,7 +157,7 @@ func (sock *socket) admitIfAccepted(tells bool) {
 	}
 }
 
-// askNamespace asks AcceptNamespace. Without the mutex; it blocks while that does.
+// askNamespace asks AcceptNamespace. It is called without the mutex, and blocks while that does.
 func (sock *socket) askNamespace() {
 	defer sock.sio.Release()
 	c, auth := sock.conn, sock.conn.auth
@@ -184,7 +185,7 @@ func (sock *socket) askNamespace() {
 	switch {
 	case !joins && !waits:
 	case another:
-		refusal = nil // that was of a session that has ended
+		refusal = nil // that answer was about a session that has ended
 		sock.admitIfAccepted(tells)
 	case refusal == nil:
 		sock.admitAccepted(tells)
@@ -217,7 +218,7 @@ func (sock *socket) admitAccepted(tells bool) {
 	sock.conn.sio.Do(func() { sock.afterAuthenticated(session) })
 }
 
-// admit lets the socket in: onConnect follows, and then its events.
+// admit makes the socket an admitted one. onConnect follows, and then the socket's events.
 func (sock *socket) admit() {
 	if sock.state == socketEnded {
 		return
@@ -237,13 +238,14 @@ func (sock *socket) admit() {
 	sock.sio.Admit(!sock.guest)
 }
 
-// onConnect tells the user's code of an admitted socket, in the lane. Without the mutex.
+// onConnect runs what comes with being admitted: OnAuthenticated and the application's OnConnect.
+// It runs in the lane, without the mutex.
 func (sock *socket) onConnect() {
 	sock.conn.mu.Lock()
 	session, dismissed := sock.session, sock.endedByServer
 	sock.conn.mu.Unlock()
 	if dismissed {
-		return // it ended before it began
+		return // before the application heard of it
 	}
 	if session != nil {
 		sock.afterAuthenticated(session)
@@ -263,16 +265,18 @@ func (sock *socket) onConnect() {
 	sock.accepted = true
 }
 
-// afterAuthenticated does what comes with being authenticated, in the lane. Without the mutex.
+// afterAuthenticated runs what comes with being authenticated: UserRoom and OnAuthenticated. It
+// runs in the lane, without the mutex.
 func (sock *socket) afterAuthenticated(session *Session) {
-	defer sock.leaveHandler()
+	defer sock.leaveLateRooms()
 	if room := sock.conn.auth.userRoom(sock, session); room != "" {
 		sock.joinRoom(room)
 	}
 	sock.conn.auth.reportAuthenticated(sock, session)
 }
 
-// afterRefreshed does what comes with a newer token, in the lane. Without the mutex.
+// afterRefreshed runs what comes with a newer token: UserRoom and OnRefreshed. It runs in the lane,
+// without the mutex.
 func (sock *socket) afterRefreshed(before, after *Session) {
 	sock.conn.mu.Lock()
 	dismissed := sock.endedByServer
@@ -280,7 +284,7 @@ func (sock *socket) afterRefreshed(before, after *Session) {
 	if dismissed {
 		return
 	}
-	defer sock.leaveHandler()
+	defer sock.leaveLateRooms()
 	if room := sock.conn.auth.userRoom(sock, after); room != sock.room {
 		if sock.room != "" {
 			sock.sio.User().Leave(sock.room)
@@ -292,15 +296,15 @@ func (sock *socket) afterRefreshed(before, after *Session) {
 	sock.conn.auth.reportRefreshed(sock, before, after)
 }
 
-// joinRoom joins the room of UserRoom. In go-socket.io a socket can join that has ended; onDisconnect
-// comes behind this, and leaves it.
+// joinRoom joins the room of UserRoom. In go-socket.io an ended socket can join a room;
+// onDisconnect comes behind this and leaves it.
 func (sock *socket) joinRoom(room string) {
 	sock.room = room
 	sock.sio.User().Join(room)
 }
 
-// useSession is called when the connection got a session: a socket that waited for it is
-// admitted, a guest is one no more.
+// useSession is called when the connection got a session: a socket that waited for one is admitted,
+// and a guest becomes a member.
 func (sock *socket) useSession() {
 	switch {
 	case !sock.ns.protected:
@@ -309,14 +313,14 @@ func (sock *socket) useSession() {
 	}
 }
 
-// refuse turns away a socket that was not let in, or that OnConnect did not want. A refusal that
-// is worth retrying does not tell the client to go. Without the mutex.
+// refuse refuses a socket that was not admitted, or that OnConnect returned an error for. After a
+// refusal that is worth retrying the client is not told to go. refuse is called without the mutex.
 func (sock *socket) refuse(err *UnauthorizedError) {
 	c := sock.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer sock.report(sock.request(), err)
-	if c.session.Load() == nil && !err.wantsToken() { // else it was not for want of a good token
+	if c.session.Load() == nil && !err.wantsToken() { // else the token was good, or there was none
 		c.attempts++
 	}
 	if sock.state == socketJoining && err.retryable() && c.sio.IsProtocol5() {
@@ -334,9 +338,9 @@ func refusedWord(err *UnauthorizedError) sio.LastWord {
 	return sio.LastWord{Event: eventUnauthorized, Arg: newUnauthorized(err), Error: err, Silent: err.retryable()}
 }
 
-// leaveUnanswered leaves the client without an answer until its time is up, and ends the connection then:
-// whatever clients 4.x are told they take for final, and at the end of a connection they come
-// back. At once they would come back every second.
+// leaveUnanswered leaves a client 3.x or 4.x without an answer until its time is up, and then ends
+// the connection. Clients 4.x take whatever answer they get for final, and come back at the end of
+// a connection. If that came at once, they would come back every second.
 func (sock *socket) leaveUnanswered() {
 	sock.unanswered = true
 	sock.deadline = time.AfterFunc(time.Until(sock.due), func() {
@@ -355,7 +359,7 @@ func (sock *socket) request() *Request {
 	return r
 }
 
-// report tells the user's code of a refusal, in the lane: that may take its time.
+// report tells the application of a refusal, in the lane: its function may take its time.
 func (sock *socket) report(r *Request, err *UnauthorizedError) {
 	sock.conn.sio.Do(func() { sock.conn.auth.reportUnauthorized(r, err) })
 }
@@ -371,25 +375,25 @@ func (sock *socket) lastWord(w sio.LastWord) lastWord {
 	return lastWord{sock, w}
 }
 
-// end ends the socket, and others with it, with their last words. With the root ends the
-// connection of a client that did not ask for it.
+// end ends the socket, and others with it. words has what each of them is told. With the root of a
+// client 1.x or 2.x ends the connection.
 func (sock *socket) end(words ...lastWord) {
 	if sock.state != socketEnded {
 		sock.conn.endSockets(sock.isFoundation(), words)
 	}
 }
 
-// disconnect ends the socket as Node's socket.disconnect() does. Without the mutex.
+// disconnect ends the socket as Node's socket.disconnect() does. It is called without the mutex.
 func (sock *socket) disconnect() {
 	sock.conn.mu.Lock()
 	defer sock.conn.mu.Unlock()
 	sock.endSilently()
 }
 
-// isFoundation reports whether the connection stands and falls with the socket.
+// isFoundation reports whether the connection ends with the socket.
 func (sock *socket) isFoundation() bool { return sock.name == root && !sock.conn.sio.IsProtocol5() }
 
-// endSockets is called with the mutex.
+// endSockets ends sockets, and the connection with closes.
 func (c *connection) endSockets(closes bool, words []lastWord) {
 	last := make([]sio.LastWord, len(words))
 	for i, w := range words {
@@ -402,9 +406,10 @@ func (c *connection) endSockets(closes bool, words []lastWord) {
 	}
 }
 
-// others calls f for the connection's other sockets that are still there, in the order of
-// their names. When the root ends they have to be told to go as well, and first: a client
-// that is there for them only would come back for ever.
+// others calls f for the other sockets that have to end with this one, in the order of their names:
+// those of the connection that have not ended, if this is the root that the connection ends with.
+// Their clients have to be told to go as well, and first: a client that is there for another
+// namespace only would come back for ever.
 func (sock *socket) others(f func(*socket)) {
 	for _, other := range sock.conn.sockets {
 		if sock.isFoundation() && other != sock && other.state != socketEnded {
@@ -429,7 +434,7 @@ func (sock *socket) markEnded() {
 	}
 }
 
-// queueOnDisconnect makes onDisconnect follow, which for sockets of ours internal/sio does.
+// queueOnDisconnect has onDisconnect run. For sockets that are not foreign internal/sio does.
 func (sock *socket) queueOnDisconnect() {
 	if !sock.onDisconnectQueued {
 		sock.onDisconnectQueued = true
@@ -437,7 +442,8 @@ func (sock *socket) queueOnDisconnect() {
 	}
 }
 
-// onDisconnect is the last that happens to a socket, in the lane. Without the mutex.
+// onDisconnect runs the application's OnDisconnect. It is the last call for a socket, in the lane
+// and without the mutex.
 func (sock *socket) onDisconnect(reason string) {
 	defer sock.onDisconnectReturned() // also when OnDisconnect ends its goroutine
 	if sock.room != "" {
@@ -455,8 +461,8 @@ func (sock *socket) onDisconnectReturned() {
 	sock.conn.auth.unfinished.add(-1)
 }
 
-// isAuthenticated reports whether the client was let in on the session that the connection
-// has. It has one, so nobody is a guest.
+// isAuthenticated reports whether the socket is admitted to a protected namespace. It is for
+// callers who know that the connection has a session, so that the socket is no guest.
 func (sock *socket) isAuthenticated() bool {
 	return sock.ns.protected && sock.state == socketAdmitted
 }
@@ -478,8 +484,9 @@ func (sock *socket) setState(state socketState) {
 	}
 }
 
-// dropped notes an event that came before the socket was admitted.
-func (sock *socket) dropped() {
+// Dropped counts an event that came before the socket was admitted. internal/sio calls it, without
+// the mutex.
+func (sock *socket) Dropped() {
 	c := sock.conn
 	c.auth.stats.count(func(s *Stats) { s.EarlyEvents++ })
 	c.mu.Lock()
@@ -491,6 +498,3 @@ func (sock *socket) dropped() {
 			"namespace", sock.name, "remote", c.client.Handshake().RemoteAddr)
 	}
 }
-
-// Dropped is dropped, for internal/sio.
-func (sock *socket) Dropped() { sock.dropped() }

@@ -117,7 +117,7 @@ func (u *Server) Options(opts engineio.Options) *engineio.Options {
 	opts.SessionIDGenerator = ids{u}
 	if u.check != nil {
 		opts.RequestChecker = func(r *http.Request) (http.Header, error) {
-			if isProbe(r) || entering(r) != nil {
+			if IsProbe(r) || entering(r) != nil {
 				return nil, nil
 			}
 			return u.check(r)
@@ -388,9 +388,7 @@ func (noWebSocket) Dial(*url.URL, http.Header) (eiotransport.Conn, error) {
 }
 
 // IsProbe reports whether r comes from Probe, which must reach go-socket.io.
-func IsProbe(r *http.Request) bool { return isProbe(r) }
-
-func isProbe(r *http.Request) bool { return r.Context().Value(probeKey{}) != nil }
+func IsProbe(r *http.Request) bool { return r.Context().Value(probeKey{}) != nil }
 
 type discard struct{ header http.Header }
 
