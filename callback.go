@@ -8,8 +8,8 @@ import (
 	"runtime/debug"
 )
 
-// call is run for what a client of a remote address asks for. A callback that goes on for ever stays,
-// so how many run is bounded, and nobody has to know a token to make Secret run.
+// call is run for a client with the remote address. How many callbacks run at once is bounded,
+// because a callback that never returns stays, and nobody has to know a token to make Secret run.
 func (a *Authorizer) call(ctx context.Context, remote string, f func() (any, error)) (any, error) {
 	if !a.calls.take(remote) {
 		return nil, errTooManyCallbacks
@@ -17,9 +17,8 @@ func (a *Authorizer) call(ctx context.Context, remote string, f func() (any, err
 	return run(ctx, f, func() { a.calls.release(remote) })
 }
 
-// run runs a callback of the user so that neither its panic nor its patience is ours: it
-// returns when ctx ends even if f does not, and what f returns after that is dropped. returned is
-// called when f has.
+// run runs a callback of the application, f. A panic in it is an error. run returns when ctx ends
+// even if f does not; what f returns later is dropped. returned is called when f has returned.
 func run(ctx context.Context, f func() (any, error), returned func()) (any, error) {
 	if err := ctx.Err(); err != nil {
 		returned()
@@ -53,13 +52,13 @@ func run(ctx context.Context, f func() (any, error), returned func()) (any, erro
 	}
 }
 
-// minCallbacks may run at once, however small MaxPending is.
+// minCallbacks is how many callbacks may run at once, however small MaxPending is.
 const minCallbacks = 100
 
 var errTooManyCallbacks = errors.New("as many callbacks are running as Options.MaxPending says; the ones before do not return, or take long")
 
-// notAccepted is what the client is told when somebody who was to accept it failed with err: that it
-// took too long is no verdict.
+// notAccepted is what the client is told when a callback that was to accept it failed with err. A
+// callback that took too long has decided nothing, so the client may try again.
 func notAccepted(err error) *UnauthorizedError {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTooManyCallbacks) {
 		return errServerBusy(err)
@@ -73,8 +72,8 @@ type panicError struct {
 	stack []byte
 }
 
-// newPanicError must be called by the deferred function that recovered p. Of p it keeps
-// the type unless it is the runtime's: user code may panic with the token in hand.
+// newPanicError must be called by the deferred function that recovered p. It keeps the type of p
+// only, unless p is an error of the runtime: a callback may panic with the token in hand.
 func newPanicError(p any) *panicError {
 	what := fmt.Sprintf("%T", p)
 	if err, ok := p.(runtime.Error); ok {
@@ -85,9 +84,9 @@ func newPanicError(p any) *panicError {
 
 func (e *panicError) Error() string { return "panic: " + e.what }
 
-// callbackRefusal returns what the client is told when a callback failed with err: what
-// an *UnauthorizedError in it says, or else otherwise, which is then logged, because the
-// client is not told the reason.
+// callbackRefusal returns what the client is told when a callback failed with err: what an
+// *UnauthorizedError in err says, or else otherwise. Then err is logged, because the client is not
+// told the reason.
 func (a *Authorizer) callbackRefusal(ctx context.Context, r *Request, callback string, err error, otherwise *UnauthorizedError) *UnauthorizedError {
 	refusal := refusalOf(err, otherwise)
 	if refusal == otherwise {

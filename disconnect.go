@@ -10,9 +10,9 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 )
 
-// Sessions returns the sessions there are now on this node, one for each connection, in
-// no order. The sequence is of the moment it is read, and may be read at leisure: it holds no
-// lock.
+// Sessions returns the sessions that there are now on this node, one for each connection, in no
+// order. They are looked up when the sequence is read. Reading it holds no lock, so the loop may
+// take its time.
 func (a *Authorizer) Sessions() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
 		for _, c := range a.registry.find(sessionKey{kind: everybody}) {
@@ -23,20 +23,21 @@ func (a *Authorizer) Sessions() iter.Seq[*Session] {
 	}
 }
 
-// Disconnect ends the sessions of this node that match says true for, and returns how many
-// those were. Their clients get `unauthorized`, then the disconnect after which they do not
-// come back by themselves; their tokens stay good (see [Options.Revocations]). A reason says
-// what the clients are told; nil means `unauthorized`, `unauthorized`. It does not wait for
-// the clients. It is O(sessions of this node), and match may do anything.
+// Disconnect ends the sessions of this node for which match returns true, and returns how many
+// those were. Their clients are told `unauthorized`, and then disconnected so that they do not come
+// back by themselves. Their tokens stay good (see [Options.Revocations]). reason says what the
+// clients are told; nil means the code `unauthorized` and the message `unauthorized`. Disconnect
+// does not wait for the clients. It costs O(sessions of this node), and match may do anything.
 func (a *Authorizer) Disconnect(match func(*Session) bool, reason *UnauthorizedError) int {
 	return endSessions(a.registry.find(sessionKey{kind: everybody}), match, disconnectReason(reason), countDisconnected)
 }
 
-// DisconnectUser ends the sessions of a user on all nodes that share [Options.Revocations], as
-// [Authorizer.Disconnect] does; without Revocations, on this node. identity is what
-// [Session.Identity] says. It returns how many sessions those were on this node, where they have ended
-// in any case. It blocks while the other nodes are told, until ctx ends and at most for
-// [Options.Timeout]; the error says that they may not know. It is O(sessions of the user).
+// DisconnectUser ends the sessions of a user as [Authorizer.Disconnect] does, on all nodes that
+// share [Options.Revocations]; without Revocations, on this node. identity is what
+// [Session.Identity] returns. DisconnectUser returns how many sessions it ended on this node; they
+// have ended in any case. It blocks until the other nodes are told, until ctx ends, and at most for
+// [Options.Timeout]. An error says that the other nodes may not know. It costs O(sessions of the
+// user).
 func (a *Authorizer) DisconnectUser(ctx context.Context, identity string, reason *UnauthorizedError) (int, error) {
 	if identity == "" {
 		return 0, errors.New("socketiojwt: DisconnectUser: the identity is empty, and so nobody's; tokens without a subject have none, see Options.Identity")
@@ -50,8 +51,8 @@ func (a *Authorizer) DisconnectUser(ctx context.Context, identity string, reason
 	return n, err
 }
 
-// DisconnectSubject ends the sessions of a subject on this node, whatever the issuer of its tokens,
-// as [Authorizer.Disconnect] does. It returns how many those were. It does not block, is
+// DisconnectSubject ends the sessions of a subject as [Authorizer.Disconnect] does, on this node
+// and whatever the issuer of their tokens. It returns how many those were. It does not block, costs
 // O(sessions of the subject), and does nothing for the subject "".
 func (a *Authorizer) DisconnectSubject(sub string, reason *UnauthorizedError) int {
 	if sub == "" {
@@ -62,7 +63,7 @@ func (a *Authorizer) DisconnectSubject(sub string, reason *UnauthorizedError) in
 
 func anySession(*Session) bool { return true }
 
-// tellOthers tells the nodes that share Revocations of sessions that end.
+// tellOthers tells the nodes that share Revocations which sessions end.
 func (a *Authorizer) tellOthers(ctx context.Context, r Revocation) error {
 	if a.opts.Revocations == nil {
 		return nil
@@ -74,7 +75,7 @@ func (a *Authorizer) tellOthers(ctx context.Context, r Revocation) error {
 	return err
 }
 
-// disconnectMemory is how long nodes that were out of reach can learn of sessions that end.
+// disconnectMemory is how long a node that was out of reach can learn of sessions that end.
 const disconnectMemory = time.Minute
 
 func disconnectReason(given *UnauthorizedError) *UnauthorizedError {
@@ -111,7 +112,8 @@ func endSessions(connections []*connection, match func(*Session) bool, told *Una
 	return n
 }
 
-// endFor ends the session of the socket's connection, or a guest.
+// endFor ends the session of the socket's connection. A socket without one, such as a guest's, it
+// ends alone.
 func (sock *socket) endFor(told *UnauthorizedError) bool {
 	c := sock.conn
 	c.mu.Lock()
@@ -126,8 +128,8 @@ func (sock *socket) endFor(told *UnauthorizedError) bool {
 	return true
 }
 
-// restrict has the limits for clients that are not authenticated apply again, unless another
-// Authorizer has a session of the client.
+// restrict makes the limits for unauthenticated clients apply again, unless the client has a
+// session with another Authorizer.
 func (c *connection) restrict() {
 	for _, a := range gateResultOf(c.client.Handshake().Context).authorizers(c.client.Hub()) {
 		if other, ok := c.sio.Attach(a, nil).(*connection); ok && other.session.Load() != nil {
@@ -137,8 +139,8 @@ func (c *connection) restrict() {
 	c.client.Restrict(true)
 }
 
-// endSessionIf ends the connection's session if match, which is called without the mutex, says
-// true for the one there is by then: a refresh may come between.
+// endSessionIf ends the connection's session if match returns true for it. match is called without
+// the mutex, so a refresh may come between; match is asked about the newer session then.
 func (c *connection) endSessionIf(match func(*Session) bool, told *UnauthorizedError, count func(*Stats)) bool {
 	for {
 		session := c.session.Load()
@@ -155,9 +157,9 @@ func (c *connection) endSessionIf(match func(*Session) bool, told *UnauthorizedE
 	}
 }
 
-// endSession ends the session: each namespace is told why, then disconnected. With a protected root
-// goes the connection; without, public namespaces live on and the client may authenticate
-// anew. It is called with the mutex.
+// endSession ends the session: each namespace is told why, and then disconnected. With a protected
+// root the connection ends, too. Otherwise public namespaces stay, and the client may authenticate
+// anew. endSession is called with the mutex.
 func (c *connection) endSession(told *UnauthorizedError, count func(*Stats)) bool {
 	session := c.session.Load()
 	if session == nil || c.closed {
@@ -175,7 +177,7 @@ func (c *connection) endSession(told *UnauthorizedError, count func(*Stats)) boo
 	})
 
 	rootSocket := c.socket(root)
-	// Also when the client has left it (hazard 24).
+	// Also when the client has left the root (hazard 24).
 	closes := rootSocket != nil && rootSocket.isFoundation() && rootSocket.ns.protected
 	namespace := root
 	var words []lastWord

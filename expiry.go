@@ -8,12 +8,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// How long a session lasts is read off the wall clock once, when its token is accepted. From
-// then on it is measured by Go's monotonic clock, so setting the machine's clock neither
-// prolongs nor shortens it. (Linux stops that clock while the machine sleeps.)
+// The end of a session is read off the wall clock once, when its token is accepted. From then on
+// time is measured by Go's monotonic clock, so setting the machine's clock neither prolongs nor
+// shortens a session. (Linux stops that clock while the machine sleeps.)
 
-// lifetime is when the client of a session is warned and when the session ends, the zero
-// time for never.
+// lifetime says when the client of a session is warned and when the session ends. The zero time is
+// never.
 type lifetime struct{ warning, end time.Time }
 
 func (a *Authorizer) lifetimeOf(v *verified, now time.Time) lifetime {
@@ -26,8 +26,8 @@ func (a *Authorizer) lifetimeOf(v *verified, now time.Time) lifetime {
 	}
 	if warning := a.opts.ExpiryWarning; warning > 0 {
 		left := v.expiresAt.Sub(now)
-		// A token that does not live as long as the warning takes would be warned of at
-		// once, and so would the next one: the client would refresh without end.
+		// A token that does not last as long as the warning takes would be warned of at once, and
+		// so would the next one: the client would refresh without end.
 		if l.warning = now.Add(left - warning); left < 2*warning {
 			l.warning = now.Add(left / 2)
 		}
@@ -38,18 +38,18 @@ func (a *Authorizer) lifetimeOf(v *verified, now time.Time) lifetime {
 	return l
 }
 
-// endOf returns when a token is no longer good: exp plus the leeway.
+// endOf returns when a token is no longer good: `exp` and the leeway.
 func (a *Authorizer) endOf(v *verified, now time.Time) time.Time {
 	end := v.expiresAt.Add(a.leeway)
 	if !v.parsedAt.Before(end) {
-		// The parser took it all the same: ParserOptions turn the check off, or have a
-		// clock of their own, which we cannot follow.
+		// The parser took the token all the same: ParserOptions turn the check off, or have a clock
+		// of their own, which this package cannot follow.
 		return time.Time{}
 	}
 	return now.Add(end.Sub(now)) // with now's monotonic reading
 }
 
-// expired reports whether a session is over at now.
+// expired reports whether the session has ended at now.
 func (l lifetime) expired(now time.Time) bool { return !l.end.IsZero() && !now.Before(l.end) }
 
 // arm sets the connection's one timer to what comes next. It is called with the mutex.
@@ -67,9 +67,8 @@ func (c *connection) arm(l lifetime, now time.Time) {
 	}
 }
 
-// expire warns the client, or ends the session. It is called by the timer, without the
-// mutex. A refresh that was installed before has changed what there is to do; one that
-// comes after finds the session gone.
+// expire warns the client, or ends the session. The timer calls it, without the mutex. A refresh
+// that came before has changed what there is to do; a refresh that comes after finds no session.
 func (c *connection) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,13 +97,13 @@ func (c *connection) warn(left time.Duration) {
 	}
 }
 
-// tokenExpiring is what `token_expiring` brings.
+// tokenExpiring is the argument of `token_expiring`.
 type tokenExpiring struct {
 	ExpiresIn int `json:"expiresIn"`
 }
 
-// leewayOf finds the leeway in options, which golang-jwt does not tell: by asking for the
-// least time ago that counts as expired.
+// leewayOf finds the leeway in options, which golang-jwt does not tell: it searches for the least
+// time ago that counts as expired.
 func leewayOf(options []jwt.ParserOption) time.Duration {
 	now := time.Unix(1e9, 0)
 	fixed := jwt.WithTimeFunc(func() time.Time { return now })

@@ -7,7 +7,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// identify finds out whose token it is.
+// identify finds the user of a token.
 func (a *Authorizer) identify(ctx context.Context, r *Request, v *verified) (refusal *UnauthorizedError) {
 	v.identity = defaultIdentity(v.issuer, v.subject)
 	if a.opts.Identity != nil {
@@ -22,7 +22,7 @@ func (a *Authorizer) identify(ctx context.Context, r *Request, v *verified) (ref
 	return nil
 }
 
-// callIdentity calls the user's code. What it returns with a panic is nobody's identity.
+// callIdentity calls the application's Identity. A panic is an error.
 func callIdentity(identity func(*jwt.Token) string, token *jwt.Token) (name string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -32,9 +32,9 @@ func callIdentity(identity func(*jwt.Token) string, token *jwt.Token) (name stri
 	return identity(token), nil
 }
 
-// defaultIdentity is the issuer, a space and the subject, or the subject alone. What stands first has
-// no space of its own, so no two users are the same. A subject is unique within its issuer only
-// (RFC 7519 §4.1.2); without one there is nobody.
+// defaultIdentity is the issuer, a space and the subject, or the subject alone. The first part has
+// no space of its own, so no two users get the same name. A subject is unique within its issuer
+// only (RFC 7519 §4.1.2). A token without a subject has no identity.
 func defaultIdentity(issuer, subject string) string {
 	switch {
 	case subject == "":

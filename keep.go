@@ -8,16 +8,17 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// What is kept of a handshake, for as long as its connection lasts (hazard 18, and 46).
+// The bounds of what is kept of a handshake as long as its connection lasts (hazards 18 and 46).
 const (
 	maxURLBytes   = 32 << 10
 	maxHostBytes  = 512      // a name has at most 253 (RFC 1035 §2.3.4)
-	maxHandshake  = 96 << 10 // memory of all
-	maxUnverified = 6 << 10  // the same as long as nobody has authenticated
-	minUnverified = 3 << 9   // what is left of it beside a large token
+	maxHandshake  = 96 << 10 // bytes of memory, all together
+	maxUnverified = 6 << 10  // the same while the client is not authenticated
+	minUnverified = 3 << 9   // what is kept beside a large token
 )
 
-// tooLarge answers handshakes that are larger than those of any honest client.
+// tooLarge answers a handshake request that is larger than those of any honest client, and reports
+// whether it did.
 func tooLarge(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case len(r.Host) > maxHostBytes:
@@ -33,7 +34,7 @@ func tooLarge(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // cutDown keeps little of the handshake of a client that has yet to authenticate, and the tokens
-// that the Authorizers would look for there.
+// that the Authorizers look for there.
 func cutDown(c *sio.Conn, all []*Authorizer) {
 	left := maxUnverified
 	for _, a := range all {
@@ -46,10 +47,10 @@ func cutDown(c *sio.Conn, all []*Authorizer) {
 	c.Client().Handshake().Keep(max(left, minUnverified))
 }
 
-// broughtTokens are those of a handshake that was cut down.
+// broughtTokens are the tokens of a handshake that was cut down.
 type broughtTokens struct{ token, cookie broughtToken }
 
-// broughtToken is what handshakeToken or cookieToken found.
+// broughtToken is what handshakeToken or cookieToken returned.
 type broughtToken struct {
 	raw string
 	err *UnauthorizedError
@@ -68,7 +69,7 @@ func (c *connection) readHandshake() *broughtTokens {
 	return &b
 }
 
-// brought copies a token out of what is not kept.
+// brought copies a token out of a handshake that is not kept.
 func (a *Authorizer) brought(raw string, err *UnauthorizedError) broughtToken {
 	if len(raw) > a.opts.MaxTokenBytes {
 		return broughtToken{err: errTokenTooLong()}
@@ -84,7 +85,7 @@ func (c *connection) handshakeToken(r *Request) (string, *UnauthorizedError) {
 	return c.auth.handshakeToken(r, c.client.Handshake().Host)
 }
 
-// cookieToken returns that of the handshake's cookie.
+// cookieToken returns the token in the cookie of the connection's handshake.
 func (c *connection) cookieToken(r *Request) (string, *UnauthorizedError) {
 	if c.brought != nil {
 		return c.brought.cookie.raw, c.brought.cookie.err

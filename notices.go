@@ -7,15 +7,15 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// notices remembers what was logged of whom, so that a client that comes back every second makes
-// one line of each kind.
+// notices remembers what was logged about which address, so that a client that comes back every
+// second makes one line of each kind.
 type notices struct {
 	mu   sync.Mutex
 	said map[string]map[string]struct{} // the addresses, by kind
 }
 
-// maxNotices bounds what strangers can make us remember and log of each kind. After that it is
-// silent.
+// maxNotices bounds how many addresses of each kind are remembered, and so how many lines strangers
+// can cause. After that many the kind is not logged any more.
 const maxNotices = 1000
 
 func (n *notices) first(kind, remote string) bool {
@@ -37,8 +37,8 @@ func (n *notices) first(kind, remote string) bool {
 	return true
 }
 
-// note counts and, once for each address, logs why the gate answered a request itself, where that is more
-// likely a mistake in the set-up than a client that misbehaves.
+// note counts, and logs once for each address, a request that the gate answered itself for a reason
+// that is more likely a mistake in the set-up than a client that misbehaves.
 func (g *gate) note(r *http.Request) {
 	query := transport.QueryOf(r)
 	switch sid := query.Get("sid"); {
@@ -58,7 +58,7 @@ func (g *gate) note(r *http.Request) {
 	}
 }
 
-// noteQueryToken tells of a token that nobody looks at.
+// noteQueryToken logs that a client sent a token where no token is looked for.
 func (a *Authorizer) noteQueryToken(r *http.Request) {
 	if !a.opts.Handshake && transport.QueryOf(r).Has(a.opts.QueryParam) {
 		a.note("query", r, a.logger().Warn,

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// outage is while Revocations cannot be asked. Each client is refused then, and all that may be
-// known of it is in two lines of the log: when it begins, and when it is over.
+// outage is the time while Revocations cannot be asked. Every client is refused then. The log gets
+// two lines, one when the outage begins and one when it is over, and none for each client.
 type outage struct {
 	on atomic.Bool
 
 	mu          sync.Mutex
-	began, last time.Time
+	began, last time.Time // the first and the last failure
 	refused     int
 }
 
-// outageOver is for how long nothing has to fail until an outage is over: some questions may be
+// outageOver is how long nothing must have failed before an outage is over: some questions may be
 // answered while others are not.
 const outageOver = 10 * time.Second
 
@@ -39,7 +39,7 @@ func (a *Authorizer) answered() {
 	}
 }
 
-// failed reports whether it is the first.
+// failed reports whether the failure is the first of an outage.
 func (o *outage) failed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -52,7 +52,8 @@ func (o *outage) failed() bool {
 	return true
 }
 
-// answered returns how many were refused, and how long that went, when it is over.
+// answered ends an outage that is over, and returns how many clients were refused and how long it
+// took.
 func (o *outage) answered() (refused int, took time.Duration) {
 	if !o.on.Load() {
 		return 0, 0

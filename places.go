@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// places are those of MaxPending, and of callbacks that run. One host cannot take all of them: when
-// more than half are taken, who holds more than its share gets no more. Behind a proxy all clients
-// are one host.
+// places are the places of MaxPending, or of callbacks that run. One host cannot take all of them:
+// when more than half are taken, a host with more than its share gets no more. Behind a proxy all
+// clients are one host.
 type places struct {
 	most int
 
@@ -17,10 +17,11 @@ type places struct {
 	byHost map[string]int
 }
 
-// minShare is what every host may hold. A tenth of few places is too little for one that many share.
+// minShare is how many places every host may have. A tenth of few places would be too little for a
+// host that many clients share.
 const minShare = 10
 
-// take reports whether there was a place for a client of a remote address.
+// take takes a place for a client of a remote address, and reports whether there was one.
 func (p *places) take(remote string) bool {
 	host := hostOf(remote)
 	p.mu.Lock()
@@ -48,7 +49,7 @@ func (p *places) release(remote string) {
 	}
 }
 
-// count returns how many are taken, and how many of them by the host that has the most.
+// count returns how many places are taken, and how many of them the host has that has the most.
 func (p *places) count() (taken, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,8 +59,8 @@ func (p *places) count() (taken, most int) {
 	return p.taken, most
 }
 
-// hostOf returns what tells one client from another: an IPv4 address, or the network of an IPv6
-// one, since who has one address has all of its /64 (RFC 4291 §2.5.4).
+// hostOf returns what tells one host from another: an IPv4 address, or the network of an IPv6
+// address, because a host that has one address has all of its /64 (RFC 4291 §2.5.4).
 func hostOf(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// registry knows the connections of an Authorizer that have a session, and finds them by
-// subject and by token.
+// registry has the connections of an Authorizer that have a session, and finds them by user,
+// subject, token ID and `sid`.
 type registry struct {
 	mu     sync.Mutex
-	first  map[sessionKey]*connection // of the list that connection.links make
-	change uint64                     // counts revocations, see connection.install
-	recent []Revocation               // the last of them, each at its number modulo recentRevocations
-	latest int64                      // the order of the last session, of all nodes, see place
+	first  map[sessionKey]*connection // of the lists that connection.links make
+	change uint64                     // how many revocations there were, see connection.install
+	recent []Revocation               // the last revocations, each at its number modulo recentRevocations
+	latest int64                      // Session.order of the last session of all nodes, see setOrder
 }
 
 const recentRevocations = 64
 
-// sessionKey names a list of connections: of a user, of a subject, of a token ID, of a `sid`, or of
-// everybody, for whom value is empty.
+// sessionKey names a list of connections: those of a user, of a subject, of a token ID, of a `sid`,
+// or all of them, for which value is empty.
 type sessionKey struct {
 	kind  sessionKind
 	value string
@@ -35,8 +35,8 @@ const (
 	sessionKinds
 )
 
-// links are a connection's neighbours in the list of a kind. Of 100,000 sessions they take a
-// third of what a set for each subject and token would.
+// links are a connection's neighbours in a list. With 100,000 sessions they take a third of the
+// memory that a set for each subject and each token would.
 type links struct{ next, previous *connection }
 
 func (s *Session) keys() [sessionKinds]sessionKey {
@@ -56,19 +56,19 @@ func (r Revocation) sessions() sessionKey {
 	return sessionKey{ofSubject, r.Subject}
 }
 
-// isList is false for sessions without an identity, a subject and so on: they have nothing in
-// common.
+// isList is false for the key of sessions without an identity, a subject and so on: such sessions
+// have nothing in common.
 func (k sessionKey) isList() bool { return k.kind == everybody || k.value != "" }
 
-// replace puts a connection's session in the place of old, unless there was a revocation
-// that may concern the session's token since it was last checked.
+// replace puts a connection's session in the place of old. It reports false, and does nothing, if a
+// revocation since session's token was last checked may concern that token.
 func (ss *registry) replace(c *connection, old, session *Session) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if ss.outdates(session.verified) {
 		return false
 	}
-	ss.place(old, session)
+	ss.setOrder(old, session)
 	ss.drop(c, old)
 	for _, key := range session.keys() {
 		if !key.isList() {
@@ -84,10 +84,11 @@ func (ss *registry) replace(c *connection, old, session *Session) bool {
 	return true
 }
 
-// place gives a session its place in the order of sessions, which is by time and then by ID, and is the same on all
-// nodes. A newer token keeps the place. A session that begins when another is known comes behind
-// it, whatever the clocks say, as in Lamport's clock. It is called with the mutex.
-func (ss *registry) place(old, session *Session) {
+// setOrder gives a session its place in the order of sessions, which is by time and then by ID, and
+// the same on all nodes. A session on a newer token keeps the place. A session that begins when
+// another is known comes behind it, whatever the clocks say, as in Lamport's clock. setOrder is
+// called with the mutex.
+func (ss *registry) setOrder(old, session *Session) {
 	if old != nil {
 		session.order = old.order
 		return
@@ -96,8 +97,8 @@ func (ss *registry) place(old, session *Session) {
 	session.order = ss.latest
 }
 
-// outdates reports whether one of the revocations since a token was checked may concern it. If
-// any at all did, nobody could get in while there are many.
+// outdates reports whether a revocation since the token was last checked may concern it. Checking
+// the token again after any revocation at all would keep everybody out while there are many.
 func (ss *registry) outdates(v *verified) bool {
 	if ss.change-v.change > recentRevocations {
 		return true
@@ -154,14 +155,14 @@ func (ss *registry) list(key sessionKey) []*connection {
 	return found
 }
 
-// concerned is find for a revocation, of which it takes notice.
+// concerned notes a revocation, and returns the connections that it may concern.
 func (ss *registry) concerned(r Revocation) []*connection {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if r.ReplacedBy != "" {
 		ss.latest = max(ss.latest, r.IssuedBefore.UnixNano())
 	}
-	if r.SessionsOnly { // it is not about tokens that come
+	if r.SessionsOnly { // a revocation of sessions says nothing of tokens to come
 		return ss.list(r.sessions())
 	}
 	if len(ss.recent) < recentRevocations {

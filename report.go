@@ -2,7 +2,7 @@ package socketiojwt
 
 import "context"
 
-// userRoom asks the user's code for a session's room.
+// userRoom asks the application for the room of a session.
 func (a *Authorizer) userRoom(sock *socket, session *Session) (room string) {
 	if a.opts.UserRoom != nil {
 		a.run("UserRoom", sock.request(), func() { room = a.opts.UserRoom(session) })
@@ -10,7 +10,7 @@ func (a *Authorizer) userRoom(sock *socket, session *Session) (room string) {
 	return room
 }
 
-// reportAuthenticated tells the user's code and the log of an authenticated socket.
+// reportAuthenticated tells the log and the application of an authenticated socket.
 func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	a.log.Debug("socketiojwt: authenticated", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnAuthenticated != nil {
@@ -18,7 +18,7 @@ func (a *Authorizer) reportAuthenticated(sock *socket, session *Session) {
 	}
 }
 
-// reportRefreshed tells the user's code and the log of a newer token.
+// reportRefreshed tells the log and the application of a newer token.
 func (a *Authorizer) reportRefreshed(sock *socket, before, after *Session) {
 	a.log.Debug("socketiojwt: refreshed", "namespace", sock.name, "remote", sock.conn.client.Handshake().RemoteAddr)
 	if a.opts.OnRefreshed != nil {
@@ -26,7 +26,7 @@ func (a *Authorizer) reportRefreshed(sock *socket, before, after *Session) {
 	}
 }
 
-// reportUnauthorized tells the user's code and the log of a refusal.
+// reportUnauthorized tells the log and the application of a refusal.
 func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
 	a.stats.count(func(s *Stats) { s.refused(err) })
 	a.log.Debug("socketiojwt: refused", "code", err.Code, "message", err.Message,
@@ -34,7 +34,7 @@ func (a *Authorizer) reportUnauthorized(r *Request, err *UnauthorizedError) {
 	a.callOnUnauthorized(r, err)
 }
 
-// reportEnded tells the user's code and the log of a session that was ended.
+// reportEnded tells the log and the application of a session that was ended.
 func (a *Authorizer) reportEnded(r *Request, session *Session, err *UnauthorizedError) {
 	a.log.Debug("socketiojwt: a session ended", "code", err.Code, "message", err.Message, "remote", r.RemoteAddr)
 	a.callOnUnauthorized(r, err)
@@ -49,8 +49,9 @@ func (a *Authorizer) callOnUnauthorized(r *Request, err *UnauthorizedError) {
 	}
 }
 
-// run runs the user's code and waits for it. It gets a goroutine of its own, because it may
-// end that (runtime.Goexit, as (*testing.T).FailNow does): ours is in the middle of something.
+// run runs a function of the application and waits for it. The function gets a goroutine of its
+// own, because it may end that (runtime.Goexit, as (*testing.T).FailNow does), and the caller is in
+// the middle of something.
 func (a *Authorizer) run(callback string, r *Request, f func()) {
 	done := make(chan struct{})
 	go func() {

@@ -11,30 +11,30 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Session is who is at the other end of a connection, and on what token. It does
-// not change: a client that sends a newer token gets a new Session, of the same ID. Its methods are
-// safe for concurrent use; the token and the claims are shared, so do not write to
+// Session is a client that was authenticated, and the token it was authenticated with. A Session
+// does not change: a client that sends a newer token gets a new Session with the same ID. Its
+// methods are safe for concurrent use. The token and the claims are shared, so do not write to
 // them.
 type Session struct {
 	auth            *Authorizer
-	conn            *connection // nil: see Middleware
+	conn            *connection // nil for a session of Middleware
 	index           int         // how many sessions the connection had before
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime
-	order           int64 // of all sessions, see registry.place
+	order           int64 // of all sessions, see registry.setOrder
 }
 
-// ID names the session: as long as the client is authenticated, in all namespaces, with each
-// newer token. It is random and no credential, so it may be logged and shown to others. It is "" for
-// a session of Middleware, which is that of one request.
+// ID names the session as long as the client is authenticated: in all namespaces, and with each
+// newer token. It is random and no credential, so it may be logged and shown to others. It is ""
+// for a session of Middleware, which is that of one request.
 func (s *Session) ID() string {
 	if s.conn == nil {
 		return ""
 	}
-	// The id of the transport is a credential, and random, so what its hash says is as random and gives
-	// nothing away. All Authorizers come to the same, so none takes the session of another on
-	// this connection for that of another client.
+	// The id of the transport is random and a credential. Its hash is as random, and gives nothing
+	// away. All Authorizers compute the same, so none takes the session of another on this
+	// connection for that of another client.
 	sum := sha256.Sum256(fmt.Append(nil, s.conn.client.ID(), " ", s.index))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
@@ -42,14 +42,14 @@ func (s *Session) ID() string {
 // Issuer returns the `iss` claim, "" if there is none. A number is returned in decimal.
 func (s *Session) Issuer() string { return s.verified.issuer }
 
-// Identity names the user, see [Options.Identity]. "" is nobody's: two sessions without an identity
-// have nothing in common.
+// Identity returns the name of the user, see [Options.Identity]. "" is the name of nobody: two
+// sessions without an identity have nothing in common.
 func (s *Session) Identity() string { return s.verified.identity }
 
-// Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519
-// §4.1.2 does not allow but many issuers write, is returned in decimal. Tokens with one
-// of 2^53 or more are refused unless Options.ParserOptions have jwt.WithJSONNumber:
-// without it they would all be rounded, and different users would become the same.
+// Subject returns the `sub` claim, "" if there is none. A number, which RFC 7519 §4.1.2 does not
+// allow but many issuers write, is returned in decimal. A token whose `sub` is a number of 2^53 or
+// more is refused unless Options.ParserOptions have jwt.WithJSONNumber: without that option such
+// numbers are rounded, and different users would become the same.
 func (s *Session) Subject() string { return s.verified.subject }
 
 // TokenID returns the `jti` claim, "" if there is none. A number is returned in decimal.
@@ -73,14 +73,15 @@ func (s *Session) RawToken() string { return s.verified.raw }
 // AuthenticatedAt returns when the token was accepted.
 func (s *Session) AuthenticatedAt() time.Time { return s.authenticatedAt }
 
-// ExpiresAt returns the `exp` claim, the zero time if there is none. One of more than 2^53-1
-// seconds from 1970 is returned as that, which never comes; in Claims it is the same.
+// ExpiresAt returns the `exp` claim, the zero time if there is none. A date of more than 2^53-1
+// seconds from 1970 is bounded to that, which never comes; in Claims it is the same.
 func (s *Session) ExpiresAt() time.Time { return s.verified.expiresAt }
 
-// Revocation returns what revokes this token, for the Add of [Options.Revocations]: its `jti` and its
-// issuer, until the token has expired, with the leeway. One that does not expire is revoked until
-// the year 9999. A token without `jti` cannot be told from others: Add refuses what
-// this returns then. Revoke its Subject with its Issuer, or its Identity.
+// Revocation returns what revokes the session's token, for the Add of [Options.Revocations]: the
+// `jti` and the issuer of the token, until the token has expired, with the leeway. A token that
+// does not expire is revoked until the year 9999. A token without `jti` cannot be told from others,
+// and Add refuses what this method returns for it: revoke the Subject with the Issuer, or the
+// Identity.
 func (s *Session) Revocation() Revocation {
 	r := Revocation{TokenID: s.TokenID(), Issuer: s.Issuer(), Until: endOfTime}
 	if v := s.verified; !v.expiresAt.IsZero() && !s.auth.endOf(v, v.parsedAt).IsZero() {
@@ -89,11 +90,12 @@ func (s *Session) Revocation() Revocation {
 	return r
 }
 
-// endOfTime is the last that RFC 3339 can write.
+// endOfTime is the last date that RFC 3339 can write.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// End ends the session as [Authorizer.Disconnect] does, and reports whether it had not ended
-// before. The client is told reason, or `unauthorized` where it is nil; the token stays good.
+// End ends the session as [Authorizer.Disconnect] does, and reports whether the session had not
+// ended before. The client is told reason, or `unauthorized` where that is nil. The token stays
+// good.
 func (s *Session) End(reason *UnauthorizedError) bool {
 	if s.conn == nil {
 		return false
@@ -103,8 +105,9 @@ func (s *Session) End(reason *UnauthorizedError) bool {
 }
 
 // ClaimsOf returns the claims of a session as the type that [Options.NewClaims] makes, such as
-// *MyClaims or jwt.MapClaims. It returns false where s is nil, and when the claims are of another
-// type. It does not block and is safe for concurrent use; the claims are shared, so do not write to them.
+// *MyClaims or jwt.MapClaims. It returns false where s is nil, and where the claims are of another
+// type. It does not block and is safe for concurrent use. The claims are shared, so do not write to
+// them.
 func ClaimsOf[T jwt.Claims](s *Session) (T, bool) {
 	if s == nil {
 		var none T
@@ -114,8 +117,7 @@ func ClaimsOf[T jwt.Claims](s *Session) (T, bool) {
 	return claims, ok
 }
 
-// String returns the subject only, quoted, so that a Session in a log does not take the token
-// there.
+// String returns the subject only, quoted, so that a Session in a log does not show the token.
 func (s *Session) String() string { return "session of " + strconv.Quote(s.Subject()) }
 
 // Format prints String, whatever the verb.

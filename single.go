@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// replaceOthers ends the other sessions of a user who just got a new one, here and on the other nodes. What
-// they compare is the order of sessions, which is the same on all: of two that begin at once one is the
-// newer wherever the news meet, so one stays. It does not wait for the other nodes.
+// replaceOthers ends the other sessions of a user who just got a new one, here and on the other
+// nodes. The nodes compare the order of sessions, which is the same on all of them. Of two sessions
+// that begin at once, every node takes the same one for the newer, so one stays. replaceOthers does
+// not wait for the other nodes.
 func (a *Authorizer) replaceOthers(s *Session) {
 	r := Revocation{
 		Identity:     s.Identity(),
@@ -28,7 +29,7 @@ func (a *Authorizer) replaceOthers(s *Session) {
 	}()
 }
 
-// logTold says that it has changed whether other nodes are told.
+// logTold logs that other nodes are told of new sessions again, or why they are not any more.
 func (a *Authorizer) logTold(err error) {
 	if err != nil {
 		a.log.Warn("socketiojwt: other nodes may not know of new sessions, so that users may have several", "callback", "Revocations", "error", err.Error())

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// waitGroup counts what is still running. Unlike a sync.WaitGroup it may be added to while
-// somebody waits, and the wait can end early.
+// waitGroup counts what still runs. It is a sync.WaitGroup to which may be added while somebody
+// waits, and whose wait can end early.
 type waitGroup struct {
 	mu   sync.Mutex
 	n    int

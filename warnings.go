@@ -2,21 +2,23 @@ package socketiojwt
 
 import "log/slog"
 
-// warnNotHardened says once why every client of a server is refused.
+// warnNotHardened says once why every client of a server is refused. It is for the hooks one by
+// one: Protect panics.
 func (a *Authorizer) warnNotHardened() {
 	a.unhardened.Do(func() {
 		a.alarm("socketiojwt: every client is refused, because the server does not use Harden's transports; make it with " + hardenedServer)
 	})
 }
 
-// warnNoGate says once that Protect's gate is not in front.
+// warnNoGate says once that requests do not pass Protect's gate.
 func (a *Authorizer) warnNoGate() {
 	a.ungated.Do(func() {
 		a.alarm("socketiojwt: clients connect without passing the gate, because the server itself is served; serve the result of Protect")
 	})
 }
 
-// warnUndrained says that go-socket.io's server was closed while clients could still come.
+// warnUndrained says that go-socket.io's server was closed while clients could still connect. It is
+// for the hooks one by one: Server.Close drains.
 func (a *Authorizer) warnUndrained() {
 	a.log.Warn("socketiojwt: the server was closed without Authorizer.Drain; a client that connects in the same moment ends the process")
 }
@@ -42,13 +44,12 @@ func (a *Authorizer) warnUnregistered(namespace string) {
 	})
 }
 
-// alarm logs a mistake in the program that makes it useless or less safe, even without a
-// Logger.
+// alarm logs a mistake in the program that makes it useless or less safe, even without a Logger.
 func (a *Authorizer) alarm(message string, attrs ...any) {
 	a.logger().Error(message, attrs...)
 }
 
-// logger returns where mistakes in the program go, also without a Logger.
+// logger returns the log for mistakes in the program: slog.Default without a Logger.
 func (a *Authorizer) logger() *slog.Logger {
 	if a.opts.Logger == nil {
 		return slog.Default()
