@@ -24,8 +24,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Authorizer authenticates the clients of one or more namespaces. [Authorize] makes one.
-// It is safe for concurrent use.
+// Authorizer authenticates the clients of one or more namespaces. [Authorize] makes one. It is safe
+// for concurrent use.
 type Authorizer struct {
 	opts   Options // normalised
 	log    *slog.Logger
@@ -33,13 +33,13 @@ type Authorizer struct {
 	static map[string]any // the keys of a StaticSecret by algorithm; nil for any other Secret
 
 	leeway time.Duration // of ParserOptions
-	waits  bool          // verify calls somebody who may keep it waiting
-	calls  places        // of callbacks that run, see call
+	waits  bool          // verify calls functions that may block
+	calls  places        // for callbacks that run, see call
 
 	registry   registry
 	stats      stats
-	places     places      // of sockets in protected namespaces that are not authenticated yet
-	unfinished waitGroup   // whose OnDisconnect is still to come
+	places     places      // for sockets in protected namespaces that are not authenticated yet
+	unfinished waitGroup   // sockets whose onDisconnect has not returned
 	unhardened sync.Once   // warnNotHardened
 	otherUser  sync.Once   // warnOtherUser
 	untold     atomic.Bool // whether other nodes were not told of the last new session
@@ -50,30 +50,31 @@ type Authorizer struct {
 	outage     outage // of Revocations
 }
 
-// Request is what is known of a client, the same in both modes: how it opened its
-// connection and what it is asking for now. Treat it as read-only.
+// Request describes a client, in the same way in both modes: how it opened its connection and what
+// it asks for now. Treat it as read-only.
 type Request struct {
-	// Namespace is the one being authenticated for, "/" for the root, "" for a plain HTTP
-	// request (see Middleware).
+	// Namespace is the namespace that the client is authenticated for, "/" for the root. It is ""
+	// for a plain HTTP request (see Middleware).
 	Namespace string
-	// SessionID is the id of the connection, "" as long as there is none. Knowing it is
-	// enough to take the connection over: do not log it.
+	// SessionID is the id of the connection, "" as long as there is none. Who knows it can take the
+	// connection over: do not log it.
 	SessionID string
 	// RemoteAddr is the client's network address as net/http gives it.
 	RemoteAddr string
-	// URL is that of the request that opened the connection. Its query may hold a token. Of a
-	// connection that opens before its client is authenticated, URL and Header have what fits into
-	// 6 KiB with the token, or into 1.5 KiB beside a large one, the shortest parameters and fields first.
+	// URL is the URL of the request that opened the connection. Its query may hold a token. For a
+	// connection that was opened before its client was authenticated, URL and Header have what fits
+	// into 6 KiB with the token, or into 1.5 KiB beside a large token, the shortest parameters and
+	// fields first.
 	URL *url.URL
-	// Header is that of the request that opened the connection. It may hold a token.
+	// Header is the header of the request that opened the connection. It may hold a token.
 	Header http.Header
-	// Auth is what the `auth` option of a client 3.x or 4.x holds for this namespace, as JSON. It
-	// is valid, and may hold a token. Of a client that waits or is a guest, one of more than 1 KiB
-	// is not kept. nil: nothing, as with older clients.
+	// Auth is the value of the `auth` option of a client 3.x or 4.x for this namespace, as valid
+	// JSON. It may hold a token. nil: the client sent none, as older clients do. Of a client that
+	// waits or is a guest, one of more than 1 KiB is not kept.
 	Auth json.RawMessage
 }
 
-// String says who asks for what. It shows neither tokens nor headers.
+// String says which client asks for which namespace. It shows neither tokens nor headers.
 func (r Request) String() string {
 	return fmt.Sprintf("request from %s for namespace %q", r.RemoteAddr, r.Namespace)
 }
@@ -81,16 +82,16 @@ func (r Request) String() string {
 // Format prints String, whatever the verb.
 func (r Request) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
-// MarshalText is String, for logs in JSON.
+// MarshalText returns String, for logs in JSON.
 func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// LogValue is String for log/slog.
+// LogValue returns what String says, for log/slog.
 func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("remote", r.RemoteAddr), slog.String("namespace", r.Namespace))
 }
 
-// Authorize checks opts and returns an [Authorizer] that works by them. Its errors name
-// the field of [Options] that is wrong and say what to do.
+// Authorize checks opts and returns an [Authorizer] that works by them. An error names the field of
+// [Options] that is wrong and says what to do.
 func Authorize(opts Options) (*Authorizer, error) {
 	opts, err := opts.normalise()
 	if err != nil {
@@ -132,12 +133,12 @@ type verified struct {
 	issuer    string
 	subject   string
 	identity  string
-	tokenID   string           // where there are Revocations
-	sid       string           // the same
-	issuedAt  *jwt.NumericDate // the same
+	tokenID   string // read where there are Revocations, as sid and issuedAt
+	sid       string
+	issuedAt  *jwt.NumericDate
 	expiresAt time.Time
-	parsedAt  time.Time // just before
-	change    uint64    // of registry, when it was last checked for revocation
+	parsedAt  time.Time // a moment before it was
+	change    uint64    // registry.change when the token was last checked for revocation
 }
 
 // bearer returns what revocations go by.
@@ -149,8 +150,8 @@ func (v *verified) bearer() bearer {
 	return bearer{claims, v.identity, v.sid}
 }
 
-// readIDs returns the `jti` and the `sid`, for which jwt.Claims has no methods. A `sid` that is no text
-// is none: only OpenID Connect says what it means.
+// readIDs returns the `jti` and the `sid`, for which jwt.Claims has no methods. A `sid` that is no
+// text counts as none, because only OpenID Connect says what the claim means.
 func (v *verified) readIDs() (tokenID, sid string, err error) {
 	if claims, isMap := asMap(v.token.Claims); isMap {
 		sid, _ = claims["sid"].(string)
@@ -161,8 +162,8 @@ func (v *verified) readIDs() (tokenID, sid string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	// No map: other claims may be of what only their own types can read, such as a number too
-	// large for a float64.
+	// A struct and no map: other claims may be of what only their own types can read, such as a
+	// number too large for a float64.
 	var claims struct {
 		ID  any `json:"jti"`
 		SID any `json:"sid"`
@@ -175,13 +176,13 @@ func (v *verified) readIDs() (tokenID, sid string, err error) {
 	return tokenID, sid, err
 }
 
-// verify is the one way a token is accepted, wherever it came from. Whatever it cannot
-// decide is a refusal. ctx ends it, also if a callback of the user does not care.
+// verify is the one way a token is accepted, wherever it came from. What it cannot decide is
+// refused. It ends with ctx, also if a callback of the application ignores ctx.
 func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verified, *UnauthorizedError) {
 	if len(raw) > a.opts.MaxTokenBytes {
 		return nil, errTokenTooLong()
 	}
-	// golang-jwt has the parts too, but Node tells these cases apart before it reads.
+	// golang-jwt splits the token too, but Node tells these cases apart before it reads.
 	_, rest, _ := strings.Cut(raw, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
 	if !ok || strings.Contains(signature, ".") {
@@ -216,7 +217,7 @@ func (a *Authorizer) verify(ctx context.Context, r *Request, raw string) (*verif
 	return v, nil
 }
 
-// checkRevoked asks the user's Revocations.
+// checkRevoked asks the application's Revocations.
 func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) *UnauthorizedError {
 	v.change = a.registry.changes()
 	if a.opts.Revocations == nil {
@@ -230,14 +231,15 @@ func (a *Authorizer) checkRevoked(ctx context.Context, r *Request, v *verified) 
 		return a.callbackRefusal(ctx, r, "Revocations", err, errServerBusy(err))
 	}
 	a.answered()
-	if revoked != false { // nothing but a plain no will do
+	if revoked != false { // also what is no bool
 		return errTokenRevoked().dueTo("Revocations")
 	}
 	return nil
 }
 
-// parse does all that needs the token decoded, which happens once unless a date is far away.
-// The claims type is the user's code and runs in here, hence the recover.
+// parse does all that needs the token decoded. The token is decoded once, unless one of its dates
+// is far away. The type of the claims is the application's code and runs in here, hence the
+// recover.
 func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature string, names claimNames) (v *verified, refusal *UnauthorizedError) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -283,8 +285,8 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	return nil, errInvalidSignature(err)
 }
 
-// decodeBounded decodes claims once more where dates were bounded, so that from now on golang-jwt
-// and callbacks see what the token is judged by, whatever the type of the claims.
+// decodeBounded decodes the claims once more where dates were bounded. From then on golang-jwt and
+// the callbacks see the dates that the token is judged by, whatever the type of the claims.
 func (a *Authorizer) decodeBounded(payload []byte, claims jwt.Claims) *UnauthorizedError {
 	if payload == nil {
 		return nil
@@ -298,20 +300,20 @@ func (a *Authorizer) decodeBounded(payload []byte, claims jwt.Claims) *Unauthori
 
 var errNoClaims = errors.New("it returned nothing that can be decoded into; return a new pointer or jwt.MapClaims{}")
 
-// decodable reports whether golang-jwt can decode claims into c and then sees them. It
-// cannot with a nil map, and would take the token for one without claims.
+// decodable reports whether golang-jwt can decode claims into c and then sees them. With a nil map
+// it cannot, and would take the token for one without claims.
 func decodable(c jwt.Claims) bool {
 	return c != nil && isMapOrPointer(c) && !reflect.ValueOf(c).IsNil()
 }
 
-// key returns what verifies token: a key, or a set, that fits its algorithm.
+// key returns what verifies token: a key, or a set of keys, that fits the token's algorithm.
 func (a *Authorizer) key(ctx context.Context, r *Request, token *jwt.Token, signature string) (any, *UnauthorizedError) {
-	// RFC 7515 §4.1.11: a token with a critical extension that is not understood must be
-	// refused. We understand none.
+	// RFC 7515 §4.1.11: a token with a critical extension that is not understood must be refused.
+	// This package understands none.
 	if _, ok := token.Header["crit"]; ok {
 		return nil, errInvalidAlgorithm(nil)
 	}
-	// Read here, once: what a callback does to its token must not matter.
+	// The algorithm is read here, once: what a callback does to its token must not matter.
 	alg := token.Method.Alg()
 	if !slices.Contains(a.opts.Methods, alg) {
 		return nil, errInvalidAlgorithm(nil)
@@ -331,8 +333,8 @@ func (a *Authorizer) key(ctx context.Context, r *Request, token *jwt.Token, sign
 		return nil, errInvalidAlgorithm(nil)
 	}
 
-	// base64 leaves up to four bits and all line breaks unread. As in Node, a signature is
-	// only good as it was written, so that one token is one string.
+	// base64 ignores up to four bits and all line breaks. As in Node, a signature is good only as
+	// it was written, so that one token is one string.
 	var buf [1024]byte
 	canonical := base64.RawURLEncoding.AppendEncode(buf[:0], token.Signature)
 	if string(canonical) != strings.TrimRight(signature, "=") {
@@ -341,7 +343,7 @@ func (a *Authorizer) key(ctx context.Context, r *Request, token *jwt.Token, sign
 	return key, nil
 }
 
-// lookUp asks the user's Secret.
+// lookUp asks the application's Secret.
 func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) ([]any, *UnauthorizedError) {
 	unverified := *token
 	unverified.Header = maps.Clone(token.Header)
@@ -369,7 +371,7 @@ func (a *Authorizer) lookUp(ctx context.Context, r *Request, token *jwt.Token) (
 	return keys, nil
 }
 
-// readClaims takes from the claims what a Session needs, while a panic in them is caught.
+// readClaims takes what a Session needs from the claims. Its caller catches a panic in them.
 func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time) (*verified, *UnauthorizedError) {
 	v := &verified{raw: raw, token: token, parsedAt: parsedAt}
 
@@ -381,7 +383,7 @@ func (a *Authorizer) readClaims(raw string, token *jwt.Token, parsedAt time.Time
 	if exp != nil {
 		v.expiresAt = exp.Time
 	} else if _, present := claims["exp"]; present {
-		// golang-jwt takes 0 for "no exp" in a map. It is 1970.
+		// golang-jwt takes 0 in a map for "no exp". 0 is a date in 1970.
 		return nil, errTokenExpired(nil)
 	}
 
@@ -415,9 +417,10 @@ func asMap(claims jwt.Claims) (jwt.MapClaims, bool) {
 	return nil, false
 }
 
-// textOf returns a claim that has to be text. A number is taken as what it is meant to be:
-// tokens with such a `sub` are common and Node takes them, and to treat them all as having
-// none would make different users the same. So would numbers that a float64 has rounded.
+// textOf returns a claim that has to be text. A number is taken for its decimal text: tokens with
+// such a `sub` are common, and Node takes them. To treat all of them as tokens without `sub` would
+// make different users the same. So would numbers that a float64 has rounded, and those are an
+// error.
 func textOf(claim any) (string, error) {
 	switch c := claim.(type) {
 	case nil:

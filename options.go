@@ -24,18 +24,19 @@ const (
 	defaultMaxPending    = 10_000
 )
 
-// Options says how clients are authenticated. Only Secret is required; the zero value of
-// every other field is the safe choice. [Authorize] checks them and takes a copy, so
-// later changes have no effect.
+// Options says how clients are authenticated. Only Secret is required. The zero value of every
+// other field is the safe choice. [Authorize] checks Options and takes a copy, so later changes
+// have no effect.
 type Options struct {
-	// Secret finds the key that verifies a token: [StaticSecret], a [SecretFunc], a
-	// [Keyfunc], or an implementation of your own. Required, there is no default.
+	// Secret finds the key that verifies a token: [StaticSecret], a [SecretFunc], a [Keyfunc], or
+	// an implementation of your own. Required, there is no default.
 	Secret Secret
 
 	// Handshake is true to take the token from the `auth` option of clients 3.x and 4.x, or from
 	// the request that opens the connection (its Authorization header, query or cookie). With
-	// false, the round trip, anybody may connect and then has Timeout to send an `authenticate`
-	// event with the token; `auth` is taken for the first. Default: false, as in socketio-jwt.
+	// false, which is the round trip, anybody may connect and then has Timeout to send an
+	// `authenticate` event with the token; a token in `auth` is taken for the first such event.
+	// Default: false, as in socketio-jwt.
 	Handshake bool
 
 	// Timeout is how long a socket may stay unauthenticated in the round trip, how long a
@@ -44,157 +45,159 @@ type Options struct {
 	// Default: 0, which means 5 seconds.
 	Timeout time.Duration
 
-	// Optional lets clients without a token stay, as guests without a session until they
+	// Optional lets clients without a token stay as guests: they have no session until they send
 	// `authenticate`. A bad token is refused all the same. Default: false, a token is required.
 	Optional bool
 
-	// HeaderRequired accepts a handshake's token from `Authorization: Bearer` only, not from `auth` either,
-	// because queries end up in logs. Browsers cannot set that header on a WebSocket.
-	// Not to be combined with QueryParam or Cookie. Default: false.
+	// HeaderRequired takes the token of a handshake from `Authorization: Bearer` only, because
+	// queries end up in logs. A token in `auth` does not count either. Browsers cannot set that
+	// header on a WebSocket. Not to be combined with QueryParam or Cookie. Default: false.
 	HeaderRequired bool
 
-	// QueryParam is the query parameter that may carry a handshake's token. The header
-	// wins over it. Default: "", which means "token".
+	// QueryParam is the query parameter that may carry the token of a handshake. The header goes
+	// before it. Default: "", which means "token".
 	QueryParam string
 
-	// Cookie is the name of a cookie that may carry the token, in either mode; header,
-	// query and `authenticate` event win over it. Since browsers add cookies to requests
-	// that other sites make, it counts only if the request is from a page of the server's
-	// own host or of AllowedOrigins, going by the Origin header, or not from a page of
-	// another site at all. Set it HttpOnly, Secure and SameSite. Default: "", no cookie.
+	// Cookie is the name of a cookie that may carry the token, in either mode. The header, the
+	// query and the `authenticate` event go before it. Browsers add cookies to requests that other
+	// sites make. So the cookie counts only if the request is from a page of the server's own host
+	// or of AllowedOrigins, going by the Origin header, or is not from a page of another site at
+	// all. Set the cookie HttpOnly, Secure and SameSite. Default: "", no cookie.
 	Cookie string
 
-	// AllowedOrigins are the origins, such as "https://app.example.com" or
-	// "http://localhost:3000", whose pages may use the Cookie besides those of the server's own host.
-	// There are no wildcards. Needs Cookie. Default: nil, the own host only.
+	// AllowedOrigins are the origins, such as "https://app.example.com" or "http://localhost:3000",
+	// whose pages may use the Cookie besides the pages of the server's own host. There are no
+	// wildcards. It needs Cookie. Default: nil, the own host only.
 	AllowedOrigins []string
 
-	// Methods are the `alg` values a token may have, such as "RS256". An algorithm is
-	// used with keys it is made for only, listed or not, and `none` never.
-	// Default: nil, which means all that fit the type of the key.
+	// Methods are the `alg` values that a token may have, such as "RS256". An algorithm is used
+	// only with keys that are made for it, listed or not, and `none` is never used. Default: nil,
+	// which means all algorithms that fit the type of the key.
 	Methods []string
 
 	// ParserOptions are golang-jwt's: jwt.WithAudience, jwt.WithIssuer, jwt.WithLeeway,
-	// jwt.WithExpirationRequired and so on. Default: nil, which means that exp and nbf
-	// are checked where a token has them.
+	// jwt.WithExpirationRequired and so on. Default: nil, which means that `exp` and `nbf` are
+	// checked where a token has them.
 	ParserOptions []jwt.ParserOption
 
-	// NewClaims returns a new value that a token's claims are decoded into, a pointer
-	// unless it is a jwt.MapClaims. encoding/json takes a claim "Sub" for the field of `sub`,
-	// so a registered name in another case is refused; only in jwt.MapClaims it is a claim
-	// of its own. Unlike Accept, neither NewClaims nor the methods of the claims
-	// are abandoned when they block. Default: nil, which means jwt.MapClaims{}.
+	// NewClaims returns a new value that the claims of a token are decoded into: a pointer, or a
+	// jwt.MapClaims. encoding/json takes a claim "Sub" for the field of `sub`, so a token with a
+	// registered name in another case is refused; only in jwt.MapClaims such a name is a claim of
+	// its own. NewClaims and the methods of the claims are waited for when they block, unlike
+	// Accept. Default: nil, which means jwt.MapClaims{}.
 	NewClaims func() jwt.Claims
 
-	// Accept decides on a token whose signature and claims are good: it may load the
-	// user, which [Session.User] then returns, or refuse by an error. An
-	// *UnauthorizedError decides what the client is told; any other error and a panic
-	// are logged, and the client is told `unauthorized`. ctx ends when the client may
-	// wait no longer; an Accept that goes on after that is abandoned.
-	// Default: nil, which means that every good token is accepted.
+	// Accept decides about a token whose signature and claims are good. It may load the user, which
+	// [Session.User] then returns, or refuse the client by an error. An *UnauthorizedError decides
+	// what the client is told. Any other error and a panic are logged, and the client is told
+	// `unauthorized`. ctx ends when the client may wait no longer; an Accept that goes on after
+	// that is abandoned. Default: nil, which means that every good token is accepted.
 	Accept func(ctx context.Context, r *Request, token *jwt.Token) (user any, err error)
 
-	// AcceptNamespace decides which protected namespaces a session opens: it is asked for each that
-	// the client joins, again when it comes back to one, before the socket is let in, and not for
-	// a newer token. Its errors are those of Accept, and ctx lasts for Timeout. Default: nil, which means that a session opens all.
+	// AcceptNamespace decides which protected namespaces a session opens. It is called for each one
+	// that the client joins, and again when the client joins it once more, before the socket is
+	// admitted. It is not called for a newer token. Its errors are those of Accept, and ctx lasts
+	// for Timeout. Default: nil, which means that a session opens all namespaces.
 	AcceptNamespace func(ctx context.Context, s *Session, namespace string) error
 
-	// Identity names the user of a verified token. Two tokens with the same are of the same user: one may
-	// take the place of the other on a connection, and [Authorizer.DisconnectUser] and
-	// SingleSession go by it. "" is nobody's: such a session is renewed by its own token only. It is
-	// called for each token, and should not block; after a panic the client is told `unauthorized`.
-	// Default: nil, which means the `iss`, a space, and the `sub` (the `sub` alone where there is no
-	// `iss`; "" without `sub`). In what stands first, a space is written %20 and a percent sign %25.
+	// Identity names the user of a verified token. Two tokens with the same name are of the same
+	// user: one may take the place of the other on a connection, and [Authorizer.DisconnectUser]
+	// and SingleSession go by the name. "" is nobody: a session without identity is renewed by its
+	// own token only. Identity is called for each token, and should not block. After a panic the
+	// client is told `unauthorized`. Default: nil, which means the `iss`, a space, and the `sub`
+	// (the `sub` alone where there is no `iss`; "" without `sub`). In the first part a space is
+	// written %20 and a percent sign %25.
 	Identity func(token *jwt.Token) string
 
-	// SingleSession lets a user have one session: a new one ends the others of the same Identity, on
-	// all nodes that share Revocations. Their clients are told `session_replaced`, and stay away. The new
-	// one does not wait for the other nodes. Tokens without an identity are refused as
-	// `jwt claim required`. Default: false, users have as many as they like.
+	// SingleSession lets a user have one session. A new session ends the others of the same
+	// Identity, on all nodes that share Revocations. Their clients are told `session_replaced`, and
+	// stay away. The new session does not wait for the other nodes. A token without an identity is
+	// refused as `jwt claim required`. Default: false, a user may have any number of sessions.
 	SingleSession bool
 
-	// CloseGrace is how long a client that was told `unauthorized` in the round trip may
-	// take to call back before the server disconnects it. 0 is at once, a negative value
-	// leaves it to the rest of Timeout. After a refusal that is worth retrying the client always has
-	// that, and its connection ends without the DISCONNECT after which clients stay away. Default: 0.
+	// CloseGrace is how long a client that was told `unauthorized` in the round trip may take to
+	// acknowledge before the server disconnects it. 0 means at once, a negative value the rest of
+	// Timeout. After a refusal that is worth retrying the client always has the rest of Timeout,
+	// and its connection ends without the DISCONNECT after which clients stay away. Default: 0.
 	CloseGrace time.Duration
 
-	// KeepExpired lets a session outlive its token. With false it ends when `exp` and the
-	// leeway of ParserOptions have passed: the client is told `jwt expired` and
-	// disconnected. Tokens without `exp`, and those that ParserOptions accept although they
-	// have expired, live on. Default: false.
+	// KeepExpired lets a session outlast its token. With false the session ends when `exp` and the
+	// leeway of ParserOptions have passed: the client is told `jwt expired` and disconnected.
+	// Sessions on a token without `exp`, and on one that ParserOptions accept although it has
+	// expired, do not end by themselves. Default: false.
 	KeepExpired bool
 
 	// ExpiryWarning is how long before `exp` a client is sent the event `token_expiring` with
-	// {"expiresIn": seconds}, once for each token, so that it can `authenticate` with a newer
-	// one. Of a token with less than twice that left it is warned at half-time. Negative
-	// values are an error. Default: 0, no warning.
+	// {"expiresIn": seconds}, once for each token, so that the client can send `authenticate` with
+	// a newer one. A client whose token lasts less than twice as long is warned at half of its
+	// time. Negative values are an error. Default: 0, no warning.
 	ExpiryWarning time.Duration
 
-	// Revocations lists the tokens that are no longer good although they have not expired.
-	// New tokens are checked against it, and sessions on a token that is revoked end at once.
-	// [NewMemoryRevocations] is for one process, the package redisrevoke for several. A token
-	// whose `jti` or `iat` cannot be read is refused. Default: nil, nothing is revoked.
+	// Revocations lists the tokens that are no longer good although they have not expired. New
+	// tokens are checked against the list, and sessions on a token that is revoked end at once.
+	// [NewMemoryRevocations] is for one process, the package redisrevoke for several. A token whose
+	// `jti` or `iat` cannot be read is refused. Default: nil, nothing is revoked.
 	Revocations Revocations
 
-	// UserRoom names the room that a socket joins when it is authenticated, before OnConnect
-	// runs, such as "user:" + s.Subject(). Broadcasts to the room reach all of a user's
-	// sockets in the namespace, and RoomLen counts them. "" joins none. It is asked for each socket,
-	// and again for a newer token, with which the socket moves. It should not block.
-	// Default: nil, which means no room.
+	// UserRoom names the room that a socket joins when it is authenticated, before OnConnect runs,
+	// such as "user:" + s.Subject(). A broadcast to the room reaches all sockets of a user in the
+	// namespace, and RoomLen counts them. "" is no room. UserRoom is called for each socket, and
+	// again for a newer token; if it returns another room then, the socket moves there. It should
+	// not block. Default: nil, which means no room.
 	UserRoom func(s *Session) string
 
-	// MaxTokenBytes is the length in bytes above which a token is refused unread.
-	// Negative values are an error. Default: 0, which means 8192.
+	// MaxTokenBytes is the length in bytes above which a token is refused unread. Negative values
+	// are an error. Default: 0, which means 8192.
 	MaxTokenBytes int
 
-	// MaxAttempts is how many failed `authenticate` events a connection may send since its
-	// last good one. Further ones are refused unread as `too_many_attempts`; a client that is
-	// not in is disconnected; of one that is in, one is forgotten each Timeout, and `server_busy`
-	// does not count; after twice as many it gets no answer any more. Without CloseGrace the first failure disconnects a client that is
-	// not in. Negative values are an error. Default: 0, which means 5.
+	// MaxAttempts is how many failed `authenticate` events a connection may send since its last
+	// good one. Further ones are refused unread as `too_many_attempts`, and a client that is not
+	// authenticated is disconnected. (Without CloseGrace the first failure disconnects such a
+	// client.) For a client that is authenticated, one failure is forgotten each Timeout,
+	// `server_busy` does not count, and after twice as many failures there is no answer any more.
+	// Negative values are an error. Default: 0, which means 5.
 	MaxAttempts int
 
-	// MaxPending is how many unauthenticated sockets are held at once; more are refused
-	// as `server_busy`. Of clients 3.x and 4.x it counts the connections without an admitted
-	// socket. While more than half of the places are taken, a host that has more than a tenth
-	// of them, and more than ten, gets no more; a host is an IPv4 address or a /64 of IPv6 of
-	// RemoteAddr. As many calls of Secret, Accept, AcceptNamespace and Revocations, and at least
-	// 100, may run at once. Negative values are an error. Default: 0, which means 10,000.
+	// MaxPending is how many unauthenticated sockets there may be at once; more are refused as
+	// `server_busy`. Of clients 3.x and 4.x it counts the connections without an admitted socket.
+	// While more than half of the places are taken, a host that has more than a tenth of them, and
+	// more than ten, gets no more. A host is an IPv4 address or a /64 of IPv6, going by RemoteAddr.
+	// As many calls of Secret, Accept, AcceptNamespace and Revocations, and at least 100, may run
+	// at once. Negative values are an error. Default: 0, which means 10,000.
 	MaxPending int
 
-	// OnAuthenticated is called when a socket has become authenticated, before OnConnect. It
-	// may block: events of the connection wait until it returns. Default: nil.
+	// OnAuthenticated is called when a socket has been authenticated, before OnConnect. It may
+	// block: events of the connection wait until it returns. Default: nil.
 	OnAuthenticated func(s socketio.Conn, session *Session)
 
-	// OnRefreshed is called when a newer token has taken the place of the one before, for each authenticated
-	// socket of the connection, in the order of the tokens. UserRoom has been asked. It may block:
-	// events of the connection wait until it returns. Default: nil.
+	// OnRefreshed is called when a newer token has taken the place of the one before: for each
+	// authenticated socket of the connection, in the order of the tokens, after UserRoom. It may
+	// block: events of the connection wait until it returns. Default: nil.
 	OnRefreshed func(s socketio.Conn, before, after *Session)
 
-	// OnEnded is called when a session was ended, behind OnDisconnect: err says whether the token
-	// expired or was revoked, a newer session took its place, or it was disconnected. It is not called
-	// when the client leaves by itself. It may block, as OnUnauthorized may. Default: nil.
+	// OnEnded is called when a session was ended, after OnDisconnect. err says why: the token
+	// expired or was revoked, a newer session took the place, or the application disconnected the
+	// client. OnEnded is not called when the client leaves by itself. It may block, as
+	// OnUnauthorized may. Default: nil.
 	OnEnded func(session *Session, err *UnauthorizedError)
 
-	// OnUnauthorized is called when a client was refused, and when its session was ended
-	// because the token expired or was revoked, or by [Authorizer.Disconnect]; for metrics and
-	// audits. Several goroutines may call it at once. It may block: the answer of Middleware
-	// waits for it, and events of the same client. Default: nil.
+	// OnUnauthorized is called when a client was refused, and when a session was ended, as OnEnded
+	// is. It is for metrics and audits. Several goroutines may call it at once. It may block: the
+	// answer of Middleware waits for it, and so do events of the same client. Default: nil.
 	OnUnauthorized func(r *Request, err *UnauthorizedError)
 
-	// Logger gets at level Error panics of callbacks, and mistakes in the program; at Warn
-	// errors of callbacks, weak keys, and clients of a wrong version; at Info clients that break
-	// the protocol or the [Limits]; at Debug who was authenticated and who was refused or
-	// ended, and why. The keys are `namespace`, `remote`, `code`, `message`, `reason`, `callback`,
-	// `error` and `stack`; they and the messages stay as they are. It never gets a token, a claim
-	// or a key from this package; what is in the errors of your callbacks is up to you.
-	// Default: nil, which is silent but for mistakes in the program: slog.Default gets those.
+	// Logger gets at level Error panics of callbacks and mistakes in the program; at Warn errors of
+	// callbacks, weak keys, and clients of a wrong version; at Info clients that break the protocol
+	// or the [Limits]; at Debug who was authenticated, refused or ended, and why. The keys are
+	// `namespace`, `remote`, `code`, `message`, `reason`, `callback`, `error` and `stack`. The keys
+	// and the messages stay as they are from version to version. This package logs no token, claim
+	// or key; what the errors of your callbacks say is up to you. Default: nil, which is silent but
+	// for mistakes in the program: slog.Default gets those.
 	Logger *slog.Logger
 }
 
-// normalise checks o and returns it with the defaults filled in and the slices copied.
-// Logger stays nil if it is: the Authorizer has its own that is silent then.
+// normalise checks o and returns it with the defaults filled in and the slices copied. A Logger of
+// nil stays nil: the Authorizer has its own silent one then.
 func (o Options) normalise() (Options, error) {
 	for _, check := range []func(*Options) error{
 		(*Options).checkSecret,
@@ -211,7 +214,7 @@ func (o Options) normalise() (Options, error) {
 	return o, nil
 }
 
-// wrongField is the error for one of the Options: its name, what is wrong, what to do.
+// wrongField is the error for one of the Options: the name, what is wrong, and what to do.
 func wrongField(name, format string, args ...any) error {
 	return fmt.Errorf("socketiojwt: "+name+": "+format, args...)
 }
@@ -276,8 +279,8 @@ func (o *Options) checkParsing() error {
 	return nil
 }
 
-// tryNewClaims returns nil where newClaims panics. That, and claims that are nil, may
-// depend on the moment, so they are refused when a token meets them.
+// tryNewClaims returns nil where newClaims panics. A panic, and claims that are nil, may depend on
+// the moment. So they are no error here, and a token that meets them is refused.
 func tryNewClaims(newClaims func() jwt.Claims) (claims jwt.Claims) {
 	defer func() { _ = recover() }()
 	return newClaims()
@@ -339,7 +342,8 @@ func (o *Options) checkSources() error {
 }
 
 func (o *Options) checkRevocations() error {
-	// A nil pointer to an implementation is what is left of an error that nobody looked at.
+	// A nil pointer to an implementation is what a constructor returned beside an error that nobody
+	// looked at.
 	if v := reflect.ValueOf(o.Revocations); v.Kind() == reflect.Pointer && v.IsNil() {
 		return wrongField("Revocations", "a nil %T; make one, or leave it out", o.Revocations)
 	}
