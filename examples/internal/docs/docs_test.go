@@ -296,3 +296,55 @@ func TestProseIsNarrow(t *testing.T) {
 		t.Errorf("README.md has %d lines, at most 150", n)
 	}
 }
+
+// docs/README.md lists every page, with the question that it answers.
+func TestEveryPageIsListed(t *testing.T) {
+	t.Parallel()
+	texts := pages(t)
+	for page := range texts {
+		name, inDocs := strings.CutPrefix(page, "docs/")
+		if !inDocs || name == "README.md" {
+			continue
+		}
+		row := regexp.MustCompile(`(?m)^\| \[` + regexp.QuoteMeta(name) + `\]\(` + regexp.QuoteMeta(name) + `\) \| .+\? \|$`)
+		if !row.MatchString(texts["docs/README.md"]) {
+			t.Errorf("docs/README.md has no row for %s with a question", name)
+		}
+	}
+	if !strings.Contains(texts["README.md"], "(docs/README.md)") {
+		t.Error("README.md does not lead to docs/README.md")
+	}
+}
+
+// What people search for is found, in the words that they use.
+func TestWordsAreFound(t *testing.T) {
+	t.Parallel()
+	texts := pages(t)
+	for word, page := range map[string]string{
+		"go-socket.io 1.7.0":    "README.md",
+		"ReadHeaderTimeout":     "README.md",
+		"jsonwebtoken":          "README.md",
+		"graceful":              "README.md",
+		"Graceful shutdown":     "docs/deployment.md",
+		"Sticky sessions":       "docs/deployment.md",
+		"Host $http_host":       "docs/deployment.md",
+		"Upgrade $http_upgrade": "docs/deployment.md",
+		"X-Forwarded-For":       "docs/deployment.md",
+		"Rotating secrets":      "docs/tokens.md",
+		"1.234567e+06":          "docs/tokens.md",
+		"`id`":                  "docs/tokens.md",
+		"React":                 "docs/react.md",
+		"TypeScript":            "docs/react.md",
+		"OnError":               "docs/server.md",
+		"ulimit":                "docs/capacity.md",
+		"10,000 users":          "docs/capacity.md",
+		"OutboxBytes` × client": "docs/capacity.md",
+		"socket.handshake.auth": "docs/migrating.md",
+		"CORS":                  "docs/origins.md",
+		"Your own host":         "docs/origins.md",
+	} {
+		if !strings.Contains(texts[page], word) {
+			t.Errorf("%s does not say %q", page, word)
+		}
+	}
+}
