@@ -95,6 +95,7 @@ var imports = map[string]string{
 	"cors":         "github.com/rs/cors",
 	"engineio":     "github.com/googollee/go-socket.io/engineio",
 	"jwt":          "github.com/golang-jwt/jwt/v5",
+	"json":         "encoding/json",
 	"polling":      "github.com/googollee/go-socket.io/engineio/transport/polling",
 	"rand":         "crypto/rand",
 	"redis":        "github.com/gomodule/redigo/redis",
