@@ -74,7 +74,12 @@ async function logIn(page, server, user, password = `${user}-demo`) {
   if (!page.url().startsWith(server.url)) await page.goto(server.url);
   await page.fill('#user', user);
   await page.fill('#password', password);
-  await page.click('#login button');
+  await page.click('#login [type=submit]');
+}
+
+// Waits until the page shows what its connection is: a state for the eye, and a text.
+async function isIn(page, state, text) {
+  await sees(page, `#status[data-state=${state}]`, text);
 }
 
 async function say(page, text) {
@@ -99,10 +104,10 @@ describe('the chat', { concurrency: 2 }, () => {
       await picture(red, 'chat-login');
       await blue.goto(server.url);
       await picture(blue, 'chat-login-phone');
-      await logIn(red, server, 'red');
+      await red.click('text=Log in as red');
       await logIn(blue, server, 'blue');
-      await sees(red, '#status', 'Connected as red');
-      await sees(blue, '#status', 'Connected as blue');
+      await isIn(red, 'in', 'Connected as red');
+      await isIn(blue, 'in', 'Connected as blue');
       await red.waitForFunction('socket.io.engine.transport.name === "websocket"');
 
       await say(red, 'Hello blue, <b>not bold</b>');
@@ -117,12 +122,47 @@ describe('the chat', { concurrency: 2 }, () => {
       assert.deepEqual(urls.filter(url => url.includes(token) || url.includes('token=')), []);
       assert.equal(urls.filter(url => url.startsWith('ws:')).length, 1);
 
-      await red.click('#logout');
-      await sees(red, '#status', 'Not connected');
-      assert.equal(await red.locator('#messages li').count(), 0);
       await server.stop();
-      await sees(blue, '#status', 'trying again'); // 'Connection lost', then 'The server does not answer'
+      await isIn(blue, 'away', 'trying again'); // 'Connection lost', then 'The server does not answer'
     }, phone))));
+
+  test('red logs in, writes and logs out, and the token is good for nothing any more', limit, () =>
+    withProgram('chat', [], server => withPage(red => withPage(async again => {
+      await red.goto(server.url);
+      assert.ok(!await red.isVisible('#revoked'), 'nobody has logged out yet');
+      await red.click('text=Log in as red');
+      await isIn(red, 'in', 'Connected as red');
+      await again.goto(server.url);
+      await again.click('text=Log in as red');
+      await isIn(again, 'in', 'Connected as red');
+      await say(red, 'bye');
+      await sees(again, '#messages li', 'red bye');
+
+      await red.click('#logout');
+      await isIn(red, 'out', 'Logged out');
+      assert.equal(await red.locator('#messages li').count(), 0);
+      await red.click('#revoked');
+      await red.waitForSelector('#refused:not([hidden])');
+      assert.deepEqual(JSON.parse(await red.textContent('#reason')), refusal('invalid_token', 'jwt revoked'));
+      await picture(red, 'chat-logged-out');
+
+      await say(again, 'this is another login');
+      await sees(again, '#messages li', 'red this is another login');
+      await red.click('text=Log in as red');
+      await isIn(red, 'in', 'Connected as red');
+    }))));
+
+  test('the page shows the code of a refusal', limit, () =>
+    withProgram('chat', [], server => withPage(async page => {
+      await page.route('**/login', async route => {
+        const response = await route.fetch();
+        await route.fulfill({ response, json: { ...await response.json(), token: 'nonsense' } });
+      });
+      await page.goto(server.url);
+      await page.click('text=Log in as blue');
+      await isIn(page, 'refused', 'Refused: invalid_token');
+      await sees(page, '#problem', 'The server says: jwt malformed');
+    })));
 
   test('a wrong password, and a forged token', limit, () =>
     withProgram('chat', [], server => withPage(async page => {
@@ -131,13 +171,13 @@ describe('the chat', { concurrency: 2 }, () => {
       await picture(page, 'chat-wrong-password');
       assert.equal(await page.inputValue('#user'), 'red');
 
-      await page.click('#refuse');
+      await page.click('#forged');
       await page.waitForSelector('#refused:not([hidden])');
       assert.deepEqual(JSON.parse(await page.textContent('#reason')), refusal('invalid_token', 'invalid signature'));
       await picture(page, 'chat-refused');
 
       await logIn(page, server, 'red');
-      await sees(page, '#status', 'Connected as red');
+      await isIn(page, 'in', 'Connected as red');
     }, phone)));
 
   test('the page renews its token and stays', limit, () =>
@@ -145,7 +185,7 @@ describe('the chat', { concurrency: 2 }, () => {
       let sockets = 0;
       page.on('websocket', () => { sockets++; });
       await logIn(page, server, 'red');
-      await sees(page, '#status', 'Connected as red');
+      await isIn(page, 'in', 'Connected as red');
       const end = Date.now() + 4000; // by then the first token has expired
       do {
         const answer = await page.waitForResponse(`${server.url}/refresh`);
@@ -153,22 +193,23 @@ describe('the chat', { concurrency: 2 }, () => {
       } while (Date.now() < end);
       await say(page, 'still here');
       await sees(page, '#messages li', 'red still here');
-      await sees(page, '#status', 'Connected as red');
+      await isIn(page, 'in', 'Connected as red');
       assert.equal(sockets, 1, 'it was gone and came back');
     })));
 
   test('the token expires, and the page asks for the password again', limit, () =>
     withProgram('chat', ['-token-life', '5s'], server => withPage(async page => {
       await logIn(page, server, 'red');
-      await sees(page, '#status', 'Connected as red');
+      await isIn(page, 'in', 'Connected as red');
       await page.uncheck('#renew');
+      await isIn(page, 'expired', 'Token expired');
       await sees(page, '#problem', 'Your login has expired. Log in again.');
       await picture(page, 'chat-expired');
       assert.equal(await page.inputValue('#user'), 'red');
       assert.equal(await page.inputValue('#password'), '');
       await page.fill('#password', 'red-demo');
-      await page.click('#login button');
-      await sees(page, '#status', 'Connected as red');
+      await page.click('#login [type=submit]');
+      await isIn(page, 'in', 'Connected as red');
       await say(page, 'back again');
       await sees(page, '#messages li', 'red back again');
     })));
@@ -176,11 +217,11 @@ describe('the chat', { concurrency: 2 }, () => {
   test('a page that was away for longer than its token lives', limit, () =>
     withProgram('chat', ['-token-life', '5s'], server => withPage(async page => {
       await logIn(page, server, 'red');
-      await sees(page, '#status', 'Connected as red');
+      await isIn(page, 'in', 'Connected as red');
       await page.uncheck('#renew');
       await page.route('**/socket.io/**', route => route.abort());
       await page.evaluate('socket.io.engine.close()');
-      await sees(page, '#status', 'Connection lost, trying again');
+      await isIn(page, 'away', 'trying again');
       await new Promise(resolve => setTimeout(resolve, 5000));
       await page.unroute('**/socket.io/**');
       await sees(page, '#problem', 'Your login has expired. Log in again.'); // said by the handshake

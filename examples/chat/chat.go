@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"embed"
 	"io/fs"
 	"net/http"
@@ -27,15 +28,18 @@ var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 // chat is the whole server: its pages, its login and its sockets.
 type chat struct {
 	http.Handler
-	sio       *socketiojwt.Server
-	secret    []byte
-	tokenLife time.Duration
+	sio         *socketiojwt.Server
+	revocations socketiojwt.Revocations
+	secret      []byte
+	tokenLife   time.Duration
 }
 
-// claims are what a token says: who, until when, and since when.
+// claims are what a token says: who, until when, of which login, and since when. The names are those
+// of OpenID Connect.
 type claims struct {
 	jwt.RegisteredClaims
-	LoggedInAt *jwt.NumericDate `json:"auth_time"` // OpenID Connect's name for it
+	SID        string           `json:"sid"`
+	LoggedInAt *jwt.NumericDate `json:"auth_time"`
 }
 
 type message struct {
@@ -44,11 +48,13 @@ type message struct {
 }
 
 func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, error) {
+	revocations := socketiojwt.NewMemoryRevocations() // redisrevoke has one for several servers
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
 		Secret:        socketiojwt.StaticSecret(secret),
 		Handshake:     true,
 		ParserOptions: []jwt.ParserOption{jwt.WithExpirationRequired()},
 		NewClaims:     func() jwt.Claims { return &claims{} },
+		Revocations:   revocations,
 		ExpiryWarning: time.Minute, // the page renews its token then
 	})
 	if err != nil {
@@ -56,7 +62,7 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 	}
 
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
-	c := &chat{sio: sio, secret: secret, tokenLife: tokenLife}
+	c := &chat{sio: sio, revocations: revocations, secret: secret, tokenLife: tokenLife}
 
 	sio.OnConnect("/", func(s socketio.Conn) error {
 		session, _ := auth.Session(s)
@@ -83,6 +89,7 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 	mux.Handle("/", http.FileServerFS(files))
 	mux.HandleFunc("POST /login", c.login)
 	mux.Handle("POST /refresh", auth.Middleware(http.HandlerFunc(c.refresh)))
+	mux.Handle("POST /logout", auth.Middleware(http.HandlerFunc(c.logout)))
 	mux.Handle("/socket.io/", sio)
 	c.Handler = secureHeaders(mux)
 	return c, nil
@@ -92,7 +99,7 @@ func newChat(secret []byte, tokenLife time.Duration, clientDir string) (*chat, e
 // seconds.
 func (c *chat) login(w http.ResponseWriter, r *http.Request) {
 	if user, ok := checkPassword(w, r, users); ok {
-		c.sendToken(w, user, time.Now())
+		c.sendToken(w, user, rand.Text(), time.Now())
 	}
 }
 
@@ -100,15 +107,36 @@ func (c *chat) login(w http.ResponseWriter, r *http.Request) {
 // Who steals a token could do the same, so this ends some time after the login.
 func (c *chat) refresh(w http.ResponseWriter, r *http.Request) {
 	session, _ := socketiojwt.SessionFromContext(r.Context())
-	old, _ := session.Claims().(*claims)
+	old, _ := socketiojwt.ClaimsOf[*claims](session)
 	if old == nil || old.LoggedInAt == nil || time.Since(old.LoggedInAt.Time) > loginLife {
 		http.Error(w, "log in again", http.StatusUnauthorized)
 		return
 	}
-	c.sendToken(w, session.Subject(), old.LoggedInAt.Time)
+	c.sendToken(w, session.Subject(), old.SID, old.LoggedInAt.Time)
 }
 
-func (c *chat) sendToken(w http.ResponseWriter, user string, loggedInAt time.Time) {
+// logout revokes all tokens of the login that the token in the Authorization header comes from. Its
+// sockets end, and other logins of the user stay.
+func (c *chat) logout(w http.ResponseWriter, r *http.Request) {
+	session, _ := socketiojwt.SessionFromContext(r.Context())
+	old, _ := socketiojwt.ClaimsOf[*claims](session)
+	if old == nil || old.SID == "" {
+		http.Error(w, "a token without `sid`", http.StatusBadRequest)
+		return
+	}
+	err := c.revocations.Add(r.Context(), socketiojwt.Revocation{
+		SID:    old.SID,
+		Until:  time.Now().Add(c.tokenLife + time.Minute), // a refresh may be under way
+		Reason: &socketiojwt.UnauthorizedError{Code: "logged_out", Message: "you have logged out"},
+	})
+	if err != nil {
+		http.Error(w, "cannot log out now", http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (c *chat) sendToken(w http.ResponseWriter, user, sid string, loggedInAt time.Time) {
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		jwt.RegisteredClaims{
@@ -116,6 +144,7 @@ func (c *chat) sendToken(w http.ResponseWriter, user string, loggedInAt time.Tim
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(c.tokenLife)),
 		},
+		sid,
 		jwt.NewNumericDate(loggedInAt),
 	}).SignedString(c.secret)
 	if err != nil {

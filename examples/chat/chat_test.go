@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/servetest"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -19,7 +20,7 @@ var testSecret = []byte("a secret of 32 bytes for the test")
 
 const testLife = 10 * time.Minute
 
-func testServer(t *testing.T) *httptest.Server {
+func testServer(t *testing.T) (url string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "socket.io.min.js"), []byte("// the client"), 0o600); err != nil {
@@ -29,15 +30,7 @@ func testServer(t *testing.T) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() { c.sio.Serve(); close(served) }()
-	server := httptest.NewServer(c)
-	t.Cleanup(func() {
-		c.sio.Close()
-		server.Close()
-		<-served
-	})
-	return server
+	return servetest.Start(t, c.sio, c)
 }
 
 func TestLogin(t *testing.T) {
@@ -57,7 +50,7 @@ func TestLogin(t *testing.T) {
 		{"form of another site", "text/plain", `{"user":"red","password":"red-demo"}`, 415},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			response, err := http.Post(server.URL+"/login", test.kind, strings.NewReader(test.body))
+			response, err := http.Post(server+"/login", test.kind, strings.NewReader(test.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,11 +106,11 @@ func TestRefresh(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			old, err := jwt.NewWithClaims(jwt.SigningMethodHS256,
-				claims{jwt.RegisteredClaims{Subject: "red", ExpiresAt: test.expires}, test.loggedIn}).SignedString(test.key)
+				claims{jwt.RegisteredClaims{Subject: "red", ExpiresAt: test.expires}, "a login", test.loggedIn}).SignedString(test.key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := http.NewRequest(http.MethodPost, server.URL+"/refresh", nil)
+			r, err := http.NewRequest(http.MethodPost, server+"/refresh", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,11 +131,71 @@ func TestRefresh(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkToken(t, answer.Token)
-			if c := parse(t, answer.Token); c.Subject != "red" || !c.LoggedInAt.Equal(test.loggedIn.Time) {
-				t.Errorf("subject %q, logged in at %v; want red, %v", c.Subject, c.LoggedInAt, test.loggedIn)
+			if c := parse(t, answer.Token); c.Subject != "red" || c.SID != "a login" || !c.LoggedInAt.Equal(test.loggedIn.Time) {
+				t.Errorf("subject %q, sid %q, logged in at %v; want red, a login, %v", c.Subject, c.SID, c.LoggedInAt, test.loggedIn)
 			}
 		})
 	}
+}
+
+// send posts with a token, and returns the token in the answer.
+func send(t *testing.T, url, token, body string, status int) (answered string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != status {
+		t.Fatalf("%s: status %d, want %d", url, response.StatusCode, status)
+	}
+	var answer struct{ Token string }
+	_ = json.NewDecoder(response.Body).Decode(&answer) // 204 has no body
+	return answer.Token
+}
+
+// A log-out ends one login: its sockets and all its tokens, and nothing else.
+func TestLogout(t *testing.T) {
+	server := testServer(t)
+	enter := func(token string) siotest.Must {
+		c := siotest.MustDial(t, server, siotest.Options{Version: 4, Transport: "websocket"})
+		must := c.Must(t)
+		must.Send(`40{"token":"` + token + `"}`)
+		return must
+	}
+	in := func(token string) siotest.Must {
+		must := enter(token)
+		must.Connected("/")
+		must.NextRaw(`42["welcome","red"]`)
+		return must
+	}
+	const red = `{"user":"red","password":"red-demo"}`
+	first := send(t, server+"/login", "", red, 200)
+	renewed := send(t, server+"/refresh", first, "", 200)
+	other := send(t, server+"/login", "", red, 200)
+	one, two, stays := in(first), in(renewed), in(other)
+
+	send(t, server+"/logout", "nonsense", "", 401)
+	send(t, server+"/logout", renewed, "", 204)
+	for _, must := range []siotest.Must{one, two} {
+		must.NextRaw(`420["unauthorized",{"message":"you have logged out","data":{"message":"you have logged out","code":"logged_out","type":"UnauthorizedError"}}]`)
+		must.NextRaw("41")
+	}
+	for _, token := range []string{first, renewed} {
+		enter(token).NextRaw(`44{"message":"jwt revoked","data":{"message":"jwt revoked","code":"invalid_token","type":"UnauthorizedError"}}`)
+		send(t, server+"/refresh", token, "", 401)
+	}
+	stays.Send(`42["chat","still here"]`)
+	stays.NextRaw(`42["chat",{"from":"red","text":"still here"}]`)
+	send(t, server+"/refresh", other, "", 200)
 }
 
 // The policy only helps while the page needs nothing it forbids.
@@ -150,7 +203,7 @@ func TestPageKeepsItsPolicy(t *testing.T) {
 	server := testServer(t)
 	get := func(path string) (*http.Response, string) {
 		t.Helper()
-		response, err := http.Get(server.URL + path)
+		response, err := http.Get(server + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func main() {
 		log.Fatal(err)
 	}
 	go chat.sio.Serve()
-	fmt.Println("Log in as red (password red-demo) or blue (password blue-demo), in two windows.")
+	fmt.Println("A chat: open it in two windows, and log in as red and as blue.")
 	if err := run(*addr, chat, chat.sio.Shutdown); err != nil {
 		log.Fatal(err)
 	}

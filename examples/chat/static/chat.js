@@ -5,42 +5,68 @@ const FORGED = 'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJyZWQifQ.AAAAAAAA
 
 const element = id => document.getElementById(id);
 let socket;
+let token; // of this login, renewed from time to time
+let revokedToken; // of the login before
 
-element('login').addEventListener('submit', async event => {
+// Logging in and out -------------------------------------------------------------
+
+// The users of this demo. Where passwords are secrets, no page knows them.
+for (const button of document.querySelectorAll('[data-user]')) {
+  button.addEventListener('click', () => logIn(button.dataset.user, button.dataset.user + '-demo'));
+}
+
+element('login').addEventListener('submit', event => {
   event.preventDefault();
+  logIn(element('user').value, element('password').value);
+});
+
+async function logIn(user, password) {
   element('problem').textContent = '';
   try {
-    connect(await post('login', {
+    const response = await post('login', {
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ user: element('user').value, password: element('password').value })
-    }));
+      body: JSON.stringify({ user, password })
+    });
+    connect(await response.json());
   } catch (error) {
     element('problem').textContent = error.message;
   }
+}
+
+element('logout').addEventListener('click', async () => {
+  try {
+    await post('logout', { headers: { Authorization: 'Bearer ' + token } });
+    loggedOut();
+  } catch (error) {
+    leave('out', 'Not connected', 'The server has not logged you out: ' + error.message);
+  }
 });
+
+function loggedOut() {
+  leave('out', 'Logged out');
+  revokedToken = token;
+  element('revoked').hidden = false;
+}
 
 async function post(path, request) {
   const response = await fetch(path, { method: 'POST', ...request });
   if (!response.ok) throw new Error((await response.text()).trim());
-  return response.json();
+  return response;
 }
+
+// The connection -------------------------------------------------------------------
 
 // auth is asked for each connection, also for one that comes back.
 const openSocket = token => io({ forceNew: true, auth: callback => callback({ token: token() }) });
 
 function connect(login) {
-  leave('Connecting');
-  let token;
-  const use = answer => {
-    token = answer.token; // of this connection, or of the next
-    element('until').textContent = new Date(Date.now() + 1000 * answer.expiresIn).toLocaleTimeString();
-  };
+  leave('connecting', 'Connecting');
   use(login);
   const mine = openSocket(() => token);
   socket = mine;
 
   mine.on('welcome', user => {
-    showStatus('Connected as ' + user);
+    showStatus('in', 'Connected as ' + user);
     show('room');
     element('password').value = '';
     element('text').focus();
@@ -50,39 +76,53 @@ function connect(login) {
   mine.on('token_expiring', async () => {
     if (!element('renew').checked) return;
     try {
-      const fresh = await post('refresh', { headers: { Authorization: 'Bearer ' + token } });
+      const response = await post('refresh', { headers: { Authorization: 'Bearer ' + token } });
+      const fresh = await response.json();
       if (socket !== mine) return; // logged out meanwhile
       use(fresh);
       mine.emit('authenticate', { token });
     } catch {
-      showStatus('Your token cannot be renewed');
+      if (socket === mine) showStatus('in', 'Your token cannot be renewed');
     }
   });
 
-  const refused = ({ message }) => leave('Not connected',
-    message === 'jwt expired' ? 'Your login has expired. Log in again.' : 'Refused: ' + message);
   let refusal = {};
   mine.on('unauthorized', ({ data }) => { refusal = data; });
   mine.on('connect_error', error => {
     if (error.data) refused(error.data);
-    else showStatus('The server does not answer, trying again');
+    else showStatus('away', 'The server does not answer, trying again');
   });
   mine.on('disconnect', reason => {
     if (reason === 'io server disconnect') refused(refusal);
-    else showStatus('Connection lost, trying again'); // with the same token
+    else showStatus('away', 'Connection lost, trying again'); // with the same token
   });
 }
 
-function leave(text, problem = '') {
+function use(answer) {
+  token = answer.token;
+  element('until').textContent = new Date(Date.now() + 1000 * answer.expiresIn).toLocaleTimeString();
+}
+
+function refused({ code = 'no reason given', message = '' }) {
+  if (code === 'logged_out') loggedOut();
+  else if (message === 'jwt expired') leave('expired', 'Token expired', 'Your login has expired. Log in again.');
+  else leave('refused', 'Refused: ' + code, 'The server says: ' + message);
+}
+
+function leave(state, text, problem = '') {
   if (socket) socket.removeAllListeners().close();
   socket = undefined;
   element('messages').replaceChildren();
   element('problem').textContent = problem;
-  showStatus(text);
+  showStatus(state, text);
   show('login');
 }
 
-function showStatus(text) {
+// What is seen -----------------------------------------------------------------------
+
+// state is for the style sheet: out, connecting, in, away, expired or refused.
+function showStatus(state, text) {
+  element('status').dataset.state = state;
   element('status').textContent = text;
 }
 
@@ -95,7 +135,7 @@ function addMessage(from, text) {
   const who = document.createElement('b');
   who.textContent = from;
   const line = document.createElement('li');
-  line.className = 'from-' + from;
+  line.dataset.from = from;
   line.append(who, ' ', text);
   element('messages').append(line);
   line.scrollIntoView({ block: 'nearest' });
@@ -108,14 +148,18 @@ element('talk').addEventListener('submit', event => {
   element('text').value = '';
 });
 
-element('logout').addEventListener('click', () => leave('Not connected'));
+// Refusals -----------------------------------------------------------------------------
 
-element('refuse').addEventListener('click', () => {
-  const refused = openSocket(() => FORGED);
+element('forged').addEventListener('click', () => showRefusal(FORGED));
+element('revoked').addEventListener('click', () => showRefusal(revokedToken));
+
+function showRefusal(bad) {
+  const refused = openSocket(() => bad);
   const tell = text => {
     element('reason').textContent = text;
     element('refused').hidden = false;
     refused.close();
   };
+  refused.on('connect', () => tell('It is good: you are connected.'));
   refused.on('connect_error', error => tell(error.data ? JSON.stringify(error.data, null, 2) : 'The server does not answer.'));
-});
+}
