@@ -31,17 +31,8 @@ demo: tools-demo examples/chat/node_modules/.package-lock.json
 	@cd examples && go build -o ../bin/chat ./chat
 	@exec bin/chat -addr 127.0.0.1:$(PORT) -token-life $(TOKEN_LIFE) -client examples/chat/node_modules/socket.io-client/dist
 
-demo-cluster: tools-cluster examples/chat/node_modules/.package-lock.json
-	@cd examples && go build -o ../bin/cluster ./cluster
-	@one=$(PORT) two=$$(($(PORT) + 1)) redis=$$(($(PORT) + 2)); \
-	redis-server --bind 127.0.0.1 --port $$redis --save '' --appendonly no --loglevel warning & pids=$$!; \
-	trap 'kill $$pids; wait' EXIT; trap 'exit' INT TERM; \
-	until redis-cli -p $$redis ping >/dev/null 2>&1; do kill -0 $$pids || exit 1; sleep 0.1; done; \
-	export JWT_SECRET=$$(head -c 32 /dev/urandom | base64); \
-	for port in $$one $$two; do \
-	  bin/cluster -addr 127.0.0.1:$$port -redis 127.0.0.1:$$redis -client examples/chat/node_modules/socket.io-client/dist & pids="$$pids $$!"; \
-	done; \
-	wait
+demo-cluster: tools-cluster examples/cluster/node_modules/.package-lock.json
+	@exec examples/cluster/demo.sh $(PORT)
 
 %/node_modules/.package-lock.json: %/package.json %/package-lock.json
 	@cd $* && $(NPM_CI)

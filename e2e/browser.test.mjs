@@ -3,10 +3,13 @@
 import { after, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { eventually, here, refusal, sign, startProgram, unauthorized, withServer } from './helper.mjs';
+import { eventually, here, refusal, secret, sign, startProgram, unauthorized, withServer } from './helper.mjs';
+import { startRedis } from './redis.mjs';
 
 const limit = { timeout: 60_000 };
 const clientDir = join(here, 'node_modules/socket.io-client-4/dist'); // of the examples
@@ -59,8 +62,8 @@ async function picture(page, name) {
   if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
-async function withProgram(name, args, body) {
-  const server = await startProgram('../examples', name, ['-addr', '127.0.0.1:0', '-client', clientDir, ...args]);
+async function withProgram(name, args, body, env) {
+  const server = await startProgram('../examples', name, ['-addr', '127.0.0.1:0', '-client', clientDir, ...args], env);
   try {
     await body(server);
   } finally {
@@ -226,6 +229,55 @@ describe('the chat', { concurrency: 2 }, () => {
       await page.unroute('**/socket.io/**');
       await sees(page, '#problem', 'Your login has expired. Log in again.'); // said by the handshake
     })));
+});
+
+// Several nodes ------------------------------------------------------------------
+
+test('pages of two nodes', limit, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'socketiojwt-pages-'));
+  const redis = await startRedis(folder);
+  const withNode = (name, others, body) => {
+    const args = ['-name', name, '-others', others, '-redis', `127.0.0.1:${redis.port}`];
+    return withProgram('cluster', args, body, { JWT_SECRET: secret });
+  };
+  try {
+    // The second knows where the first is. Ports are free ones, so the first cannot know the second.
+    await withNode('one', '', one => withNode('two', one.url, two => withPage(red => withPage(async blue => {
+      await red.goto(one.url);
+      assert.ok(!await red.isVisible('#hint'), 'it knows of no other node');
+      await blue.goto(two.url);
+      await sees(blue, '#node', 'two');
+      assert.deepEqual(await blue.locator('#others a').evaluateAll(links => links.map(({ href, textContent }) => [href, textContent])),
+        [[`${one.url}/`, new URL(one.url).host]]);
+      await picture(blue, 'cluster-login');
+      await red.click('text=Log in as red');
+      await isIn(red, 'in', 'Connected as red');
+      await logIn(blue, two, 'blue');
+      await isIn(blue, 'in', 'Connected as blue');
+      await sees(blue, '#count', 'red: 1 page, blue: 1 page');
+
+      await say(red, 'hello from afar');
+      await sees(blue, '#messages li.elsewhere', 'red hello from afar from one');
+      await say(blue, 'hello to you');
+      await sees(blue, '#messages li:not(.elsewhere)', 'blue hello to you this node');
+      await sees(red, '#messages li.elsewhere', 'blue hello to you from two');
+      await picture(blue, 'cluster-chatting');
+
+      await withPage(async elsewhere => {
+        await elsewhere.goto(two.url);
+        await elsewhere.click('text=Log in as red');
+        await isIn(elsewhere, 'in', 'Connected as red');
+        await elsewhere.click('#logout');
+        for (const page of [elsewhere, red]) await isIn(page, 'out', 'Logged out');
+      });
+      await sees(red, '#problem', 'You have been logged out on all nodes.');
+      await blue.click('#online');
+      await sees(blue, '#count', 'red: 0 pages, blue: 1 page');
+    }, phone))));
+  } finally {
+    await redis.stop();
+    await rm(folder, { recursive: true });
+  }
 });
 
 // The package in client/ --------------------------------------------------------

@@ -1,12 +1,14 @@
 // Command cluster is one of several nodes: chat, presence and "log out everywhere" work across
 // them, through Redis. Start it with `make demo-cluster`, or by hand:
 //
+//	npm ci
 //	export JWT_SECRET='the same 32 random bytes for all nodes'
-//	go run ./cluster -addr 127.0.0.1:8081 -redis 127.0.0.1:6379
-//	go run ./cluster -addr 127.0.0.1:8082 -redis 127.0.0.1:6379
+//	go run . -addr 127.0.0.1:8081 -others http://127.0.0.1:8082 -redis 127.0.0.1:6379
+//	go run . -addr 127.0.0.1:8082 -others http://127.0.0.1:8081 -redis 127.0.0.1:6379
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -17,22 +19,34 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8081", "address to listen on")
+	name := flag.String("name", "", "what the page calls this node (default: its address)")
+	others := flag.String("others", "", "URLs of the other nodes, with commas between them, for links in the page")
 	redis := flag.String("redis", "127.0.0.1:6379", "address of Redis")
-	client := flag.String("client", "chat/node_modules/socket.io-client/dist", "folder of the browser's socket.io.js")
+	client := flag.String("client", "node_modules/socket.io-client/dist", "folder of the browser's socket.io.min.js")
 	flag.Parse()
+	if _, err := os.Stat(filepath.Join(*client, "socket.io.min.js")); err != nil {
+		log.Fatalf("%v: run `npm ci` in the folder of this example, or `make demo-cluster`", err)
+	}
 
-	n, err := newNode([]byte(os.Getenv("JWT_SECRET")), *redis, *client, slog.Default())
+	n, err := newNode(config{
+		name:      cmp.Or(*name, *addr),
+		others:    strings.FieldsFunc(*others, func(r rune) bool { return r == ',' }),
+		redis:     *redis,
+		clientDir: *client,
+		secret:    []byte(os.Getenv("JWT_SECRET")),
+	}, slog.Default())
 	if err != nil {
 		log.Fatal(err)
 	}
 	go n.sio.Serve()
-	fmt.Println("Log in as red (password red-demo) or blue (password blue-demo).")
 	if err := run(*addr, n, n.Shutdown); err != nil {
 		log.Fatal(err)
 	}

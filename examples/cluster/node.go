@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"path/filepath"
+	"os"
 	"strings"
 	"time"
 
@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	clientFile  = "socket.io.min.js"
 	tokenLife   = 15 * time.Minute
 	maxTextSize = 500
 
@@ -34,17 +33,27 @@ var static embed.FS
 // users and their passwords are demo data, see checkPassword.
 var users = map[string]string{"red": "red-demo", "blue": "blue-demo"}
 
+// config is what one node is told.
+type config struct {
+	name      string   // what the page calls this node
+	others    []string // URLs of the other nodes' pages
+	redis     string   // address
+	clientDir string   // folder of the browser's socket.io.min.js
+	secret    []byte   // of the tokens: the same for all nodes
+}
+
 // node is the whole server: its page, its login and its sockets.
 type node struct {
 	http.Handler
+	config
 	sio         *socketiojwt.Server
 	revocations *redisrevoke.Revocations
-	secret      []byte
 }
 
 type message struct {
 	From string `json:"from"`
 	Text string `json:"text"`
+	Node string `json:"node"` // where From is connected
 }
 
 // userRoom is where all sockets of a user are, on all nodes.
@@ -54,8 +63,8 @@ func userRoom(user string) string { return "user:" + user }
 // those of Node.
 func logoutRoom(user string) string { return "logout:" + user }
 
-func newNode(secret []byte, redisAddr, clientDir string, log *slog.Logger) (*node, error) {
-	dial := func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, "tcp", redisAddr) }
+func newNode(c config, log *slog.Logger) (*node, error) {
+	dial := func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, "tcp", c.redis) }
 	revocations, err := redisrevoke.New(redisrevoke.Options{
 		Dial:   dial,
 		Prefix: "cluster-example",
@@ -64,15 +73,15 @@ func newNode(secret []byte, redisAddr, clientDir string, log *slog.Logger) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{revocations: revocations, secret: secret}
+	n := &node{config: c, revocations: revocations}
 	adapter := redisadapter.New(redisadapter.Options{Dial: dial, Timeout: adapterLimit, Logger: log})
-	if err := n.setUp(adapter, clientDir, log); err != nil {
+	if err := n.setUp(adapter, log); err != nil {
 		return nil, errors.Join(err, revocations.Close())
 	}
 	return n, nil
 }
 
-func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Logger) error {
+func (n *node) setUp(adapter socketiojwt.Adapter, log *slog.Logger) error {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
 		Secret:        socketiojwt.StaticSecret(n.secret),
 		Handshake:     true,
@@ -98,8 +107,10 @@ func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Lo
 			return
 		}
 		session, _ := auth.Session(s)
-		n.sio.BroadcastToNamespace("/", "chat", message{From: session.Subject(), Text: text})
+		n.sio.BroadcastToNamespace("/", "chat", message{From: session.Subject(), Text: text, Node: n.name})
 	})
+
+	n.sio.ServeClient(os.DirFS(n.clientDir)) // /socket.io/socket.io.min.js
 
 	files, err := fs.Sub(static, "static")
 	if err != nil {
@@ -107,8 +118,8 @@ func (n *node) setUp(adapter socketiojwt.Adapter, clientDir string, log *slog.Lo
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("GET /"+clientFile, func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(clientDir, clientFile))
+	mux.HandleFunc("GET /node", func(w http.ResponseWriter, _ *http.Request) {
+		answerJSON(w, map[string]any{"name": n.name, "others": n.others})
 	})
 	mux.HandleFunc("POST /login", n.login)
 	mux.Handle("GET /online", auth.Middleware(http.HandlerFunc(n.online)))
