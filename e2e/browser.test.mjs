@@ -293,7 +293,12 @@ describe('examples/client', { concurrency: 2 }, () => {
         const panel = page.locator(`#${mode}`);
         const log = () => panel.locator('.log li').evaluateAll(lines =>
           lines.map(line => line.lastChild.previousSibling.textContent + line.lastChild.textContent));
-        const connect = kind => panel.locator('.kind').selectOption(kind).then(() => panel.locator('.connect').click());
+        const choose = kind => panel.locator('.kind').selectOption(kind);
+        const connect = kind => choose(kind).then(() => panel.locator('.connect').click());
+        const shows = async (state, text, chosen) => {
+          await panel.locator(`.status[data-state=${state}]`).filter({ hasText: text }).waitFor();
+          assert.equal(await panel.locator('.kind').inputValue(), chosen, 'the select is not where it was put');
+        };
         let read = 0;
         // Waits for the next lines of the log. expiresIn depends on when exactly the token was signed.
         const logs = async expected => {
@@ -314,22 +319,27 @@ describe('examples/client', { concurrency: 2 }, () => {
         // In, warned, and still in with a newer token.
         await connect('good');
         await logs(['new tokengood', entered, warned, 'new tokengood', 'authenticated']);
+        await shows('in', 'Connected', 'good');
         await panel.locator('.whoami').click();
         await logs(['you area visitor']);
         // Warned, but nobody is logged in any more.
-        await panel.locator('.kind').selectOption('none');
+        await choose('none');
         await logs([warned, 'new tokenlog in first\n', 'disconnectio client disconnect', 'outno token provided']);
+        await shows('refused', 'Out: credentials_required', 'none');
         // Expired from the start: it comes back with a good one.
         await connect('expired');
         await logs(['new tokenexpired', handshake ? [] : 'connect', refusedWith('jwt expired'), 'new tokengood', entered]);
+        await shows('in', 'Connected', 'expired');
         await picture(page, `client-${mode}`);
         await panel.locator('.disconnect').click();
         await logs(['disconnectio client disconnect']);
+        await shows('out', 'Not connected', 'expired');
         // Refused for good.
         await connect('forged');
         const gone = 'outinvalid signature';
         const told = refusedWith('invalid signature');
         await logs(['new tokenforged', ...(handshake ? [gone, told] : ['connect', told[0], gone, told[1]])]);
+        await shows('refused', 'Out: invalid_token', 'forged');
         await connect('none');
         await logs(['new tokenlog in first\n', 'outno token provided']);
         await picture(page, `client-${mode}-out`);

@@ -178,6 +178,9 @@ func TestCopiesAreEqual(t *testing.T) {
 			}
 		}
 	}
+	for _, folder := range []string{"chat", "client", "cluster"} {
+		check("style.css", folder, read(folder+"/static/style.css"))
+	}
 	check("the package in client/", "client/static", read("client/static/socketiojwt.js"))
 	check("the package in client/", "../client", read("../client/browser.js"))
 }
