@@ -112,4 +112,4 @@ fuzz:
 	if [ $$found = 0 ]; then echo 'no fuzz target found'; exit 1; fi
 
 soak:
-	SOAKTIME=$(SOAKTIME) go test -tags soak -run '^TestSoak$$' -count=1 -timeout=0 -v .
+	SOAKTIME=$(SOAKTIME) go test -tags soak -run '^TestSoak$$' -count=1 -timeout=0 -v ./internal/attacks

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/parser"
@@ -113,7 +114,7 @@ type nodes struct {
 }
 
 type clusterNode struct {
-	*testServer
+	*harness.App
 	line    *line
 	sockets sync.Map // by name
 }
@@ -126,10 +127,10 @@ func startNodes(t *testing.T) *nodes {
 
 func (n *nodes) start() *clusterNode {
 	node := &clusterNode{line: n.bus.add()}
-	opts := handshakeMode
+	opts := harness.HandshakeMode
 	opts.Optional = true
 	opts.UserRoom = func(s *socketiojwt.Session) string { return "user:" + s.Subject() }
-	node.testServer = start(n.t, opts, func(s *testServer) {
+	node.App = harness.Start(n.t, opts, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error {
 			url := c.URL()
 			node.sockets.Store(url.Query().Get("name"), c)
@@ -143,12 +144,12 @@ func (n *nodes) start() *clusterNode {
 
 func (c *clusterNode) enter(t *testing.T, version int, name string) (siotest.Must, socketio.Conn) {
 	t.Helper()
-	o := siotest.Options{Version: version, Transport: "websocket", Query: withToken(tokenOf(t, name))}
+	o := siotest.Options{Version: version, Transport: "websocket", Query: harness.WithToken(harness.TokenOf(t, name))}
 	if strings.HasPrefix(name, "guest") {
 		o.Query.Del("token")
 	}
 	o.Query.Set("name", name)
-	_, must := c.dial(t, o)
+	_, must := c.Dial(t, o)
 	if version == 4 {
 		must.Join("/")
 	}
@@ -273,7 +274,7 @@ func TestAdapterQuestions(t *testing.T) {
 		t.Error(err)
 	}
 	count("x", n.b.In("/", "x"), 2)
-	if rooms, err := n.b.AllRooms(ctx, "/"); err != nil || sorted(rooms) != "user:bob x y" {
+	if rooms, err := n.b.AllRooms(ctx, "/"); err != nil || harness.Sorted(rooms) != "user:bob x y" {
 		t.Error(rooms, err)
 	}
 	if err := n.b.In("/", "x").SocketsLeave(ctx, "x"); err != nil {
@@ -285,12 +286,12 @@ func TestAdapterQuestions(t *testing.T) {
 	if err := n.a.In("/", farConn.ID()).DisconnectSockets(ctx, false); err != nil {
 		t.Error(err)
 	}
-	expect(t, far.Rest(), "41")
+	harness.Expect(t, far.Rest(), "41")
 	count("bob", bob, 1)
 	if err := n.b.In("/", "user:bob").DisconnectSockets(ctx, true); err != nil {
 		t.Error(err)
 	}
-	expect(t, near.Rest(), "41")
+	harness.Expect(t, near.Rest(), "41")
 
 	// What is known comes beside an error.
 	missing := &socketiojwt.MissingNodesError{Nodes: 2, Missing: 1, Err: context.DeadlineExceeded}
@@ -308,7 +309,7 @@ func TestAdapterQuestions(t *testing.T) {
 
 func TestAdapterOfOneNode(t *testing.T) {
 	t.Parallel()
-	h := openHall(t, handshakeMode)
+	h := openHall(t, harness.HandshakeMode)
 	h.enter("bob")
 	ctx := t.Context()
 	if n, err := h.In("/").CountAll(ctx); n != 1 || err != nil {
@@ -317,7 +318,7 @@ func TestAdapterOfOneNode(t *testing.T) {
 	if err := h.In("/").SocketsJoin(ctx, "x"); err != nil {
 		t.Error(err)
 	}
-	if rooms, err := h.AllRooms(ctx, "/"); err != nil || sorted(rooms) != "x" {
+	if rooms, err := h.AllRooms(ctx, "/"); err != nil || harness.Sorted(rooms) != "x" {
 		t.Error(rooms, err)
 	}
 	if fetched, err := h.In("/", "x").FetchSockets(ctx); err != nil || len(fetched) != 1 || fetched[0].Identity != "bob" {
@@ -326,7 +327,7 @@ func TestAdapterOfOneNode(t *testing.T) {
 	if err := h.In("/").DisconnectSockets(ctx, false); err != nil {
 		t.Error(err)
 	}
-	expect(t, h.members["bob"].must.Rest(), "41")
+	harness.Expect(t, h.members["bob"].must.Rest(), "41")
 }
 
 // A volatile event reaches who takes it at once: not who is between two polls.
@@ -334,10 +335,10 @@ func TestVolatile(t *testing.T) {
 	t.Parallel()
 	n := startNodes(t)
 	fast, _ := n.b.enter(t, 4, "fast")
-	client, slow := n.b.dial(t, siotest.Options{ManualPoll: true, Query: withToken(tokenOf(t, "slow"))})
-	eventually(t, "both are in", func() bool { return n.b.In("/").Count() == 2 })
+	client, slow := n.b.Dial(t, siotest.Options{ManualPoll: true, Query: harness.WithToken(harness.TokenOf(t, "slow"))})
+	harness.Eventually(t, "both are in", func() bool { return n.b.In("/").Count() == 2 })
 	all := n.a.In("/")
-	eventually(t, "a volatile event is heard", func() bool {
+	harness.Eventually(t, "a volatile event is heard", func() bool {
 		all.Volatile().Emit("volatile")
 		return len(eventsOf(t, fast)) > 0 // else its last acknowledgement was on its way
 	})
@@ -382,7 +383,7 @@ func TestAdapterNode(t *testing.T) {
 	}
 	wantHeard(t, "x", must, `42[ "x" , 1 ]`)
 	_ = conn.Close()
-	expect(t, must.Rest(), "41")
+	harness.Expect(t, must.Rest(), "41")
 	node.SocketsJoin(all, []string{"late"})
 	if ids, rooms := node.SocketIDs(all), node.Rooms("/"); len(ids)+len(rooms) != 0 {
 		t.Error(ids, rooms)
@@ -391,8 +392,8 @@ func TestAdapterNode(t *testing.T) {
 
 func TestSetAdapterMistakes(t *testing.T) {
 	t.Parallel()
-	auth := mustAuthorize(t, handshakeMode)
-	s := auth.Protect(socketio.NewServer(hardened()))
+	auth := harness.Authorize(t, harness.HandshakeMode)
+	s := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	mustPanic := func(what, want string, f func()) {
 		t.Helper()
 		defer func() {
@@ -413,9 +414,9 @@ func TestSetAdapterMistakes(t *testing.T) {
 		defer close(served)
 		_ = s.Serve()
 	}()
-	other := mustAuthorize(t, handshakeMode).Protect(socketio.NewServer(hardened()))
+	other := harness.Authorize(t, harness.HandshakeMode).Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	go func() { _ = other.Serve() }()
-	eventually(t, "SetAdapter panics after Serve", func() (panics bool) {
+	harness.Eventually(t, "SetAdapter panics after Serve", func() (panics bool) {
 		defer func() {
 			got, _ := recover().(string)
 			panics = strings.Contains(got, "before Serve")
@@ -434,7 +435,7 @@ func TestSetAdapterMistakes(t *testing.T) {
 	<-served
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if got := sorted(l.namespaces); !strings.Contains(got, "/early") || !strings.Contains(got, "/late") || !slices.Contains(l.namespaces, "/") {
+	if got := harness.Sorted(l.namespaces); !strings.Contains(got, "/early") || !strings.Contains(got, "/late") || !slices.Contains(l.namespaces, "/") {
 		t.Error(got)
 	}
 	if l.closed != 1 {

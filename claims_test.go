@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -43,7 +44,7 @@ func hasMap(opts socketiojwt.Options) bool {
 
 func verifyPayload(t *testing.T, opts socketiojwt.Options, payload string) (*socketiojwt.Session, error) {
 	t.Helper()
-	return mustAuthorize(t, opts).Verify(t.Context(), testRequest, signParts(headerHS256, payload))
+	return harness.Authorize(t, opts).Verify(t.Context(), testRequest, harness.SignParts(headerHS256, payload))
 }
 
 // farAway are seconds that time.Time, int64 or Duration cannot hold, or just can.
@@ -181,7 +182,7 @@ func TestSessionsOfFarDates(t *testing.T) {
 			if end.Unix() != far || !end.After(time.Now()) || time.Until(end) < 200*365*24*time.Hour {
 				t.Errorf("%s: expires at %v", date, end)
 			}
-			if raw := signParts(headerHS256, payload); session.RawToken() != raw || session.Token().Raw != raw || session.Token().Claims != nil && !session.Token().Valid {
+			if raw := harness.SignParts(headerHS256, payload); session.RawToken() != raw || session.Token().Raw != raw || session.Token().Claims != nil && !session.Token().Valid {
 				t.Errorf("%s: another token", date)
 			}
 			exp, err := session.Claims().GetExpirationTime()
@@ -218,7 +219,7 @@ func TestCallbacksSeeFarDates(t *testing.T) {
 				t.Errorf("expires at %v, %v", exp, err)
 			}
 		}
-		opts.Secret = socketiojwt.Keyfunc(func(token *jwt.Token) (any, error) { check(token); return testSecret, nil })
+		opts.Secret = socketiojwt.Keyfunc(func(token *jwt.Token) (any, error) { check(token); return harness.Secret, nil })
 		opts.Accept = func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
 			check(token)
 			return nil, nil
@@ -236,8 +237,8 @@ func TestSessionsThatNeverEnd(t *testing.T) {
 				opts := opts
 				opts.ExpiryWarning = time.Hour
 				opts.ParserOptions = append(opts.ParserOptions[:len(opts.ParserOptions):len(opts.ParserOptions)], jwt.WithLeeway(time.Hour))
-				s := startAt(t, inMemory(t), opts, chat)
-				c, must := s.enter(t, false, "websocket", signParts(headerHS256, `{"sub":"bob","exp":`+date+`}`))
+				s := harness.StartAt(t, harness.InMemory(t), opts, harness.Chat)
+				c, must := s.Enter(t, false, "websocket", harness.SignParts(headerHS256, `{"sub":"bob","exp":`+date+`}`))
 				must.NextRaw(`42["welcome","bob"]`)
 				time.Sleep(24 * time.Hour)
 				must.Call("/", "echo", "still here")
@@ -425,10 +426,10 @@ func FuzzClaims(f *testing.F) {
 	authorizers := make(map[string]*socketiojwt.Authorizer)
 	for name, opts := range claimsTypes {
 		opts.Revocations = socketiojwt.NewMemoryRevocations()
-		authorizers[name] = mustAuthorize(f, opts)
+		authorizers[name] = harness.Authorize(f, opts)
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		raw := signParts(headerHS256, string(payload))
+		raw := harness.SignParts(headerHS256, string(payload))
 		names := registeredIn(payload)
 		folded := make(map[string]bool)
 		for _, name := range names {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -22,17 +23,17 @@ import (
 type plainServer struct {
 	*socketio.Server
 	auth *socketiojwt.Authorizer
-	at   place
+	at   harness.Place
 	left atomic.Int32 // OnDisconnect of / has run
 	log  siotest.Log
 }
 
 // startPlain starts one that the test closes.
-func startPlain(t *testing.T, at place, opts socketiojwt.Options, onDisconnect func()) *plainServer {
+func startPlain(t *testing.T, at harness.Place, opts socketiojwt.Options, onDisconnect func()) *plainServer {
 	t.Helper()
-	s := &plainServer{Server: socketio.NewServer(hardened()), at: at}
+	s := &plainServer{Server: socketio.NewServer(socketiojwt.Harden(nil)), at: at}
 	opts.Logger = slog.New(slog.NewTextHandler(&s.log, nil))
-	s.auth = mustAuthorize(t, opts)
+	s.auth = harness.Authorize(t, opts)
 	for _, name := range []string{"/", "/a"} {
 		s.OnConnect(name, s.auth.OnConnect)
 		s.OnEvent(name, "authenticate", s.auth.OnAuthenticate)
@@ -52,7 +53,7 @@ func startPlain(t *testing.T, at place, opts socketiojwt.Options, onDisconnect f
 		defer close(serves)
 		_ = s.Serve()
 	}()
-	httpServer := serveHTTP(at, s.auth.Handler(s.Server))
+	httpServer := harness.ServeHTTP(at, s.auth.Handler(s.Server))
 	t.Cleanup(func() {
 		_ = s.Close()
 		<-serves
@@ -65,10 +66,10 @@ func startPlain(t *testing.T, at place, opts socketiojwt.Options, onDisconnect f
 func (s *plainServer) seats(t *testing.T) (clients []*siotest.Client) {
 	t.Helper()
 	for _, version := range []int{3, 4} {
-		for _, transport := range transports {
-			o := bob(t, transport)
+		for _, transport := range harness.Transports {
+			o := harness.Bob(t, transport)
 			o.Version = version
-			c, must := dial(t, s.at, o)
+			c, must := harness.Dial(t, s.at, o)
 			if version == 4 {
 				must.Join("/")
 			}
@@ -83,7 +84,7 @@ func (s *plainServer) seats(t *testing.T) (clients []*siotest.Client) {
 // OnDisconnect has run for all, and may be called again.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPlain(t, inMemory(t), handshakeMode, func() { time.Sleep(10 * time.Millisecond) })
+		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, func() { time.Sleep(10 * time.Millisecond) })
 		clients := s.seats(t)
 		s.BroadcastToNamespace("/", "news", "last")
 		drained := make(chan error)
@@ -128,9 +129,9 @@ func (s *plainServer) refuses(t *testing.T) {
 	t.Helper()
 	for _, version := range []int{3, 4} {
 		for _, transport := range []string{"polling", "websocket"} {
-			for _, o := range []siotest.Options{bob(t, transport), {Transport: transport}} {
-				o.Version, o.HTTP = version, s.at.client
-				_, err := siotest.Dial(t.Context(), s.at.url, o)
+			for _, o := range []siotest.Options{harness.Bob(t, transport), {Transport: transport}} {
+				o.Version, o.HTTP = version, s.at.Client
+				_, err := siotest.Dial(t.Context(), s.at.URL, o)
 				var refused *siotest.StatusError
 				if !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" {
 					t.Errorf("EIO=%d over %s: %v", version, transport, err)
@@ -145,17 +146,17 @@ func (s *plainServer) refuses(t *testing.T) {
 func TestDrainInAStorm(t *testing.T) {
 	t.Parallel()
 	for range 5 {
-		s := startPlain(t, loopback(t), handshakeMode, nil)
+		s := startPlain(t, harness.Loopback(t), harness.HandshakeMode, nil)
 		var came atomic.Int32
-		stop := meanwhile(8, func() {
+		stop := harness.Meanwhile(8, func() {
 			n := came.Add(1)
-			o := siotest.Options{Version: 3 + int(n/2)%2, Transport: transports[n%2]} // polling or WebSocket
+			o := siotest.Options{Version: 3 + int(n/2)%2, Transport: harness.Transports[n%2]} // polling or WebSocket
 			if n%3 > 0 {
-				o.Query = withToken(tokenOf(t, "bob"))
+				o.Query = harness.WithToken(harness.TokenOf(t, "bob"))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), siotest.DefaultTimeout)
 			defer cancel()
-			c, err := siotest.Dial(ctx, s.at.url, o)
+			c, err := siotest.Dial(ctx, s.at.URL, o)
 			if err != nil {
 				return
 			}
@@ -184,7 +185,7 @@ func TestDrainInAStorm(t *testing.T) {
 func TestDrainEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
-		s := startPlain(t, inMemory(t), handshakeMode, func() { <-hold })
+		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, func() { <-hold })
 		clients := s.seats(t)
 		ctx, cancel := within(30 * time.Second)
 		defer cancel()
@@ -206,22 +207,22 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 // One of several Authorizers is enough to make Close safe; each waits for its own sockets.
 func TestDrainOfSeveralAuthorizers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at := inMemory(t)
-		plain := socketio.NewServer(hardened())
+		at := harness.InMemory(t)
+		plain := socketio.NewServer(socketiojwt.Harden(nil))
 		hold := make(chan struct{})
 		var ran atomic.Int32
-		users := mustAuthorize(t, handshakeMode)
-		admins := mustAuthorize(t, socketiojwt.Options{Handshake: true, OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { <-hold; ran.Add(1) }})
+		users := harness.Authorize(t, harness.HandshakeMode)
+		admins := harness.Authorize(t, socketiojwt.Options{Handshake: true, OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { <-hold; ran.Add(1) }})
 		for name, auth := range map[string]*socketiojwt.Authorizer{"/": users, "/admin": admins} {
 			plain.OnConnect(name, auth.OnConnect)
 			plain.OnDisconnect(name, auth.OnDisconnect)
 			plain.OnEvent(name, "echo", auth.Guard(func(_ socketio.Conn, text string) string { return text }))
 		}
-		serve(t, plain, at, users.Handler(plain))
+		harness.Serve(t, plain, at, users.Handler(plain))
 		for _, name := range []string{"/", "/admin"} {
-			o := bob(t, "websocket")
+			o := harness.Bob(t, "websocket")
 			o.Version = 4
-			_, must := dial(t, at, o)
+			_, must := harness.Dial(t, at, o)
 			must.Join(name)
 			must.Connected(name)
 		}
@@ -250,7 +251,7 @@ func TestDrainOfSeveralAuthorizers(t *testing.T) {
 
 // An Authorizer that knows no server has nothing to make safe.
 func TestDrainOfNoServer(t *testing.T) {
-	if err := mustAuthorize(t, handshakeMode).Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "Authorizer.Handler") {
+	if err := harness.Authorize(t, harness.HandshakeMode).Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "Authorizer.Handler") {
 		t.Error(err)
 	}
 }
@@ -258,13 +259,13 @@ func TestDrainOfNoServer(t *testing.T) {
 // Without the gate the server is known from its first client on.
 func TestDrainWithoutGate(t *testing.T) {
 	t.Parallel()
-	auth := mustAuthorize(t, handshakeMode)
-	plain := socketio.NewServer(hardened())
+	auth := harness.Authorize(t, harness.HandshakeMode)
+	plain := socketio.NewServer(socketiojwt.Harden(nil))
 	plain.OnConnect("/", auth.OnConnect)
 	plain.OnDisconnect("/", auth.OnDisconnect)
-	at := loopback(t)
-	serve(t, plain, at, plain)
-	c, must := dial(t, at, bob(t, "websocket"))
+	at := harness.Loopback(t)
+	harness.Serve(t, plain, at, plain)
+	c, must := harness.Dial(t, at, harness.Bob(t, "websocket"))
 	must.NextRaw("40")
 	c.Close()
 	if err := auth.Drain(t.Context()); err != nil {
@@ -274,7 +275,7 @@ func TestDrainWithoutGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		if response, _ := get(t, at.url+"/socket.io/?EIO=3&transport=polling"); response.StatusCode != http.StatusBadGateway {
+		if response, _ := harness.Get(t, at.URL+"/socket.io/?EIO=3&transport=polling"); response.StatusCode != http.StatusBadGateway {
 			t.Fatal(response.Status)
 		}
 	}
@@ -284,7 +285,7 @@ func TestDrainWithoutGate(t *testing.T) {
 // ends nothing.
 func TestForgottenDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPlain(t, inMemory(t), handshakeMode, nil)
+		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, nil)
 		clients := s.seats(t)
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -311,13 +312,13 @@ func TestForgottenDrain(t *testing.T) {
 // answered for it, is not waited for.
 func TestDrainOfWhoNeverEntered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at := inMemory(t)
-		auth := mustAuthorize(t, handshakeMode)
-		plain := socketio.NewServer(hardened())
+		at := harness.InMemory(t)
+		auth := harness.Authorize(t, harness.HandshakeMode)
+		plain := socketio.NewServer(socketiojwt.Harden(nil))
 		plain.OnConnect("/", auth.OnConnect)
 		plain.OnDisconnect("/", auth.OnDisconnect)
 		var full atomic.Bool
-		serve(t, plain, at, auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		harness.Serve(t, plain, at, auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if full.Load() {
 				http.Error(w, "full", http.StatusServiceUnavailable)
 				return
@@ -325,9 +326,9 @@ func TestDrainOfWhoNeverEntered(t *testing.T) {
 			plain.ServeHTTP(w, r)
 		})))
 		full.Store(true)
-		o := bob(t, "websocket")
+		o := harness.Bob(t, "websocket")
 		o.Version = 4
-		_, must := dial(t, at, o)
+		_, must := harness.Dial(t, at, o)
 		must.Join("/")
 		synctest.Wait()
 		if err := auth.Drain(t.Context()); err != nil {

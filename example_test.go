@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -62,7 +63,7 @@ func exampleToken(claims jwt.MapClaims) string {
 }
 
 // listen serves until stop is called.
-func listen(sio server, handler http.Handler) (address string, stop func()) {
+func listen(sio harness.Server, handler http.Handler) (address string, stop func()) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -82,7 +83,7 @@ type exampleClient struct{ *siotest.Client }
 func connect(address, token string) exampleClient {
 	o := siotest.Options{Transport: "websocket"}
 	if token != "" {
-		o.Query = withToken(token)
+		o.Query = harness.WithToken(token)
 	}
 	c, err := siotest.Dial(context.Background(), address, o)
 	if err != nil {
@@ -224,7 +225,7 @@ func ExampleHarden() {
 	for _, origin := range []string{"https://app.example.com", "https://elsewhere.example"} {
 		client, err := siotest.Dial(context.Background(), address, siotest.Options{
 			Transport: "websocket",
-			Query:     withToken(exampleToken(jwt.MapClaims{"sub": "bob"})),
+			Query:     harness.WithToken(exampleToken(jwt.MapClaims{"sub": "bob"})),
 			Header:    http.Header{"Origin": {origin}},
 		})
 		fmt.Println(origin, err == nil)
@@ -428,4 +429,12 @@ func ExampleUnauthorizedError() {
 	// Output:
 	// true
 	// false
+}
+
+func ExampleServer_Close() {
+	auth, _ := socketiojwt.Authorize(socketiojwt.Options{Secret: socketiojwt.StaticSecret("a secret of at least thirty-two bytes")})
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	go sio.Serve()
+	fmt.Println(sio.Close()) // returns when every OnDisconnect has run
+	// Output: <nil>
 }

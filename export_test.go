@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	socketio "github.com/googollee/go-socket.io"
 )
 
 // Verify runs the one verification path and returns the Session it leads to.
@@ -63,9 +61,6 @@ func untyped(raw string, err *UnauthorizedError) (string, error) {
 	}
 	return raw, nil
 }
-
-// Plain returns the go-socket.io server behind s.
-func (s *Server) Plain() *socketio.Server { return s.plain }
 
 // Kept is how many revocations are in memory, with those that are over.
 func (m *MemoryRevocations) Kept() int {

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -30,7 +32,7 @@ func refusals(tb testing.TB) []struct {
 	unavailable := socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
 		return nil, errors.New("the database is down")
 	})
-	good := tokenOf(tb, "bob")
+	good := harness.TokenOf(tb, "bob")
 	return []struct {
 		name   string
 		opts   socketiojwt.Options
@@ -39,27 +41,27 @@ func refusals(tb testing.TB) []struct {
 		want   string
 		retry  bool
 	}{
-		{name: "no token", want: e("credentials_required", "no token provided")},
+		{name: "no token", want: harness.Refusal("credentials_required", "no token provided")},
 		{name: "header of one word", header: http.Header{"Authorization": {"Bearer"}},
-			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+			want: harness.Refusal("credentials_bad_format", "Format is Authorization: Bearer [token]")},
 		{name: "two headers", header: http.Header{"Authorization": {"Bearer " + good, "Bearer " + good}},
-			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+			want: harness.Refusal("credentials_bad_format", "Format is Authorization: Bearer [token]")},
 		{name: "two parameters", query: url.Values{"token": {good, good}},
-			want: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
-		{name: "header required", opts: socketiojwt.Options{HeaderRequired: true}, query: withToken(good),
-			want: e("missing_authorization_header", "Server requires Authorization Header")},
-		{name: "malformed", query: withToken("a.b.c"), want: e("invalid_token", "jwt malformed")},
-		{name: "header wins over query", query: withToken(good), header: http.Header{"Authorization": {"bearer a.b.c"}},
-			want: e("invalid_token", "jwt malformed")},
-		{name: "no signature", query: withToken(good[:strings.LastIndex(good, ".")+1]),
-			want: e("invalid_token", "jwt signature is required")},
-		{name: "expired", query: withToken(signHS256(tb, jwt.MapClaims{"exp": 1})), want: e("invalid_token", "jwt expired")},
-		{name: "too long", opts: socketiojwt.Options{MaxTokenBytes: 10}, query: withToken(good),
-			want: e("invalid_token", "jwt too long")},
-		{name: "secret unavailable", opts: socketiojwt.Options{Secret: unavailable}, query: withToken(good),
-			want: e("invalid_secret", "secret unavailable"), retry: true},
-		{name: "bad token although optional", opts: socketiojwt.Options{Optional: true}, query: withToken("a.b.c"),
-			want: e("invalid_token", "jwt malformed")},
+			want: harness.Refusal("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+		{name: "header required", opts: socketiojwt.Options{HeaderRequired: true}, query: harness.WithToken(good),
+			want: harness.Refusal("missing_authorization_header", "Server requires Authorization Header")},
+		{name: "malformed", query: harness.WithToken("a.b.c"), want: harness.Refusal("invalid_token", "jwt malformed")},
+		{name: "header wins over query", query: harness.WithToken(good), header: http.Header{"Authorization": {"bearer a.b.c"}},
+			want: harness.Refusal("invalid_token", "jwt malformed")},
+		{name: "no signature", query: harness.WithToken(good[:strings.LastIndex(good, ".")+1]),
+			want: harness.Refusal("invalid_token", "jwt signature is required")},
+		{name: "expired", query: harness.WithToken(harness.SignHS256(tb, jwt.MapClaims{"exp": 1})), want: harness.Refusal("invalid_token", "jwt expired")},
+		{name: "too long", opts: socketiojwt.Options{MaxTokenBytes: 10}, query: harness.WithToken(good),
+			want: harness.Refusal("invalid_token", "jwt too long")},
+		{name: "secret unavailable", opts: socketiojwt.Options{Secret: unavailable}, query: harness.WithToken(good),
+			want: harness.Refusal("invalid_secret", "secret unavailable"), retry: true},
+		{name: "bad token although optional", opts: socketiojwt.Options{Optional: true}, query: harness.WithToken("a.b.c"),
+			want: harness.Refusal("invalid_token", "jwt malformed")},
 	}
 }
 
@@ -70,21 +72,21 @@ func TestGateRefusesBeforeThereIsASession(t *testing.T) {
 				test.opts.Handshake = true
 				var told atomic.Value
 				test.opts.OnUnauthorized = func(_ *socketiojwt.Request, err *socketiojwt.UnauthorizedError) { told.Store(err.Code) }
-				s := start(t, test.opts, nil)
+				s := harness.Start(t, test.opts, nil)
 				o := siotest.Options{Transport: transport, Query: test.query, Header: test.header}
 				if transport == "jsonp" {
 					o.Transport, o.JSONP = "polling", true
 				}
-				_, must := s.dial(t, o)
+				_, must := s.Dial(t, o)
 				want := []string{"44" + test.want, "41"}
 				if test.retry {
 					want = want[:1] // the client comes back
 				}
-				expect(t, must.Rest(), want...)
+				harness.Expect(t, must.Rest(), want...)
 				if n := s.Count(); n != 0 {
 					t.Errorf("%d sessions, want none", n)
 				}
-				eventually(t, "OnUnauthorized was told", func() bool {
+				harness.Eventually(t, "OnUnauthorized was told", func() bool {
 					code, _ := told.Load().(string)
 					return code != "" && strings.Contains(test.want, code)
 				})
@@ -94,9 +96,9 @@ func TestGateRefusesBeforeThereIsASession(t *testing.T) {
 }
 
 func TestGateRefusalByteForByte(t *testing.T) {
-	s := start(t, socketiojwt.Options{Handshake: true}, nil)
+	s := harness.Start(t, socketiojwt.Options{Handshake: true}, nil)
 	open := `0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
-	packets := []string{open, "44" + e("credentials_required", "no token provided"), "41", "1"}
+	packets := []string{open, "44" + harness.Refusal("credentials_required", "no token provided"), "41", "1"}
 	payload := ""
 	for _, p := range packets {
 		payload += fmt.Sprintf("%d:%s", len(p), p)
@@ -107,40 +109,16 @@ func TestGateRefusalByteForByte(t *testing.T) {
 		{"EIO=3&transport=polling&j=12", "text/javascript; charset=UTF-8",
 			`___eio[12]("` + strings.ReplaceAll(payload, `"`, `\"`) + `");`},
 	} {
-		response, body := get(t, s.at.url+"/socket.io/?"+test.query)
+		response, body := harness.Get(t, s.At.URL+"/socket.io/?"+test.query)
 		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != test.contentType || body != test.body {
 			t.Errorf("%s: got %d %s %s\nwant %s", test.query, response.StatusCode, response.Header.Get("Content-Type"), body, test.body)
 		}
 	}
 }
 
-func get(tb testing.TB, url string) (*http.Response, string) {
-	tb.Helper()
-	return request(tb, http.MethodGet, url)
-}
-
-func request(tb testing.TB, method, url string) (*http.Response, string) {
-	tb.Helper()
-	r, err := http.NewRequestWithContext(tb.Context(), method, url, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(r)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return response, string(body)
-}
-
 func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
 	for _, handshake := range []bool{true, false} {
-		s := start(t, socketiojwt.Options{Handshake: handshake}, nil)
+		s := harness.Start(t, socketiojwt.Options{Handshake: handshake}, nil)
 		for _, test := range []struct {
 			method, query string
 			status        int
@@ -161,7 +139,7 @@ func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
 			{"GET", "EIO=3&transport=polling&j=0)%3Balert(1", 400, `{"code":3,"message":"Bad request"}`},
 			{"GET", "EIO=3&transport=polling&x=" + strings.Repeat("x", 40_000), 414, `{"code":3,"message":"Bad request"}`},
 		} {
-			response, body := request(t, test.method, s.at.url+"/socket.io/?"+test.query)
+			response, body := harness.Request(t, test.method, s.At.URL+"/socket.io/?"+test.query)
 			if response.StatusCode != test.status || body != test.body {
 				t.Errorf("%s %s: got %d %s, want %d %s", test.method, test.query, response.StatusCode, body, test.status, test.body)
 			}
@@ -173,36 +151,36 @@ func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
 }
 
 func TestHandshakeAcceptsTokenFromEachPlace(t *testing.T) {
-	good := tokenOf(t, "bob")
+	good := harness.TokenOf(t, "bob")
 	for _, test := range []struct {
 		name string
 		opts socketiojwt.Options
 		o    siotest.Options
 	}{
-		{"query", socketiojwt.Options{}, siotest.Options{Query: withToken(good)}},
+		{"query", socketiojwt.Options{}, siotest.Options{Query: harness.WithToken(good)}},
 		{"named query", socketiojwt.Options{QueryParam: "jwt"}, siotest.Options{Query: url.Values{"jwt": {good}}}},
 		{"header", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}}},
 		{"header, other case", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"bEARER " + good}}}},
 		{"header required", socketiojwt.Options{HeaderRequired: true}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}}},
-		{"header and bad query", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}, Query: withToken("bad")}},
+		{"header and bad query", socketiojwt.Options{}, siotest.Options{Header: http.Header{"Authorization": {"Bearer " + good}}, Query: harness.WithToken("bad")}},
 		{"cookie", socketiojwt.Options{Cookie: "jwt"}, siotest.Options{Header: http.Header{"Cookie": {"a=b; jwt=" + good}}}},
 	} {
-		for _, transport := range transports {
+		for _, transport := range harness.Transports {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {
 				test.opts.Handshake = true
 				var lookups atomic.Int32
 				test.opts.Secret = socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
 					lookups.Add(1)
-					return testSecret, nil
+					return harness.Secret, nil
 				})
-				s := start(t, test.opts, func(s *testServer) {
+				s := harness.Start(t, test.opts, func(s *harness.App) {
 					s.OnEvent("/", "who", func(c socketio.Conn) string {
-						session, ok := s.auth.Session(c)
+						session, ok := s.Auth.Session(c)
 						return fmt.Sprintf("%s %t %t", session.Subject(), ok, session.ID() != c.ID() && len(session.ID()) == 22)
 					})
 				})
 				test.o.Transport = transport
-				c, must := s.dial(t, test.o)
+				c, must := s.Dial(t, test.o)
 				must.NextRaw("40")
 				if got := string(must.Call("/", "who").Data); got != `["bob true true"]` {
 					t.Errorf("session: %s", got)
@@ -220,7 +198,7 @@ func TestHandshakeAcceptsTokenFromEachPlace(t *testing.T) {
 
 // With a public root, the namespace decides, on its own token or that of the handshake.
 func TestHandshakeOfANamespace(t *testing.T) {
-	good := tokenOf(t, "bob")
+	good := harness.TokenOf(t, "bob")
 	for _, test := range []struct {
 		name  string
 		opts  socketiojwt.Options
@@ -229,30 +207,30 @@ func TestHandshakeOfANamespace(t *testing.T) {
 		want  []string
 	}{
 		{name: "own token", join: "/admin?token=" + good, want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
-		{name: "token of the handshake", query: withToken(good), join: "/admin", want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
-		{name: "own token first", query: withToken("bad"), join: "/admin?token=" + good, want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
-		{name: "own token bad", query: withToken(good), join: "/admin?token=a.b.c",
-			want: []string{"44/admin," + e("invalid_token", "jwt malformed"), "41/admin"}},
-		{name: "none", join: "/admin", want: []string{"44/admin," + e("credentials_required", "no token provided"), "41/admin"}},
+		{name: "token of the handshake", query: harness.WithToken(good), join: "/admin", want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
+		{name: "own token first", query: harness.WithToken("bad"), join: "/admin?token=" + good, want: []string{"40/admin", `42/admin,["welcome","bob"]`}},
+		{name: "own token bad", query: harness.WithToken(good), join: "/admin?token=a.b.c",
+			want: []string{"44/admin," + harness.Refusal("invalid_token", "jwt malformed"), "41/admin"}},
+		{name: "none", join: "/admin", want: []string{"44/admin," + harness.Refusal("credentials_required", "no token provided"), "41/admin"}},
 		{name: "guest", opts: socketiojwt.Options{Optional: true}, join: "/admin", want: []string{"40/admin", `42/admin,["welcome",""]`}},
 		{name: "header required", opts: socketiojwt.Options{HeaderRequired: true}, join: "/admin?token=" + good,
-			want: []string{"44/admin," + e("missing_authorization_header", "Server requires Authorization Header"), "41/admin"}},
+			want: []string{"44/admin," + harness.Refusal("missing_authorization_header", "Server requires Authorization Header"), "41/admin"}},
 	} {
-		for _, transport := range transports {
+		for _, transport := range harness.Transports {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {
 				test.opts.Handshake = true
-				s := start(t, test.opts, func(s *testServer) {
+				s := harness.Start(t, test.opts, func(s *harness.App) {
 					s.OnEvent("/", "ping", func(socketio.Conn) string { return "pong" })
 					s.OnConnect("/admin", func(c socketio.Conn) error {
 						subject := ""
-						if session, ok := s.auth.Session(c); ok {
+						if session, ok := s.Auth.Session(c); ok {
 							subject = session.Subject()
 						}
 						c.Emit("welcome", subject)
 						return nil
 					})
 				}, "/admin")
-				_, must := s.dial(t, siotest.Options{Transport: transport, Query: test.query})
+				_, must := s.Dial(t, siotest.Options{Transport: transport, Query: test.query})
 				must.NextRaw("40")
 				must.Join(test.join)
 				for _, want := range test.want {
@@ -265,18 +243,18 @@ func TestHandshakeOfANamespace(t *testing.T) {
 }
 
 func TestRefusedNamespaceMayBeJoinedAgain(t *testing.T) {
-	s := start(t, socketiojwt.Options{Handshake: true}, func(s *testServer) {
+	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(socketio.Conn) error { return nil })
 		s.OnEvent("/admin", "rooms", func(c socketio.Conn) []string { return c.Rooms() })
 		s.OnEvent("/admin", "all", func(c socketio.Conn) { s.BroadcastToNamespace("/admin", "all") })
 	}, "/admin")
-	c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	c, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 	must.NextRaw("40")
 	for range 20 {
 		must.Join("/admin?token=bad")
-		must.NextRaw("44/admin," + e("invalid_token", "jwt malformed"))
+		must.NextRaw("44/admin," + harness.Refusal("invalid_token", "jwt malformed"))
 		must.NextRaw("41/admin")
-		must.Join("/admin?token=" + tokenOf(t, "bob"))
+		must.Join("/admin?token=" + harness.TokenOf(t, "bob"))
 		must.NextRaw("40/admin")
 		rooms := string(must.Call("/admin", "rooms").Data)
 		if !strings.Contains(rooms, c.SID()) {
@@ -290,20 +268,20 @@ func TestRefusedNamespaceMayBeJoinedAgain(t *testing.T) {
 
 // The hook alone, on a server without a gate.
 func TestConnectHookWithoutGate(t *testing.T) {
-	for _, transport := range transports {
+	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
-			auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
-			server := socketio.NewServer(hardened())
+			auth := harness.Authorize(t, socketiojwt.Options{Handshake: true})
+			server := socketio.NewServer(socketiojwt.Harden(nil))
 			server.OnConnect("/", auth.OnConnect)
 			server.OnDisconnect("/", auth.OnDisconnect)
 			server.OnEvent("/", "who", auth.Guard(func(c socketio.Conn) string {
 				session, _ := auth.Session(c)
 				return session.Subject()
 			}))
-			at := loopback(t)
-			serve(t, server, at, server)
+			at := harness.Loopback(t)
+			harness.Serve(t, server, at, server)
 
-			_, must := dial(t, at, siotest.Options{Transport: transport, Query: withToken(tokenOf(t, "bob"))})
+			_, must := harness.Dial(t, at, siotest.Options{Transport: transport, Query: harness.WithToken(harness.TokenOf(t, "bob"))})
 			must.NextRaw("40")
 			if got := string(must.Call("/", "who").Data); got != `["bob"]` {
 				t.Errorf("got %s", got)
@@ -311,15 +289,15 @@ func TestConnectHookWithoutGate(t *testing.T) {
 			if transport == "upgrade" {
 				transport = "polling" // Dial would upgrade a connection that is being closed
 			}
-			_, must = dial(t, at, siotest.Options{Transport: transport, Query: withToken("a.b.c")})
-			expect(t, must.Rest(), "40", "44"+e("invalid_token", "jwt malformed"), "41")
+			_, must = harness.Dial(t, at, siotest.Options{Transport: transport, Query: harness.WithToken("a.b.c")})
+			harness.Expect(t, must.Rest(), "40", "44"+harness.Refusal("invalid_token", "jwt malformed"), "41")
 		})
 	}
 }
 
 // go-socket.io calls OnError without a Conn when a hook in front of ours returned an error.
 func TestErrorWithoutConn(t *testing.T) {
-	auth := mustAuthorize(t, handshakeMode)
+	auth := harness.Authorize(t, harness.HandshakeMode)
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	server.OnConnect("/", func(c socketio.Conn) error { _ = auth.OnConnect(c); return errors.New("no") })
 	told := make(chan bool, 1)
@@ -328,11 +306,11 @@ func TestErrorWithoutConn(t *testing.T) {
 		auth.OnDisconnect(c, "error")
 		told <- ok || c != nil
 	})
-	at := loopback(t)
+	at := harness.Loopback(t)
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve() }()
-	httpServer := serveHTTP(at, auth.Handler(server))
-	_, must := dial(t, at, bob(t, "websocket"))
+	httpServer := harness.ServeHTTP(at, auth.Handler(server))
+	_, must := harness.Dial(t, at, harness.Bob(t, "websocket"))
 	must.Closed()
 	if <-told {
 		t.Error("there is a session, or a Conn")
@@ -343,7 +321,7 @@ func TestErrorWithoutConn(t *testing.T) {
 }
 
 func TestServerWithoutHarden(t *testing.T) {
-	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: slog.New(slog.DiscardHandler)})
+	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true, Logger: slog.New(slog.DiscardHandler)})
 	server := socketio.NewServer(nil)
 	defer func() {
 		if got := fmt.Sprint(recover()); !strings.Contains(got, "socketio.NewServer(socketiojwt.Harden(nil))") {
@@ -358,16 +336,16 @@ func TestServerWithoutHarden(t *testing.T) {
 
 // A namespace whose token is longer than its name may be, and one that is too long: it hears so once.
 func TestLongTokenOfANamespace(t *testing.T) {
-	s := start(t, handshakeMode, func(s *testServer) {
+	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/open", "echo", func(_ socketio.Conn, text string) string { return text })
 	}, "/admin")
-	for _, transport := range transports {
-		_, must := s.dial(t, siotest.Options{Transport: transport})
+	for _, transport := range harness.Transports {
+		_, must := s.Dial(t, siotest.Options{Transport: transport})
 		must.Connected("/")
-		must.Join("/admin?token=" + signHS256(t, jwt.MapClaims{"sub": "bob", "groups": strings.Repeat("g", 5000)}))
+		must.Join("/admin?token=" + harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "groups": strings.Repeat("g", 5000)}))
 		must.Connected("/admin")
 
-		_, must = s.dial(t, siotest.Options{Transport: transport})
+		_, must = s.Dial(t, siotest.Options{Transport: transport})
 		must.Connected("/")
 		must.Join("/admin?token=" + strings.Repeat("x", 9000))
 		must.NextRaw(`44/admin,{"message":"jwt too long","code":"invalid_token","type":"UnauthorizedError"}`)
@@ -378,14 +356,14 @@ func TestLongTokenOfANamespace(t *testing.T) {
 // Names that nobody has are answered, whatever they are.
 func TestOddNamespaces(t *testing.T) {
 	for _, plain := range []bool{true, false} {
-		s := start(t, handshakeMode, func(s *testServer) {
+		s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 			s.OnEvent("/room[1]", "echo", func(_ socketio.Conn, text string) string { return text })
 			if plain {
-				s.Plain().OnConnect("/plain", func(socketio.Conn) error { return nil })
+				s.Plain.OnConnect("/plain", func(socketio.Conn) error { return nil })
 			}
 		}, "/")
-		for _, transport := range transports {
-			_, must := s.dial(t, bob(t, transport))
+		for _, transport := range harness.Transports {
+			_, must := s.Dial(t, harness.Bob(t, transport))
 			must.Connected("/")
 			for _, name := range []string{`/room[2]`, `/a"b`, `/a{}`, `/a\b`, `/plain["x"]`} {
 				must.Join(name)
@@ -396,4 +374,66 @@ func TestOddNamespaces(t *testing.T) {
 			must.Call("/room[1]", "echo", "x")
 		}
 	}
+}
+
+// The verdict of the gate counts once. After a Disconnect, Accept is asked again.
+func TestVerdictCountsOnce(t *testing.T) {
+	var accepted atomic.Int64
+	auth := harness.Authorize(t, socketiojwt.Options{
+		Handshake: true,
+		Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+			if accepted.Add(1) > 1 {
+				return nil, &socketiojwt.UnauthorizedError{Code: "banned", Message: "banned since"}
+			}
+			return nil, nil
+		},
+	})
+	server := socketio.NewServer(socketiojwt.Harden(nil))
+	server.OnConnect("/", func(socketio.Conn) error { return nil })
+	server.OnConnect("/admin", auth.OnConnect)
+	server.OnDisconnect("/admin", auth.OnDisconnect)
+	at := harness.Loopback(t)
+	harness.Serve(t, server, at, auth.Handler(server))
+	c, must := harness.Dial(t, at, siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.TokenOf(t, "bob"))})
+	must.NextRaw("40")
+	must.Join("/admin")
+	must.NextRaw("40/admin")
+	if n := auth.DisconnectSubject("bob", nil); n != 1 {
+		t.Fatalf("%d ended", n)
+	}
+	harness.Unauthorized(t, must.Next(), "unauthorized", "unauthorized")
+	must.NextRaw("41/admin")
+	must.Join("/admin")
+	must.NextRaw("44/admin," + harness.Refusal("banned", "banned since"))
+	must.NextRaw("41/admin")
+	c.Close()
+}
+
+// The verdict of the gate is no answer to a namespace that is joined much later: the token may have
+// been revoked by another node, and nobody knows.
+func TestVerdictDoesNotKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		auth := harness.Authorize(t, socketiojwt.Options{
+			Handshake: true,
+			Revocations: lameRevocations{socketiojwt.NewMemoryRevocations(), func() (bool, error) {
+				if away.Load() {
+					return false, errors.New("no connection")
+				}
+				return false, nil
+			}},
+		})
+		server := socketio.NewServer(socketiojwt.Harden(nil))
+		server.OnConnect("/", func(socketio.Conn) error { return nil })
+		server.OnConnect("/admin", auth.OnConnect)
+		at := harness.InMemory(t)
+		harness.Serve(t, server, at, auth.Handler(server))
+		c, must := harness.Dial(t, at, siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.TokenOf(t, "bob"))})
+		must.NextRaw("40")
+		time.Sleep(time.Hour)
+		away.Store(true)
+		must.Join("/admin")
+		must.NextRaw("44/admin," + harness.Refusal("server_busy", "server busy"))
+		c.Close()
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -24,7 +25,7 @@ import (
 // sessionOf verifies a token with these claims.
 func sessionOf(t *testing.T, opts socketiojwt.Options, claims jwt.MapClaims) (*socketiojwt.Session, error) {
 	t.Helper()
-	return mustAuthorize(t, opts).Verify(context.Background(), &socketiojwt.Request{}, signHS256(t, claims))
+	return harness.Authorize(t, opts).Verify(context.Background(), &socketiojwt.Request{}, harness.SignHS256(t, claims))
 }
 
 func TestDefaultIdentity(t *testing.T) {
@@ -89,29 +90,29 @@ func TestIdentityOfYourOwn(t *testing.T) {
 			if own {
 				opts.Identity, claim = tenants, "tenant"
 			}
-			s := start(t, opts, func(s *testServer) {
+			s := harness.Start(t, opts, func(s *harness.App) {
 				s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 			})
 			enter := func(tenant string) siotest.Must {
-				_, must := s.enter(t, false, "websocket", signHS256(t, jwt.MapClaims{"sub": "42", claim: tenant}))
+				_, must := s.Enter(t, false, "websocket", harness.SignHS256(t, jwt.MapClaims{"sub": "42", claim: tenant}))
 				return must
 			}
 			a, b := enter("a"), enter("b")
 			identities := make(map[string]string) // by the claim
-			for session := range s.auth.Sessions() {
+			for session := range s.Auth.Sessions() {
 				claims, _ := socketiojwt.ClaimsOf[jwt.MapClaims](session)
 				identities[claims[claim].(string)] = session.Identity()
 			}
 
-			b.Emit("/", "authenticate", map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "42", claim: "a"})})
-			unauthorized(t, b.Next(), "invalid_token", "jwt subject changed")
+			b.Emit("/", "authenticate", map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": "42", claim: "a"})})
+			harness.Unauthorized(t, b.Next(), "invalid_token", "jwt subject changed")
 			if n := s.RoomLen("/", identities["a"]); n != 1 {
 				t.Errorf("%d sockets are in the room", n)
 			}
 			s.BroadcastToRoom("/", identities["b"], "secret", "of b")
 			b.NextRaw(`42["secret","of b"]`)
 
-			n, err := s.auth.DisconnectUser(context.Background(), identities["b"], nil)
+			n, err := s.Auth.DisconnectUser(context.Background(), identities["b"], nil)
 			if n != 1 || err != nil {
 				t.Errorf("%d ended, %v", n, err)
 			}
@@ -119,10 +120,10 @@ func TestIdentityOfYourOwn(t *testing.T) {
 			b = enter("b")
 			revoke(t, list, socketiojwt.Revocation{Identity: identities["b"]})
 			ended(t, b.Rest(), "invalid_token", "jwt revoked")
-			_, b = s.dial(t, siotest.Options{Transport: "websocket"})
+			_, b = s.Dial(t, siotest.Options{Transport: "websocket"})
 			b.NextRaw("40")
-			b.Emit("/", "authenticate", map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "42", claim: "b"})})
-			unauthorized(t, b.Next(), "invalid_token", "jwt revoked")
+			b.Emit("/", "authenticate", map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": "42", claim: "b"})})
+			harness.Unauthorized(t, b.Next(), "invalid_token", "jwt revoked")
 
 			a.Call("/", "echo", "still here")
 			enter("a")
@@ -149,16 +150,16 @@ func TestIdentityThatPanics(t *testing.T) {
 func TestRefreshWithoutIdentity(t *testing.T) {
 	t.Parallel()
 	var log siotest.Log
-	s := start(t, socketiojwt.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
-	mine, other := signHS256(t, jwt.MapClaims{"id": 1}), signHS256(t, jwt.MapClaims{"id": 2})
-	_, must := s.enter(t, false, "websocket", mine)
+	s := harness.Start(t, socketiojwt.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+	mine, other := harness.SignHS256(t, jwt.MapClaims{"id": 1}), harness.SignHS256(t, jwt.MapClaims{"id": 2})
+	_, must := s.Enter(t, false, "websocket", mine)
 	send := func(raw string) siotest.Packet {
 		must.Emit("/", "authenticate", map[string]string{"token": raw})
 		return must.Next()
 	}
 	for range 2 {
-		for _, raw := range []string{other, tokenOf(t, "bob")} {
-			unauthorized(t, send(raw), "invalid_token", "jwt subject changed")
+		for _, raw := range []string{other, harness.TokenOf(t, "bob")} {
+			harness.Unauthorized(t, send(raw), "invalid_token", "jwt subject changed")
 		}
 		if p := send(mine); p.Raw != `42["authenticated"]` {
 			t.Errorf("its own token: %s", p.Raw)
@@ -196,16 +197,16 @@ func TestRevocationsAreNarrow(t *testing.T) {
 			t.Run(fmt.Sprint(name, "/typed=", claims != nil), func(t *testing.T) {
 				t.Parallel()
 				list := socketiojwt.NewMemoryRevocations()
-				s := start(t, socketiojwt.Options{Revocations: list, NewClaims: claims}, nil)
+				s := harness.Start(t, socketiojwt.Options{Revocations: list, NewClaims: claims}, nil)
 				ending := make(map[string]siotest.Must)
 				for name, claims := range tokens {
-					_, ending[name] = s.enter(t, false, "websocket", signHS256(t, claims))
+					_, ending[name] = s.Enter(t, false, "websocket", harness.SignHS256(t, claims))
 				}
 				revoke(t, list, test.Revocation)
 				stay := make(map[string]bool)
-				for session := range s.auth.Sessions() {
+				for session := range s.Auth.Sessions() {
 					for name, claims := range tokens {
-						stay[name] = stay[name] || signHS256(t, claims) == session.RawToken()
+						stay[name] = stay[name] || harness.SignHS256(t, claims) == session.RawToken()
 					}
 				}
 				var sessions, refused []string
@@ -214,9 +215,9 @@ func TestRevocationsAreNarrow(t *testing.T) {
 						sessions = append(sessions, name)
 						ended(t, ending[name].Rest(), "invalid_token", "jwt revoked")
 					}
-					_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+					_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 					must.NextRaw("40")
-					must.Emit("/", "authenticate", map[string]string{"token": signHS256(t, claims)})
+					must.Emit("/", "authenticate", map[string]string{"token": harness.SignHS256(t, claims)})
 					if must.Next().Raw != `42["authenticated"]` {
 						refused = append(refused, name)
 					}
@@ -296,27 +297,27 @@ func TestSessionRevocation(t *testing.T) {
 func TestSessionEnd(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *socketiojwt.Session, 9)
-	s := start(t, socketiojwt.Options{OnAuthenticated: func(_ socketio.Conn, session *socketiojwt.Session) { sessions <- session }},
-		func(s *testServer) {
+	s := harness.Start(t, socketiojwt.Options{OnAuthenticated: func(_ socketio.Conn, session *socketiojwt.Session) { sessions <- session }},
+		func(s *harness.App) {
 			s.OnConnect("/", func(socketio.Conn) error { return nil })
 			s.OnEvent("/a", "x", func(socketio.Conn) {})
 		}, "/a") // with a public root the connection survives
-	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 	must.NextRaw("40")
 	login := func() {
 		must.Join("/a")
 		must.NextRaw("40/a")
-		must.Emit("/a", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.Emit("/a", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 		must.NextRaw(`42/a,["authenticated"]`)
 	}
 	login()
 	first := <-sessions
-	must.Emit("/a", "authenticate", map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "bob", "jti": "newer"})})
+	must.Emit("/a", "authenticate", map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "jti": "newer"})})
 	must.NextRaw(`42/a,["authenticated"]`)
 	if !first.End(&socketiojwt.UnauthorizedError{Code: "bye", Message: "see you"}) {
 		t.Error("the session had ended")
 	}
-	unauthorized(t, must.Next(), "bye", "see you")
+	harness.Unauthorized(t, must.Next(), "bye", "see you")
 	must.NextRaw("41/a")
 	if first.End(nil) {
 		t.Error("it ends twice")
@@ -329,12 +330,12 @@ func TestSessionEnd(t *testing.T) {
 	if !second.End(nil) {
 		t.Error("the session had ended")
 	}
-	unauthorized(t, must.Next(), "unauthorized", "unauthorized")
+	harness.Unauthorized(t, must.Next(), "unauthorized", "unauthorized")
 }
 
 func TestClaimsOf(t *testing.T) {
 	t.Parallel()
-	auth := mustAuthorize(t, socketiojwt.Options{})
+	auth := harness.Authorize(t, socketiojwt.Options{})
 	var ran bool
 	handler := auth.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		ran = true
@@ -351,7 +352,7 @@ func TestClaimsOf(t *testing.T) {
 		session.Revocation()
 	}))
 	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer "+signHS256(t, jwt.MapClaims{"role": "editor"}))
+	r.Header.Set("Authorization", "Bearer "+harness.SignHS256(t, jwt.MapClaims{"role": "editor"}))
 	handler.ServeHTTP(httptest.NewRecorder(), r)
 	if !ran {
 		t.Error("the request was refused")
@@ -370,14 +371,14 @@ func (brokenRevocations) Add(context.Context, socketiojwt.Revocation) error {
 
 func TestDisconnectUserThatOthersDoNotHearOf(t *testing.T) {
 	t.Parallel()
-	s := start(t, socketiojwt.Options{Revocations: brokenRevocations{socketiojwt.NewMemoryRevocations()}}, nil)
-	_, must := s.enter(t, false, "websocket", tokenOf(t, "bob"))
-	n, err := s.auth.DisconnectUser(context.Background(), "bob", nil)
+	s := harness.Start(t, socketiojwt.Options{Revocations: brokenRevocations{socketiojwt.NewMemoryRevocations()}}, nil)
+	_, must := s.Enter(t, false, "websocket", harness.TokenOf(t, "bob"))
+	n, err := s.Auth.DisconnectUser(context.Background(), "bob", nil)
 	if n != 1 || err == nil || err.Error() != "socketiojwt: DisconnectUser: other nodes may not know: no connection" {
 		t.Errorf("%d ended, %v", n, err)
 	}
 	ended(t, must.Rest(), "unauthorized", "unauthorized")
-	if n, err := s.auth.DisconnectUser(context.Background(), "", nil); n != 0 || err == nil {
+	if n, err := s.Auth.DisconnectUser(context.Background(), "", nil); n != 0 || err == nil {
 		t.Errorf("nobody: %d ended, %v", n, err)
 	}
 }
@@ -389,30 +390,30 @@ func TestOnEnded(t *testing.T) {
 		var mu sync.Mutex
 		var told []string
 		list := socketiojwt.NewMemoryRevocations()
-		s := startAt(t, inMemory(t), socketiojwt.Options{
+		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 			Revocations: list,
 			OnEnded: func(session *socketiojwt.Session, err *socketiojwt.UnauthorizedError) {
 				mu.Lock()
 				defer mu.Unlock()
 				told = append(told, session.Subject()+": "+err.Error())
 			},
-		}, func(s *testServer) {
+		}, func(s *harness.App) {
 			s.OnEvent("/a", "x", func(socketio.Conn) {})
 		})
-		c, _ := s.enter(t, false, "websocket", tokenOf(t, "leaves"))
+		c, _ := s.Enter(t, false, "websocket", harness.TokenOf(t, "leaves"))
 		c.Close()
 		for _, sub := range []string{"ended", "kicked", "revoked"} {
-			_, must := s.enter(t, false, "websocket", tokenOf(t, sub))
+			_, must := s.Enter(t, false, "websocket", harness.TokenOf(t, sub))
 			must.Join("/a")
 			must.NextRaw("40/a")
 		}
-		s.enter(t, false, "websocket", tokenFor(t, "expires", time.Minute))
-		for session := range s.auth.Sessions() {
+		s.Enter(t, false, "websocket", harness.TokenFor(t, "expires", time.Minute))
+		for session := range s.Auth.Sessions() {
 			if session.Subject() == "ended" {
 				session.End(nil)
 			}
 		}
-		_, _ = s.auth.DisconnectUser(context.Background(), "kicked", &socketiojwt.UnauthorizedError{Code: "kicked"})
+		_, _ = s.Auth.DisconnectUser(context.Background(), "kicked", &socketiojwt.UnauthorizedError{Code: "kicked"})
 		revoke(t, list, socketiojwt.Revocation{Subject: "revoked"})
 		time.Sleep(time.Hour)
 		mu.Lock()
@@ -430,7 +431,7 @@ func TestOnRefreshedOfANewcomer(t *testing.T) {
 	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		told := make(chan string, 9)
-		s := start(t, socketiojwt.Options{
+		s := harness.Start(t, socketiojwt.Options{
 			Handshake: handshake,
 			OnAuthenticated: func(c socketio.Conn, session *socketiojwt.Session) {
 				told <- c.Namespace() + " in on " + session.TokenID()
@@ -438,14 +439,14 @@ func TestOnRefreshedOfANewcomer(t *testing.T) {
 			OnRefreshed: func(c socketio.Conn, before, after *socketiojwt.Session) {
 				told <- fmt.Sprint(c.Namespace(), " ", before.TokenID(), ">", after.TokenID())
 			},
-		}, func(s *testServer) {
+		}, func(s *harness.App) {
 			for _, nsp := range []string{"/", "/a"} {
 				s.OnEvent(nsp, "echo", func(socketio.Conn) string { return "" })
 			}
 		})
-		_, must := s.dial(t, siotest.Options{Version: 4, Transport: "websocket"})
+		_, must := s.Dial(t, siotest.Options{Version: 4, Transport: "websocket"})
 		for i, nsp := range []string{"/", "/a"} {
-			must.JoinWith(nsp, map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "bob", "jti": i})})
+			must.JoinWith(nsp, map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "jti": i})})
 			must.Connected(nsp)
 			must.Call(nsp, "echo")
 		}
@@ -470,24 +471,24 @@ func TestSlowOnRefreshed(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			var told atomic.Int64
-			s := startAt(t, inMemory(t), socketiojwt.Options{
+			s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 				OnRefreshed: func(socketio.Conn, *socketiojwt.Session, *socketiojwt.Session) {
 					told.Add(1)
 					time.Sleep(time.Minute)
 				},
 			}, nil)
-			_, must := s.dial(t, siotest.Options{Version: version, Transport: "websocket"})
+			_, must := s.Dial(t, siotest.Options{Version: version, Transport: "websocket"})
 			if version == 4 {
 				must.Join("/")
 			}
 			must.Connected("/")
 			for range 10 {
-				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			}
 			for range 3 {
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if stats := s.auth.Stats(); int64(stats.Refreshed) > told.Load()+1 {
+				if stats := s.Auth.Stats(); int64(stats.Refreshed) > told.Load()+1 {
 					t.Errorf("%d were refreshed, %d were told of", stats.Refreshed, told.Load())
 				}
 			}
@@ -504,7 +505,7 @@ func TestOnRefreshed(t *testing.T) {
 	t.Parallel()
 	told := make(chan string, 99)
 	var log siotest.Log
-	s := start(t, socketiojwt.Options{
+	s := harness.Start(t, socketiojwt.Options{
 		UserRoom: func(session *socketiojwt.Session) string { return session.TokenID() },
 		OnRefreshed: func(c socketio.Conn, before, after *socketiojwt.Session) {
 			if before.ID() != after.ID() || before.ID() == "" {
@@ -513,7 +514,7 @@ func TestOnRefreshed(t *testing.T) {
 			told <- fmt.Sprintf("%s %s>%s %v", c.Namespace(), before.TokenID(), after.TokenID(), c.Rooms()[1:])
 		},
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}, func(s *testServer) {
+	}, func(s *harness.App) {
 		for _, nsp := range []string{"/", "/a", "/refused"} {
 			s.OnConnect(nsp, func(c socketio.Conn) error {
 				if c.Namespace() == "/refused" {
@@ -525,9 +526,9 @@ func TestOnRefreshed(t *testing.T) {
 		}
 	})
 	token := func(id int) map[string]string {
-		return map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": "bob", "jti": id})}
+		return map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "jti": id})}
 	}
-	_, must := s.enter(t, false, "websocket", token(0)["token"])
+	_, must := s.Enter(t, false, "websocket", token(0)["token"])
 	must.Join("/a")
 	must.NextRaw("40/a")
 	must.Join("/refused")
@@ -550,7 +551,7 @@ func TestOnRefreshed(t *testing.T) {
 	if n, old := s.RoomLen("/a", "3"), s.RoomLen("/a", "2"); n != 1 || old != 0 {
 		t.Errorf("%d in the new room, %d in the old one", n, old)
 	}
-	if stats := s.auth.Stats(); stats.Refreshed != 3 || stats.Authenticated != 1 {
+	if stats := s.Auth.Stats(); stats.Refreshed != 3 || stats.Authenticated != 1 {
 		t.Errorf("stats %+v", stats)
 	}
 	if n := strings.Count(log.String(), "socketiojwt: refreshed"); n != 6 {

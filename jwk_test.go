@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -59,7 +60,7 @@ func jwks(keys ...any) map[string]any { return map[string]any{"keys": keys} }
 
 func TestPublicJWKsAreNeverHMACSecrets(t *testing.T) {
 	for _, s := range signers() {
-		genuine := signWith(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
+		genuine := harness.Sign(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
 		key := jwkOf(t, s.private.Public())
 		alg := s.method.Alg()
 		indented, err := json.MarshalIndent(key, "\t", "  ")
@@ -123,9 +124,9 @@ func TestPublicJWKsAreNeverHMACSecrets(t *testing.T) {
 
 // A JWK of kind oct is a secret, but not as it is: others sign with the bytes of its k.
 func TestSecretInAJWK(t *testing.T) {
-	k := base64.RawURLEncoding.EncodeToString([]byte(testSecret))
+	k := base64.RawURLEncoding.EncodeToString([]byte(harness.Secret))
 	for _, text := range []string{`{"kty":"oct","k":"` + k + `"}`, `{"keys":[{"alg":"HS256","k":"` + k + `","kty":"oct"}]}`} {
-		forged := forgeries(t, []byte(text), []byte(k), []byte(testSecret))
+		forged := forgeries(t, []byte(text), []byte(k), []byte(harness.Secret))
 		checkIsRefused(t, form{"oct", []byte(text)}, "base64.RawURLEncoding.DecodeString(k)", forged)
 		in64 := []byte(base64.StdEncoding.EncodeToString([]byte(text)))
 		checkIsRefused(t, form{"oct in base64", in64}, "base64.RawURLEncoding.DecodeString(k)", forged)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -17,18 +18,18 @@ func TestLargeTokenLeavesTheRest(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
 		t.Run(transport, func(t *testing.T) {
 			got := make(chan string, 1)
-			s := start(t, socketiojwt.Options{
+			s := harness.Start(t, socketiojwt.Options{
 				Handshake: true,
 				Accept: func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
 					got <- fmt.Sprintf("%s %s %s %s", r.URL.Path, r.URL.Query().Get("room"), r.Header.Get("X-Tenant"), r.Header.Get("User-Agent"))
 					return nil, nil
 				},
 			}, nil)
-			raw := signHS256(t, jwt.MapClaims{"sub": "bob", "groups": strings.Repeat("g", 5000)})
+			raw := harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "groups": strings.Repeat("g", 5000)})
 			if len(raw) > 8<<10 {
 				t.Fatal(len(raw))
 			}
-			_, must := s.dial(t, siotest.Options{Version: 4, Transport: transport, Query: map[string][]string{"room": {"7"}}, Header: http.Header{
+			_, must := s.Dial(t, siotest.Options{Version: 4, Transport: transport, Query: map[string][]string{"room": {"7"}}, Header: http.Header{
 				"Authorization": {"Bearer " + raw}, "X-Tenant": {"acme"}, "User-Agent": {"robot"},
 			}})
 			must.Join("/")
@@ -44,9 +45,9 @@ func TestLargeTokenLeavesTheRest(t *testing.T) {
 func TestCookieOfLargeHandshake(t *testing.T) {
 	for _, size := range []int{10, 10_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			s := start(t, socketiojwt.Options{Handshake: true, Cookie: "jwt"}, nil)
-			_, must := s.dial(t, siotest.Options{Version: 4, Transport: "websocket", Header: http.Header{
-				"Cookie": {"jwt=" + tokenOf(t, "bob")}, "X": {strings.Repeat("x", size)},
+			s := harness.Start(t, socketiojwt.Options{Handshake: true, Cookie: "jwt"}, nil)
+			_, must := s.Dial(t, siotest.Options{Version: 4, Transport: "websocket", Header: http.Header{
+				"Cookie": {"jwt=" + harness.TokenOf(t, "bob")}, "X": {strings.Repeat("x", size)},
 			}})
 			must.Join("/")
 			must.Connected("/")

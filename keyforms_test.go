@@ -20,9 +20,9 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // What a public key looks like after it was copied, converted and configured.
@@ -41,13 +41,13 @@ type signer struct {
 }
 
 func signers() []signer {
-	k := keyPairs()
+	k := harness.Keys()
 	return []signer{
-		{"RSA", k.rsa, jwt.SigningMethodRS256},
-		{"P-256", k.p256, jwt.SigningMethodES256},
-		{"P-384", k.p384, jwt.SigningMethodES384},
-		{"P-521", k.p521, jwt.SigningMethodES512},
-		{"Ed25519", k.ed, jwt.SigningMethodEdDSA},
+		{"RSA", k.RSA, jwt.SigningMethodRS256},
+		{"P-256", k.P256, jwt.SigningMethodES256},
+		{"P-384", k.P384, jwt.SigningMethodES384},
+		{"P-521", k.P521, jwt.SigningMethodES512},
+		{"Ed25519", k.Ed25519, jwt.SigningMethodEdDSA},
 	}
 }
 
@@ -77,7 +77,7 @@ func publicDERs(t *testing.T, private crypto.Signer) []der {
 
 // certainForms are those that can be nothing but d.
 func certainForms(d der) []form {
-	text := pemOf(d.label, d.bytes)
+	text := harness.PEM(d.label, d.bytes)
 	base := base64.StdEncoding.EncodeToString(d.bytes)
 	body := withoutFirstAndLastLine(text)
 	return []form{
@@ -110,7 +110,7 @@ func certainForms(d der) []form {
 
 // doubtfulForms are those in which something of d is missing, or more than d.
 func doubtfulForms(d der) []form {
-	text := pemOf(d.label, d.bytes)
+	text := harness.PEM(d.label, d.bytes)
 	base := base64.StdEncoding.EncodeToString(d.bytes)
 	body := withoutFirstAndLastLine(text)
 	oneLine := strings.ReplaceAll(text, "\n", "")
@@ -156,7 +156,7 @@ func forgeries(t *testing.T, known ...[]byte) (tokens []string) {
 			secret, bytes.TrimSpace(secret), append(bytes.Clone(secret), '\n'),
 			[]byte(base64.StdEncoding.EncodeToString(secret)), decoded(secret),
 		} {
-			tokens = append(tokens, signWith(t, jwt.SigningMethodHS256, guess, jwt.MapClaims{}))
+			tokens = append(tokens, harness.Sign(t, jwt.SigningMethodHS256, guess, jwt.MapClaims{}))
 		}
 	}
 	return tokens
@@ -173,8 +173,8 @@ func asGiven(text []byte) map[string]socketiojwt.Secret {
 	return map[string]socketiojwt.Secret{
 		"StaticSecret of a string":      socketiojwt.StaticSecret(string(text)),
 		"StaticSecret of bytes":         socketiojwt.StaticSecret(text),
-		"SecretFunc returning a string": secretReturning(string(text)),
-		"SecretFunc returning bytes":    secretReturning(text),
+		"SecretFunc returning a string": harness.SecretReturning(string(text)),
+		"SecretFunc returning bytes":    harness.SecretReturning(text),
 	}
 }
 
@@ -205,7 +205,7 @@ func checkIsRefused(t *testing.T, f form, whatToDo string, forged []string) {
 			t.Errorf("StaticSecret of a %T: %v", key, err)
 		}
 		var log bytes.Buffer
-		a := mustAuthorize(t, socketiojwt.Options{Secret: secretReturning(key), Logger: logger(&log)})
+		a := harness.Authorize(t, socketiojwt.Options{Secret: harness.SecretReturning(key), Logger: logger(&log)})
 		for i, token := range forged {
 			log.Reset()
 			_, err := a.Verify(t.Context(), testRequest, token)
@@ -221,9 +221,9 @@ func checkIsRefused(t *testing.T, f form, whatToDo string, forged []string) {
 
 func TestPublicKeysInTextOrDERAreNeverHMACSecrets(t *testing.T) {
 	for _, s := range signers() {
-		genuine := signWith(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
+		genuine := harness.Sign(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
 		for _, d := range publicDERs(t, s.private) {
-			known := [][]byte{d.bytes, []byte(pemOf(d.label, d.bytes))}
+			known := [][]byte{d.bytes, []byte(harness.PEM(d.label, d.bytes))}
 			for _, f := range certainForms(d) {
 				t.Run(s.name+"/"+d.label+"/"+f.name, func(t *testing.T) {
 					checkIsPublicKey(t, f, genuine, forgeries(t, append(known, f.text)...))
@@ -256,7 +256,7 @@ func TestPrivateKeysInTextOrDERAreRefusedAsSuch(t *testing.T) {
 			ders = append(ders, der{"EC PRIVATE KEY", sec1})
 		}
 		for _, d := range ders {
-			text := pemOf(d.label, d.bytes)
+			text := harness.PEM(d.label, d.bytes)
 			forms := append(certainForms(d),
 				form{"PEM without line breaks", []byte(strings.ReplaceAll(text, "\n", ""))},
 				form{`PEM with \n`, []byte(strings.ReplaceAll(text, "\n", `\n`))},
@@ -287,7 +287,7 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, keyPairs().rsa)
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, harness.Keys().RSA)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
 		return x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: n, E: 3})[:100]
 	}
-	blob := "\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + string(keyPairs().edPublic)
+	blob := "\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + string(harness.Keys().Ed25519Public)
 	ssh := base64.StdEncoding.EncodeToString([]byte(blob))
 	for name, tc := range map[string]struct {
 		data     []byte
@@ -360,7 +360,7 @@ func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
 		"JSON, broken":         []byte(`{"a":` + strings.Repeat("[", 60)),
 		"JSON in base64":       []byte(base64.StdEncoding.EncodeToString([]byte(`{"a":1,"secret":"` + strings.Repeat("x", 60) + `"}`))),
 		"XML":                  []byte("<secret>" + base64.StdEncoding.EncodeToString(random(64)) + "</secret>"),
-		"a token":              []byte(signHS256(t, jwt.MapClaims{})),
+		"a token":              []byte(harness.SignHS256(t, jwt.MapClaims{})),
 		"like base64 of a key": []byte("MIIB" + base64.StdEncoding.EncodeToString(random(64))),
 		"like DER":             append([]byte{0x30, 62}, random(62)...),
 		"a sequence":           append([]byte{0x30, 62, 0x04, 60}, random(60)...),
@@ -381,7 +381,7 @@ func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
 		}
 	}
 	for name, secret := range secrets {
-		token := signWith(t, jwt.SigningMethodHS256, secret, jwt.MapClaims{})
+		token := harness.Sign(t, jwt.SigningMethodHS256, secret, jwt.MapClaims{})
 		for way, s := range asGiven(secret) {
 			a, err := socketiojwt.Authorize(socketiojwt.Options{Secret: s})
 			if err != nil {

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestMiddleware(t *testing.T) {
 	list := socketiojwt.NewMemoryRevocations()
 	revoke(t, list, socketiojwt.Revocation{TokenID: "revoked"})
-	good := tokenOf(t, "bob")
+	good := harness.TokenOf(t, "bob")
 	bearer := func(values ...string) http.Header { return http.Header{"Authorization": values} }
 	cookie := http.Header{"Cookie": {"jwt=" + good}}
 	foreign := cookie.Clone()
@@ -41,20 +42,20 @@ func TestMiddleware(t *testing.T) {
 		{name: "header", header: bearer("bearer " + good), status: 200, body: "bob"},
 		{name: "cookie", opts: socketiojwt.Options{Cookie: "jwt"}, header: cookie, status: 200, body: "bob"},
 		{name: "optional, none", opts: socketiojwt.Options{Optional: true}, status: 200, body: "a guest"},
-		{name: "none", status: 401, challenge: nothing, body: e("credentials_required", "no token provided")},
-		{name: "query", query: withToken(good), status: 401, challenge: nothing, body: e("credentials_required", "no token provided")},
-		{name: "cookie, not asked for", header: cookie, status: 401, challenge: nothing, body: e("credentials_required", "no token provided")},
-		{name: "cookie of another page", opts: socketiojwt.Options{Cookie: "jwt"}, header: foreign, status: 401, challenge: nothing, body: e("credentials_required", "no token provided")},
-		{name: "other scheme", header: bearer("Basic Ym9iOg=="), status: 401, challenge: nothing, body: e("credentials_required", "no token provided")},
-		{name: "two headers", header: bearer("Bearer "+good, "Bearer "+good), status: 400, challenge: `Bearer error="invalid_request"`, body: e("credentials_bad_format", "Format is Authorization: Bearer [token]")},
-		{name: "malformed", header: bearer("Bearer x"), status: 401, challenge: invalid, body: e("invalid_token", "jwt malformed")},
-		{name: "expired", header: bearer("Bearer " + tokenFor(t, "bob", -time.Hour)), status: 401, challenge: invalid, body: e("invalid_token", "jwt expired")},
-		{name: "optional, bad", opts: socketiojwt.Options{Optional: true}, header: bearer("Bearer x"), status: 401, challenge: invalid, body: e("invalid_token", "jwt malformed")},
-		{name: "revoked", opts: socketiojwt.Options{Revocations: list}, header: bearer("Bearer " + signHS256(t, jwt.MapClaims{"jti": "revoked"})), status: 401, challenge: invalid, body: e("invalid_token", "jwt revoked")},
-		{name: "no secret", opts: socketiojwt.Options{Secret: broken}, header: bearer("Bearer " + good), status: 503, body: e("invalid_secret", "secret unavailable")},
+		{name: "none", status: 401, challenge: nothing, body: harness.Refusal("credentials_required", "no token provided")},
+		{name: "query", query: harness.WithToken(good), status: 401, challenge: nothing, body: harness.Refusal("credentials_required", "no token provided")},
+		{name: "cookie, not asked for", header: cookie, status: 401, challenge: nothing, body: harness.Refusal("credentials_required", "no token provided")},
+		{name: "cookie of another page", opts: socketiojwt.Options{Cookie: "jwt"}, header: foreign, status: 401, challenge: nothing, body: harness.Refusal("credentials_required", "no token provided")},
+		{name: "other scheme", header: bearer("Basic Ym9iOg=="), status: 401, challenge: nothing, body: harness.Refusal("credentials_required", "no token provided")},
+		{name: "two headers", header: bearer("Bearer "+good, "Bearer "+good), status: 400, challenge: `Bearer error="invalid_request"`, body: harness.Refusal("credentials_bad_format", "Format is Authorization: Bearer [token]")},
+		{name: "malformed", header: bearer("Bearer x"), status: 401, challenge: invalid, body: harness.Refusal("invalid_token", "jwt malformed")},
+		{name: "expired", header: bearer("Bearer " + harness.TokenFor(t, "bob", -time.Hour)), status: 401, challenge: invalid, body: harness.Refusal("invalid_token", "jwt expired")},
+		{name: "optional, bad", opts: socketiojwt.Options{Optional: true}, header: bearer("Bearer x"), status: 401, challenge: invalid, body: harness.Refusal("invalid_token", "jwt malformed")},
+		{name: "revoked", opts: socketiojwt.Options{Revocations: list}, header: bearer("Bearer " + harness.SignHS256(t, jwt.MapClaims{"jti": "revoked"})), status: 401, challenge: invalid, body: harness.Refusal("invalid_token", "jwt revoked")},
+		{name: "no secret", opts: socketiojwt.Options{Secret: broken}, header: bearer("Bearer " + good), status: 503, body: harness.Refusal("invalid_secret", "secret unavailable")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			auth := mustAuthorize(t, test.opts)
+			auth := harness.Authorize(t, test.opts)
 			handler := auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				who := "a guest"
 				if session, ok := socketiojwt.SessionFromContext(r.Context()); ok {
@@ -85,14 +86,14 @@ func TestMiddleware(t *testing.T) {
 
 // A guest of one Authorizer is not somebody whom another let in before.
 func TestMiddlewareInMiddleware(t *testing.T) {
-	outer := mustAuthorize(t, socketiojwt.Options{Cookie: "one"})
-	inner := mustAuthorize(t, socketiojwt.Options{Cookie: "two", Optional: true})
+	outer := harness.Authorize(t, socketiojwt.Options{Cookie: "one"})
+	inner := harness.Authorize(t, socketiojwt.Options{Cookie: "two", Optional: true})
 	handler := outer.Middleware(inner.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if session, ok := socketiojwt.SessionFromContext(r.Context()); ok {
 			t.Errorf("a guest has the session of %s", session.Subject())
 		}
 	})))
 	r := httptest.NewRequest(http.MethodGet, "/self", nil)
-	r.Header.Set("Cookie", "one="+tokenOf(t, "bob"))
+	r.Header.Set("Cookie", "one="+harness.TokenOf(t, "bob"))
 	handler.ServeHTTP(httptest.NewRecorder(), r)
 }

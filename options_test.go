@@ -16,14 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
-	k := keyPairs()
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(k.p256)
+	k := harness.Keys()
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(k.P256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +35,12 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := pemPublic(t, &k.rsa.PublicKey)
+	public := harness.PublicPEM(t, &k.RSA.PublicKey)
 	key := func(key any) socketiojwt.Options {
 		return socketiojwt.Options{Secret: socketiojwt.StaticSecret(key)}
 	}
 	oneMap, onePointer := jwt.MapClaims{}, &jwt.RegisteredClaims{}
-	static := socketiojwt.StaticSecret(testSecret)
+	static := socketiojwt.StaticSecret(harness.Secret)
 	rsaStatic := socketiojwt.StaticSecret(public)
 
 	for name, tc := range map[string]struct {
@@ -56,28 +56,28 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 		"Secret: nil RSA":             {key((*rsa.PublicKey)(nil)), "empty"},
 		"Secret: nil ECDSA":           {key((*ecdsa.PublicKey)(nil)), "empty"},
 		"Secret: nil Ed25519":         {key(ed25519.PublicKey(nil)), "empty"},
-		"Secret: RSA private":         {key(k.rsa), "private key"},
-		"Secret: RSA private value":   {key(*k.rsa), "private key"},
-		"Secret: ECDSA private":       {key(k.p256), "private key"},
-		"Secret: Ed25519 private":     {key(k.ed), "private key"},
-		"Secret: PKCS 1 PEM":          {key(pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k.rsa))), "private key"},
-		"Secret: PKCS 8 PEM":          {key([]byte(pemOf("PRIVATE KEY", pkcs8))), "private key"},
-		"Secret: encrypted PEM":       {key(pemOf("ENCRYPTED PRIVATE KEY", pkcs8)), "private key"},
-		"Secret: both keys":           {key(public + pemOf("PRIVATE KEY", pkcs8)), "private key"},
+		"Secret: RSA private":         {key(k.RSA), "private key"},
+		"Secret: RSA private value":   {key(*k.RSA), "private key"},
+		"Secret: ECDSA private":       {key(k.P256), "private key"},
+		"Secret: Ed25519 private":     {key(k.Ed25519), "private key"},
+		"Secret: PKCS 1 PEM":          {key(harness.PEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k.RSA))), "private key"},
+		"Secret: PKCS 8 PEM":          {key([]byte(harness.PEM("PRIVATE KEY", pkcs8))), "private key"},
+		"Secret: encrypted PEM":       {key(harness.PEM("ENCRYPTED PRIVATE KEY", pkcs8)), "private key"},
+		"Secret: both keys":           {key(public + harness.PEM("PRIVATE KEY", pkcs8)), "private key"},
 		"Secret: two public keys":     {key(public + public), "VerificationKeySet"},
 		"Secret: PEM without an end":  {key(strings.Split(public, "-----END")[0]), "line breaks"},
 		"Secret: escaped line breaks": {key(strings.ReplaceAll(public, "\n", `\n`)), "line breaks"},
 		"Secret: words before PEM":    {key("x " + public), "line breaks"},
-		"Secret: PEM of nothing":      {key(pemOf("PUBLIC KEY", []byte("nothing"))), "PUBLIC KEY"},
-		"Secret: PEM request":         {key(pemOf("CERTIFICATE REQUEST", []byte("nothing"))), "CERTIFICATE REQUEST"},
+		"Secret: PEM of nothing":      {key(harness.PEM("PUBLIC KEY", []byte("nothing"))), "PUBLIC KEY"},
+		"Secret: PEM request":         {key(harness.PEM("CERTIFICATE REQUEST", []byte("nothing"))), "CERTIFICATE REQUEST"},
 		"Secret: SSH key":             {key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"), "ssh-keygen"},
 		"Secret: P-224":               {key(&p224.PublicKey), "P-224"},
-		"Secret: P-224 PEM":           {key(pemPublic(t, &p224.PublicKey)), "P-224"},
+		"Secret: P-224 PEM":           {key(harness.PublicPEM(t, &p224.PublicKey)), "P-224"},
 		"Secret: X25519":              {key(x25519.PublicKey()), "ecdh"},
-		"Secret: X25519 PEM":          {key(pemPublic(t, x25519.PublicKey())), "ecdh"},
+		"Secret: X25519 PEM":          {key(harness.PublicPEM(t, x25519.PublicKey())), "ecdh"},
 		"Secret: number":              {key(42), "int"},
 		"Secret: empty set":           {key(jwt.VerificationKeySet{}), "set is empty"},
-		"Secret: nil in a set":        {key(jwt.VerificationKeySet{Keys: []jwt.VerificationKey{testSecret, nil}}), "key 1"},
+		"Secret: nil in a set":        {key(jwt.VerificationKeySet{Keys: []jwt.VerificationKey{harness.Secret, nil}}), "key 1"},
 
 		"Methods: none":             {socketiojwt.Options{Secret: static, Methods: []string{"none"}}, "anybody"},
 		"Methods: None":             {socketiojwt.Options{Secret: static, Methods: []string{"HS256", "None"}}, "anybody"},
@@ -86,7 +86,7 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 		"Methods: empty":            {socketiojwt.Options{Secret: static, Methods: []string{""}}, "unknown"},
 		"Methods: RS256 for secret": {socketiojwt.Options{Secret: static, Methods: []string{"HS256", "RS256"}}, "fit"},
 		"Methods: HS256 for RSA":    {socketiojwt.Options{Secret: rsaStatic, Methods: []string{"HS256"}}, "RS256"},
-		"Methods: ES384 for P-256":  {socketiojwt.Options{Secret: socketiojwt.StaticSecret(&k.p256.PublicKey), Methods: []string{"ES384"}}, "ES256"},
+		"Methods: ES384 for P-256":  {socketiojwt.Options{Secret: socketiojwt.StaticSecret(&k.P256.PublicKey), Methods: []string{"ES384"}}, "ES256"},
 
 		"ParserOptions: nil entry":   {socketiojwt.Options{Secret: static, ParserOptions: []jwt.ParserOption{jwt.WithIssuedAt(), nil}}, "entry 1"},
 		"NewClaims: struct by value": {socketiojwt.Options{Secret: static, NewClaims: func() jwt.Claims { return jwt.RegisteredClaims{} }}, "pointer"},
@@ -139,11 +139,11 @@ func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
 }
 
 func withOrigin(origin string) socketiojwt.Options {
-	return socketiojwt.Options{Secret: socketiojwt.StaticSecret(testSecret), Cookie: "c", AllowedOrigins: []string{"https://good.example", origin}}
+	return socketiojwt.Options{Secret: socketiojwt.StaticSecret(harness.Secret), Cookie: "c", AllowedOrigins: []string{"https://good.example", origin}}
 }
 
 func TestZeroOptionsMeanTheDocumentedDefaults(t *testing.T) {
-	got := mustAuthorize(t, socketiojwt.Options{}).Normalised()
+	got := harness.Authorize(t, socketiojwt.Options{}).Normalised()
 	if got.Timeout != 5*time.Second || got.QueryParam != "token" || got.MaxTokenBytes != 8192 || got.MaxAttempts != 5 || got.MaxPending != 10_000 {
 		t.Errorf("got %+v", got)
 	}
@@ -163,25 +163,25 @@ func TestOptionsThatAreFineAreKept(t *testing.T) {
 		"empty claims":  {NewClaims: func() jwt.Claims { return &noClaims{} }},
 		"nil claims":    {NewClaims: func() jwt.Claims { return nil }},
 		"panic":         {NewClaims: func() jwt.Claims { panic("later") }},
-		"mixed methods": {Secret: secretReturning(nil), Methods: []string{"HS256", "RS256"}},
+		"mixed methods": {Secret: harness.SecretReturning(nil), Methods: []string{"HS256", "RS256"}},
 		"origins":       {Cookie: "c", AllowedOrigins: []string{"https://a.example", "HTTP://B.example:80", "http://[::1]:3000", "app://localhost"}},
 	} {
-		t.Run(name, func(t *testing.T) { mustAuthorize(t, opts) })
+		t.Run(name, func(t *testing.T) { harness.Authorize(t, opts) })
 	}
 }
 
 func TestLaterChangesToOptionsHaveNoEffect(t *testing.T) {
-	k := keyPairs()
-	secret, edPublic := []byte(testSecret), bytes.Clone(k.edPublic)
+	k := harness.Keys()
+	secret, edPublic := []byte(harness.Secret), bytes.Clone(k.Ed25519Public)
 	methods := []string{"HS256"}
 	origins := []string{"https://a.example"}
-	a := mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(secret), Methods: methods, Cookie: "c", AllowedOrigins: origins})
-	ed := mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(ed25519.PublicKey(edPublic))})
+	a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(secret), Methods: methods, Cookie: "c", AllowedOrigins: origins})
+	ed := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(ed25519.PublicKey(edPublic))})
 	secret[0], edPublic[0], methods[0], origins[0] = 'X', edPublic[0]^1, "HS512", "https://evil.example"
 
-	_, err := a.Verify(t.Context(), testRequest, signHS256(t, jwt.MapClaims{}))
+	_, err := a.Verify(t.Context(), testRequest, harness.SignHS256(t, jwt.MapClaims{}))
 	checkRefusal(t, err, nil)
-	_, err = ed.Verify(t.Context(), testRequest, signWith(t, jwt.SigningMethodEdDSA, k.ed, jwt.MapClaims{}))
+	_, err = ed.Verify(t.Context(), testRequest, harness.Sign(t, jwt.SigningMethodEdDSA, k.Ed25519, jwt.MapClaims{}))
 	checkRefusal(t, err, nil)
 	if got := a.Normalised().AllowedOrigins[0]; got != "https://a.example" {
 		t.Errorf("AllowedOrigins changed to %s", got)
@@ -202,13 +202,13 @@ func TestWeakKeysWorkAndAreLoggedOnce(t *testing.T) {
 		"31 bytes": {short, []byte(short), jwt.SigningMethodHS256, 1},
 		"32 bytes": {short + ".", []byte(short + "."), jwt.SigningMethodHS256, 0},
 		"RSA 1024": {&small.PublicKey, small, jwt.SigningMethodRS256, 1},
-		"RSA 2048": {&keyPairs().rsa.PublicKey, keyPairs().rsa, jwt.SigningMethodRS256, 0},
+		"RSA 2048": {&harness.Keys().RSA.PublicKey, harness.Keys().RSA, jwt.SigningMethodRS256, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			a := mustAuthorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(tc.key), Logger: logger(&log)})
+			a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(tc.key), Logger: logger(&log)})
 			for range 3 {
-				_, err := a.Verify(t.Context(), testRequest, signWith(t, tc.method, tc.private, jwt.MapClaims{}))
+				_, err := a.Verify(t.Context(), testRequest, harness.Sign(t, tc.method, tc.private, jwt.MapClaims{}))
 				checkRefusal(t, err, nil)
 			}
 			if got := strings.Count(log.String(), "level=WARN"); got != tc.lines || strings.Count(log.String(), "\n") != tc.lines {
@@ -222,23 +222,23 @@ func TestWeakKeysWorkAndAreLoggedOnce(t *testing.T) {
 }
 
 func TestPrintingOptionsDoesNotPrintTheSecret(t *testing.T) {
-	opts := socketiojwt.Options{Secret: socketiojwt.StaticSecret(testSecret)}
+	opts := socketiojwt.Options{Secret: socketiojwt.StaticSecret(harness.Secret)}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		text := fmt.Sprintf(format, opts)
-		if strings.Contains(text, testSecret) || strings.Contains(text, fmt.Sprint([]byte(testSecret))) || strings.Contains(text, "0x61, 0x20, 0x73") {
+		if strings.Contains(text, harness.Secret) || strings.Contains(text, fmt.Sprint([]byte(harness.Secret))) || strings.Contains(text, "0x61, 0x20, 0x73") {
 			t.Errorf("%s prints the secret: %s", format, text)
 		}
 	}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("opts", "secret", opts.Secret)
-	if strings.Contains(log.String(), testSecret) {
+	if strings.Contains(log.String(), harness.Secret) {
 		t.Errorf("slog prints the secret: %s", &log)
 	}
 }
 
 func TestStaticSecretIsASecretOfItsOwn(t *testing.T) {
-	key, err := socketiojwt.StaticSecret(testSecret).Key(context.Background(), testRequest, nil)
-	if got, ok := key.([]byte); err != nil || !ok || string(got) != testSecret {
+	key, err := socketiojwt.StaticSecret(harness.Secret).Key(context.Background(), testRequest, nil)
+	if got, ok := key.([]byte); err != nil || !ok || string(got) != harness.Secret {
 		t.Errorf("got %v, %v", key, err)
 	}
 	if _, err := socketiojwt.StaticSecret("").Key(context.Background(), testRequest, nil); err == nil {

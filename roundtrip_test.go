@@ -12,52 +12,27 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/parser"
 )
 
-// chat registers what the tests of this file use: a welcome, an echo, a broadcast.
-func chat(s *testServer) {
-	s.OnConnect("/", func(c socketio.Conn) error {
-		subject := "a guest"
-		if session, ok := s.auth.Session(c); ok {
-			subject = session.Subject()
-		}
-		c.Emit("welcome", subject)
-		return nil
-	})
-	s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
-	s.OnEvent("/", "all", func(_ socketio.Conn, text string) { s.BroadcastToNamespace("/", "all", text) })
-}
-
-// unauthorized checks an `unauthorized` event and returns the id that acknowledges it.
-func unauthorized(tb testing.TB, p siotest.Packet, code, message string) int64 {
-	tb.Helper()
-	if want := fmt.Sprintf(`["unauthorized",{"message":%q,"data":%s}]`, message, e(code, message)); string(p.Data) != want {
-		tb.Errorf("got %s, want %s", p.Data, want)
-	}
-	if p.ID < 0 {
-		tb.Error("unauthorized asks for no acknowledgement")
-	}
-	return p.ID
-}
-
 func TestRoundTrip(t *testing.T) {
-	for _, transport := range transports {
+	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
-			s := start(t, socketiojwt.Options{}, chat)
-			_, must := s.dial(t, siotest.Options{Transport: transport})
+			s := harness.Start(t, socketiojwt.Options{}, harness.Chat)
+			_, must := s.Dial(t, siotest.Options{Transport: transport})
 			must.NextRaw("40")
-			must.Emit("/", "authenticate", map[string]string{"token": "Bearer " + tokenOf(t, "bob")})
+			must.Emit("/", "authenticate", map[string]string{"token": "Bearer " + harness.TokenOf(t, "bob")})
 			must.NextRaw(`42["authenticated"]`)
 			must.NextRaw(`42["welcome","bob"]`)
 			if got := string(must.Call("/", "echo", "hé😀").Data); got != `["hé😀"]` {
 				t.Errorf("got %s", got)
 			}
 			// A refresh is answered once, and OnConnect does not run again.
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			must.NextRaw(`42["authenticated"]`)
 			must.Emit("/", "all", "hello")
 			must.NextRaw(`42["all","hello"]`)
@@ -76,19 +51,19 @@ func TestRoundTripRefusal(t *testing.T) {
 		{"empty", `42["authenticate",{"token":""}]`, "invalid_token", "invalid token datatype"},
 		{"a string", `42["authenticate","a.b.c"]`, "invalid_token", "invalid token datatype"},
 		{"malformed", `42["authenticate",{"token":"a.b.c"}]`, "invalid_token", "jwt malformed"},
-		{"expired", `42["authenticate",{"token":"` + signHS256(t, jwt.MapClaims{"exp": 1}) + `"}]`, "invalid_token", "jwt expired"},
+		{"expired", `42["authenticate",{"token":"` + harness.SignHS256(t, jwt.MapClaims{"exp": 1}) + `"}]`, "invalid_token", "jwt expired"},
 	} {
-		for _, transport := range transports {
+		for _, transport := range harness.Transports {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {
-				s := start(t, socketiojwt.Options{}, chat)
-				_, must := s.dial(t, siotest.Options{Transport: transport})
+				s := harness.Start(t, socketiojwt.Options{}, harness.Chat)
+				_, must := s.Dial(t, siotest.Options{Transport: transport})
 				must.NextRaw("40")
 				must.Send(test.data)
 				rest := must.Rest()
 				if len(rest) != 2 || rest[1].Raw != "41" {
 					t.Fatalf("got %v, want unauthorized and 41", rest)
 				}
-				unauthorized(t, rest[0], test.code, test.message)
+				harness.Unauthorized(t, rest[0], test.code, test.message)
 			})
 		}
 	}
@@ -97,28 +72,28 @@ func TestRoundTripRefusal(t *testing.T) {
 // Events before authentication are dropped, as on Node, where nobody listens yet: no answer,
 // nobody is sent away, and what comes behind them counts.
 func TestEventsBeforeAuthentication(t *testing.T) {
-	for _, transport := range transports {
+	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
-			var ran, log record
-			s := start(t, socketiojwt.Options{Logger: logTo(&log)}, func(s *testServer) {
-				chat(s)
-				s.OnEvent("/", "binary", func(socketio.Conn, *parser.Buffer) { ran.add("binary") })
-				s.OnEvent("/", "early", func(socketio.Conn) string { ran.add("early"); return "" })
+			var ran, log harness.Record
+			s := harness.Start(t, socketiojwt.Options{Logger: harness.LogTo(&log)}, func(s *harness.App) {
+				harness.Chat(s)
+				s.OnEvent("/", "binary", func(socketio.Conn, *parser.Buffer) { ran.Add("binary") })
+				s.OnEvent("/", "early", func(socketio.Conn) string { ran.Add("early"); return "" })
 			})
-			c, must := s.dial(t, siotest.Options{Transport: transport})
+			c, must := s.Dial(t, siotest.Options{Transport: transport})
 			must.NextRaw("40")
 			must.Send(`42["early"]`)
 			must.Send(`420["early"]`)
 			must.Send(`451-["binary",{"_placeholder":true,"num":0}]`)
 			must.OK(c.SendBinary([]byte("x")))
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			must.NextRaw(`42["authenticated"]`)
 			must.Event("/", "welcome")
 			must.Call("/", "echo", "x")
 			if ran.String() != "" {
 				t.Errorf("these ran: %s", &ran)
 			}
-			if n := s.auth.Stats().EarlyEvents; n != 3 {
+			if n := s.Auth.Stats().EarlyEvents; n != 3 {
 				t.Errorf("%d early events are counted", n)
 			}
 			if n := strings.Count(log.String(), "before authentication are dropped"); n != 1 {
@@ -132,14 +107,14 @@ func TestRoundTripTimeout(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
 		t.Run(transport, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := startAt(t, inMemory(t), socketiojwt.Options{}, chat)
+				s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{}, harness.Chat)
 				began := time.Now()
-				_, must := s.dial(t, siotest.Options{Transport: transport})
+				_, must := s.Dial(t, siotest.Options{Transport: transport})
 				rest := must.Rest()
 				if len(rest) != 3 || rest[2].Raw != "41" {
 					t.Fatalf("got %v", rest)
 				}
-				unauthorized(t, rest[1], "timeout", "authentication timed out")
+				harness.Unauthorized(t, rest[1], "timeout", "authentication timed out")
 				if took := time.Since(began); took < 5*time.Second || took > 6*time.Second {
 					t.Errorf("closed after %v", took)
 				}
@@ -161,12 +136,12 @@ func TestRoundTripDeadlineCannotBeMoved(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := startAt(t, inMemory(t), socketiojwt.Options{CloseGrace: -1, Timeout: 3 * time.Second}, func(s *testServer) {
+				s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{CloseGrace: -1, Timeout: 3 * time.Second}, func(s *harness.App) {
 					s.OnConnect("/", func(socketio.Conn) error { t.Error("OnConnect ran"); return nil })
 					s.OnConnect("/other", func(socketio.Conn) error { t.Error("OnConnect ran"); return nil })
 				})
 				began := time.Now()
-				c, _ := s.dial(t, siotest.Options{Transport: "websocket"})
+				c, _ := s.Dial(t, siotest.Options{Transport: "websocket"})
 				for range 2 {
 					time.Sleep(time.Second)
 					for _, packet := range test.sends {
@@ -197,12 +172,12 @@ func TestCloseGrace(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := startAt(t, inMemory(t), socketiojwt.Options{CloseGrace: test.grace}, chat)
+				s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{CloseGrace: test.grace}, harness.Chat)
 				began := time.Now()
-				c, must := s.dial(t, siotest.Options{Transport: "websocket"})
+				c, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 				must.NextRaw("40")
 				must.Send(bad)
-				id := unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
+				id := harness.Unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
 				if test.ack {
 					must.OK(c.Ack("/", id))
 				}
@@ -220,15 +195,15 @@ func TestCloseGrace(t *testing.T) {
 	for name, optional := range map[string]bool{"the client tries again": false, "a guest tries again": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := startAt(t, inMemory(t), socketiojwt.Options{CloseGrace: time.Second, Optional: optional}, chat)
-				_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+				s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{CloseGrace: time.Second, Optional: optional}, harness.Chat)
+				_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 				must.NextRaw("40")
 				if optional {
 					must.NextRaw(`42["welcome","a guest"]`)
 				}
 				must.Send(bad)
-				unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
-				must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+				harness.Unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
+				must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 				must.NextRaw(`42["authenticated"]`)
 				if !optional {
 					must.NextRaw(`42["welcome","bob"]`)
@@ -242,44 +217,44 @@ func TestCloseGrace(t *testing.T) {
 
 func TestMaxAttempts(t *testing.T) {
 	var verified atomic.Int32
-	s := start(t, socketiojwt.Options{
+	s := harness.Start(t, socketiojwt.Options{
 		CloseGrace:  -1,
 		MaxAttempts: 3,
 		Secret: socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
 			verified.Add(1)
 			return "another secret of more than thirty-two bytes", nil
 		}),
-	}, chat)
-	_, must := s.dial(t, siotest.Options{})
+	}, harness.Chat)
+	_, must := s.Dial(t, siotest.Options{})
 	must.NextRaw("40")
 	for range 3 {
-		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-		unauthorized(t, must.Next(), "invalid_token", "invalid signature")
+		must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
+		harness.Unauthorized(t, must.Next(), "invalid_token", "invalid signature")
 	}
-	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 	rest := must.Rest()
 	if len(rest) != 2 || rest[1].Raw != "41" {
 		t.Fatalf("got %v", rest)
 	}
-	unauthorized(t, rest[0], "too_many_attempts", "too many attempts")
+	harness.Unauthorized(t, rest[0], "too_many_attempts", "too many attempts")
 	if n := verified.Load(); n != 3 {
 		t.Errorf("%d tokens were verified", n)
 	}
 }
 
 func TestMaxPending(t *testing.T) {
-	s := start(t, socketiojwt.Options{MaxPending: 2}, chat)
+	s := harness.Start(t, socketiojwt.Options{MaxPending: 2}, harness.Chat)
 	var clients []siotest.Must
 	for range 2 {
-		_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+		_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 		must.NextRaw("40")
 		clients = append(clients, must)
 	}
-	_, must := s.dial(t, siotest.Options{})
-	expect(t, must.Rest(), "44"+e("server_busy", "server busy")) // no 41: it comes back
-	clients[0].Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	_, must := s.Dial(t, siotest.Options{})
+	harness.Expect(t, must.Rest(), "44"+harness.Refusal("server_busy", "server busy")) // no 41: it comes back
+	clients[0].Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 	clients[0].Event("/", "welcome")
-	_, must = s.dial(t, siotest.Options{})
+	_, must = s.Dial(t, siotest.Options{})
 	must.NextRaw("40")
 }
 
@@ -287,18 +262,18 @@ func TestRefresh(t *testing.T) {
 	for _, handshake := range []bool{true, false} {
 		t.Run(fmt.Sprint("handshake ", handshake), func(t *testing.T) {
 			var told atomic.Int32
-			s := start(t, socketiojwt.Options{
+			s := harness.Start(t, socketiojwt.Options{
 				Handshake:       handshake,
 				OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { told.Add(1) },
-			}, func(s *testServer) {
-				chat(s)
+			}, func(s *harness.App) {
+				harness.Chat(s)
 				s.OnEvent("/", "version", func(c socketio.Conn) float64 {
-					session, _ := s.auth.Session(c)
+					session, _ := s.Auth.Session(c)
 					return session.Claims().(jwt.MapClaims)["v"].(float64)
 				})
 			})
 			token := func(sub string, version int) map[string]string {
-				return map[string]string{"token": signHS256(t, jwt.MapClaims{"sub": sub, "v": version})}
+				return map[string]string{"token": harness.SignHS256(t, jwt.MapClaims{"sub": sub, "v": version})}
 			}
 			version := func(must siotest.Must, want int) {
 				t.Helper()
@@ -308,9 +283,9 @@ func TestRefresh(t *testing.T) {
 			}
 			o := siotest.Options{}
 			if handshake {
-				o.Query = withToken(token("bob", 1)["token"])
+				o.Query = harness.WithToken(token("bob", 1)["token"])
 			}
-			_, must := s.dial(t, o)
+			_, must := s.Dial(t, o)
 			must.NextRaw("40")
 			if !handshake {
 				must.Emit("/", "authenticate", token("bob", 1))
@@ -324,11 +299,11 @@ func TestRefresh(t *testing.T) {
 			version(must, 2)
 
 			must.Emit("/", "authenticate", token("eve", 3))
-			unauthorized(t, must.Next(), "invalid_token", "jwt subject changed")
+			harness.Unauthorized(t, must.Next(), "invalid_token", "jwt subject changed")
 			version(must, 2)
 
 			must.Emit("/", "authenticate", map[string]string{"token": "x"})
-			unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
+			harness.Unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
 			version(must, 2)
 			if n := told.Load(); n != 1 {
 				t.Errorf("OnAuthenticated was called %d times", n)
@@ -338,18 +313,18 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestOptionalRoundTrip(t *testing.T) {
-	s := start(t, socketiojwt.Options{Optional: true}, chat)
-	_, must := s.dial(t, siotest.Options{})
+	s := harness.Start(t, socketiojwt.Options{Optional: true}, harness.Chat)
+	_, must := s.Dial(t, siotest.Options{})
 	must.NextRaw("40")
 	must.NextRaw(`42["welcome","a guest"]`)
 	must.Call("/", "echo", "guests may")
-	must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 	must.NextRaw(`42["authenticated"]`)
 	must.Call("/", "echo", "now in the room")
 	must.Emit("/", "all", "hello")
 	must.NextRaw(`42["all","hello"]`)
 
-	_, must = s.dial(t, siotest.Options{})
+	_, must = s.Dial(t, siotest.Options{})
 	must.Event("/", "welcome")
 	must.Emit("/", "authenticate", map[string]string{"token": "x"})
 	rest := must.Rest()
@@ -361,23 +336,23 @@ func TestOptionalRoundTrip(t *testing.T) {
 // Sockets that wait in other namespaces are let in with the first that authenticates,
 // and those that join later at once. Only who sent `authenticate` gets `authenticated`.
 func TestOneSessionForAllNamespaces(t *testing.T) {
-	for _, transport := range transports {
+	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
-			s := start(t, socketiojwt.Options{}, func(s *testServer) {
-				chat(s)
+			s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
+				harness.Chat(s)
 				for _, name := range []string{"/a", "/b"} {
 					s.OnConnect(name, func(c socketio.Conn) error {
-						session, _ := s.auth.Session(c)
+						session, _ := s.Auth.Session(c)
 						c.Emit("welcome", session.Subject())
 						return nil
 					})
 				}
 			})
-			_, must := s.dial(t, siotest.Options{Transport: transport})
+			_, must := s.Dial(t, siotest.Options{Transport: transport})
 			must.NextRaw("40")
 			must.Join("/a")
 			must.NextRaw("40/a")
-			must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			must.NextRaw(`42["authenticated"]`)
 			var rest []string
 			for range 2 {
@@ -389,7 +364,7 @@ func TestOneSessionForAllNamespaces(t *testing.T) {
 			must.Join("/b")
 			must.NextRaw("40/b")
 			must.NextRaw(`42/b,["welcome","bob"]`)
-			must.Emit("/b", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			must.Emit("/b", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			must.NextRaw(`42/b,["authenticated"]`)
 			must.Join("/nosuch")
 			must.NextRaw(`44/nosuch,"Invalid namespace"`)
@@ -399,39 +374,39 @@ func TestOneSessionForAllNamespaces(t *testing.T) {
 }
 
 func TestRoundTripOfANamespace(t *testing.T) {
-	s := start(t, socketiojwt.Options{}, func(s *testServer) {
+	s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
 		s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 		s.OnEvent("/admin", "echo", func(_ socketio.Conn, text string) string { return text })
 	}, "/admin")
-	_, must := s.dial(t, siotest.Options{Transport: "websocket"})
+	_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 	must.NextRaw("40")
 	must.Join("/admin")
 	must.NextRaw("40/admin")
 	must.Emit("/admin", "authenticate", map[string]string{"token": "x"})
-	unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
+	harness.Unauthorized(t, must.Next(), "invalid_token", "jwt malformed")
 	must.NextRaw("41/admin")
 	must.Call("/", "echo", "the root lives on")
 	must.Join("/admin")
 	must.NextRaw("40/admin")
-	must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+	must.Emit("/admin", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 	must.NextRaw(`42/admin,["authenticated"]`)
 	must.Call("/admin", "echo", "now")
 }
 
 func TestCookieInTheRoundTrip(t *testing.T) {
-	s := start(t, socketiojwt.Options{Cookie: "jwt"}, chat)
-	header := http.Header{"Cookie": {"jwt=" + tokenOf(t, "bob")}}
-	_, must := s.dial(t, siotest.Options{Header: header})
+	s := harness.Start(t, socketiojwt.Options{Cookie: "jwt"}, harness.Chat)
+	header := http.Header{"Cookie": {"jwt=" + harness.TokenOf(t, "bob")}}
+	_, must := s.Dial(t, siotest.Options{Header: header})
 	must.NextRaw("40")
 	must.Emit("/", "authenticate")
 	must.NextRaw(`42["authenticated"]`)
 
 	foreign := header.Clone()
 	foreign.Set("Origin", "https://evil.example")
-	_, must = s.dial(t, siotest.Options{Header: foreign})
+	_, must = s.Dial(t, siotest.Options{Header: foreign})
 	must.NextRaw("40")
 	must.Emit("/", "authenticate")
-	unauthorized(t, must.Next(), "invalid_token", "invalid token datatype")
+	harness.Unauthorized(t, must.Next(), "invalid_token", "invalid token datatype")
 }
 
 // A lookup that does not end in time ends with the deadline, whether it listens to its
@@ -443,7 +418,7 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					release := make(chan struct{})
 					defer close(release)
-					s := startAt(t, inMemory(t), socketiojwt.Options{
+					s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 						Handshake: handshake,
 						Secret: socketiojwt.SecretFunc(func(ctx context.Context, _ *socketiojwt.Request, _ *jwt.Token) (any, error) {
 							if !listens {
@@ -453,21 +428,21 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 							<-ctx.Done()
 							return nil, ctx.Err()
 						}),
-					}, chat)
+					}, harness.Chat)
 					began := time.Now()
 					var want []string
 					o := siotest.Options{Transport: "websocket"}
 					if handshake {
-						o.Query = withToken(tokenOf(t, "bob"))
-						want = []string{"44" + e("invalid_secret", "secret unavailable")}
+						o.Query = harness.WithToken(harness.TokenOf(t, "bob"))
+						want = []string{"44" + harness.Refusal("invalid_secret", "secret unavailable")}
 					}
-					_, must := s.dial(t, o)
+					_, must := s.Dial(t, o)
 					if !handshake {
 						must.NextRaw("40")
-						must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
-						unauthorized(t, must.Next(), "invalid_secret", "secret unavailable")
+						must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
+						harness.Unauthorized(t, must.Next(), "invalid_secret", "secret unavailable")
 					}
-					expect(t, must.Rest(), want...)
+					harness.Expect(t, must.Rest(), want...)
 					if took := time.Since(began).Round(time.Second); took != 5*time.Second {
 						t.Errorf("it took %v", took)
 					}
@@ -480,24 +455,24 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 // A client that is in may try again after a while: it needs a newer token to stay.
 func TestAttemptsOfASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startAt(t, inMemory(t), socketiojwt.Options{Handshake: true, MaxAttempts: 3, Timeout: 10 * time.Second}, chat)
-		_, must := s.dial(t, bob(t, "websocket"))
+		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{Handshake: true, MaxAttempts: 3, Timeout: 10 * time.Second}, harness.Chat)
+		_, must := s.Dial(t, harness.Bob(t, "websocket"))
 		must.Event("/", "welcome")
 		try := func(token string) siotest.Packet {
 			must.Emit("/", "authenticate", map[string]string{"token": token})
 			return must.Next()
 		}
 		for range 3 {
-			unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed")
+			harness.Unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed")
 		}
-		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		harness.Unauthorized(t, try(harness.TokenOf(t, "bob")), "too_many_attempts", "too many attempts")
 		time.Sleep(10 * time.Second) // one of four is forgotten
-		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		harness.Unauthorized(t, try(harness.TokenOf(t, "bob")), "too_many_attempts", "too many attempts")
 		time.Sleep(20 * time.Second)
-		unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed") // that was the one
-		unauthorized(t, try(tokenOf(t, "bob")), "too_many_attempts", "too many attempts")
+		harness.Unauthorized(t, try("x.y.z"), "invalid_token", "jwt malformed") // that was the one
+		harness.Unauthorized(t, try(harness.TokenOf(t, "bob")), "too_many_attempts", "too many attempts")
 		time.Sleep(20 * time.Second)
-		if p := try(tokenOf(t, "bob")); p.Raw != `42["authenticated"]` {
+		if p := try(harness.TokenOf(t, "bob")); p.Raw != `42["authenticated"]` {
 			t.Errorf("got %s", p.Raw)
 		}
 	})

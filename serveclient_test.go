@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	socketio "github.com/googollee/go-socket.io"
 )
 
@@ -32,11 +33,11 @@ func clientDist() fstest.MapFS {
 }
 
 // loggedServer returns a server that nobody connects to, and its log.
-func loggedServer(t *testing.T) (*socketiojwt.Server, *record) {
+func loggedServer(t *testing.T) (*socketiojwt.Server, *harness.Record) {
 	t.Helper()
-	var log record
-	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true, Logger: logTo(&log)})
-	return auth.Protect(socketio.NewServer(hardened())), &log
+	var log harness.Record
+	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true, Logger: harness.LogTo(&log)})
+	return auth.Protect(socketio.NewServer(socketiojwt.Harden(nil))), &log
 }
 
 // serveRequest asks handler without a network; header is name, value and so on.
@@ -55,14 +56,14 @@ func askForFile(handler http.Handler, name string, header ...string) *httptest.R
 }
 
 func TestServeClient(t *testing.T) {
-	s := start(t, socketiojwt.Options{Handshake: true}, nil)
+	s := harness.Start(t, socketiojwt.Options{Handshake: true}, nil)
 	s.ServeClient(clientDist())
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	etags := make(map[string]string)
 	for _, name := range []string{"socket.io.js", "socket.io.js.map", "socket.io.esm.min.js", "socket.io.esm.min.js.map"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
-			r, err := http.NewRequest(method, s.at.url+"/socket.io/"+name+"?v=4", nil)
+			r, err := http.NewRequest(method, s.At.URL+"/socket.io/"+name+"?v=4", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -215,11 +216,11 @@ func TestServeClientWithoutFiles(t *testing.T) {
 
 	s.ServeClient(fstest.MapFS{"dist/socket.io.js": {Data: []byte(clientSource)}})
 	refused("socket.io.js", "is not in the folder")
-	saidOnce(t, log, "ServeClient found no socket.io.js", "level=ERROR", "fs.Sub")
+	harness.SaidOnce(t, log, "ServeClient found no socket.io.js", "level=ERROR", "fs.Sub")
 
 	s.ServeClient(fstest.MapFS{"socket.io.js": {Mode: fs.ModeDir}, "socket.io.js.map": {Data: []byte("{}")}})
 	refused("socket.io.js", "is not in the folder")
-	saidOnce(t, log, "ServeClient cannot read its files", "level=ERROR", "read socket.io.js:")
+	harness.SaidOnce(t, log, "ServeClient cannot read its files", "level=ERROR", "read socket.io.js:")
 	if w := askForFile(s, "socket.io.js.map"); w.Code != http.StatusOK {
 		t.Errorf("status %d", w.Code)
 	}
@@ -308,9 +309,9 @@ func TestServeClientReadsOnce(t *testing.T) {
 }
 
 func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
-	server := socketio.NewServer(hardened())
-	one := mustAuthorize(t, socketiojwt.Options{}).Protect(server, "/one")
-	two := mustAuthorize(t, socketiojwt.Options{}).Protect(server, "/two")
+	server := socketio.NewServer(socketiojwt.Harden(nil))
+	one := harness.Authorize(t, socketiojwt.Options{}).Protect(server, "/one")
+	two := harness.Authorize(t, socketiojwt.Options{}).Protect(server, "/two")
 	other, _ := loggedServer(t)
 	two.ServeClient(clientDist())
 	if w := askForFile(one, "socket.io.js"); w.Body.String() != clientSource {
@@ -323,15 +324,15 @@ func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
 
 // A gate in front of a Server, or of the go-socket.io server itself, hides no file.
 func TestServeClientBehindAnotherGate(t *testing.T) {
-	server := socketio.NewServer(hardened())
+	server := socketio.NewServer(socketiojwt.Harden(nil))
 	defer server.Close()
-	auth := mustAuthorize(t, socketiojwt.Options{Handshake: true})
+	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true})
 	bare := serveRequest(auth.Handler(server), http.MethodGet, "/socket.io/socket.io.js", nil)
 	if bare.Code != http.StatusBadRequest {
 		t.Errorf("without Protect: status %d, %q", bare.Code, bare.Body)
 	}
 	s := auth.Protect(server)
-	admin := mustAuthorize(t, socketiojwt.Options{})
+	admin := harness.Authorize(t, socketiojwt.Options{})
 	for name, handler := range map[string]http.Handler{
 		"its own":      auth.Handler(s),
 		"another's":    admin.Handler(s),

@@ -13,13 +13,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 )
 
 // audience is a server with clients of both versions on all transports.
 type audience struct {
-	*testServer
+	*harness.App
 	clients []*siotest.Client
 	left    atomic.Int32 // whose OnDisconnect has run
 
@@ -31,7 +33,7 @@ type audience struct {
 func seat(t *testing.T, times int, onDisconnect func()) *audience {
 	t.Helper()
 	a := new(audience)
-	a.testServer = startAt(t, inMemory(t), handshakeMode, func(s *testServer) {
+	a.App = harness.StartAt(t, harness.InMemory(t), harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "echo", func(_ socketio.Conn, v int) int { return v })
 		s.OnDisconnect("/", func(socketio.Conn, string) {
 			if onDisconnect != nil {
@@ -42,10 +44,10 @@ func seat(t *testing.T, times int, onDisconnect func()) *audience {
 	})
 	for range times {
 		for _, version := range []int{3, 4} {
-			for _, transport := range transports {
-				o := bob(t, transport)
+			for _, transport := range harness.Transports {
+				o := harness.Bob(t, transport)
 				o.Version = version
-				c, must := a.dial(t, o)
+				c, must := a.Dial(t, o)
 				if version == 4 {
 					must.Join("/")
 				}
@@ -141,11 +143,11 @@ func TestShutdownLetsNobodyIn(t *testing.T) {
 		go func() { done <- a.Shutdown(ctx) }()
 		synctest.Wait() // the first is gone
 		for _, version := range []int{3, 4} {
-			for _, transport := range onePacket {
-				o := bob(t, transport)
-				o.Version, o.HTTP = version, a.at.client
+			for _, transport := range harness.BothTransports {
+				o := harness.Bob(t, transport)
+				o.Version, o.HTTP = version, a.At.Client
 				var status *siotest.StatusError
-				if _, err := siotest.Dial(t.Context(), a.at.url, o); !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable {
+				if _, err := siotest.Dial(t.Context(), a.At.URL, o); !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable {
 					t.Errorf("EIO=%d, %s: got %v", version, transport, err)
 				} else if status.Header.Get("Retry-After") == "" {
 					t.Errorf("EIO=%d, %s: no Retry-After", version, transport)
@@ -276,10 +278,10 @@ func TestShutdownOfClientsThatDoNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := seat(t, 1, nil)
 		for range 10 { // one of them is the last
-			for _, transport := range onePacket {
-				o := bob(t, transport)
+			for _, transport := range harness.BothTransports {
+				o := harness.Bob(t, transport)
 				o.ManualPoll, o.ManualRead = true, true
-				a.dial(t, o)
+				a.Dial(t, o)
 			}
 		}
 		ctx, cancel := within(4 * time.Second)
@@ -333,7 +335,7 @@ func TestShutdownBesideThatOfHTTP(t *testing.T) {
 					web := func() {
 						ctx, cancel := within(2 * time.Minute) // polls end when their clients count as silent
 						defer cancel()
-						if err := a.web.Shutdown(ctx); err != nil {
+						if err := a.Web.Shutdown(ctx); err != nil {
 							t.Error(err)
 						}
 					}
@@ -364,7 +366,7 @@ func TestShutdownOfNobody(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, ctx := range []context.Context{ended, context.Background()} {
-		s := start(t, handshakeMode, nil)
+		s := harness.Start(t, harness.HandshakeMode, nil)
 		for range 10 {
 			if err := s.Shutdown(ctx); err != nil {
 				t.Fatal(err)
@@ -388,17 +390,17 @@ func TestLastWordsOfThePlainServer(t *testing.T) {
 	for i := range words {
 		want = append(want, fmt.Sprintf(`42/open,["word",%d]`, i))
 	}
-	for name, end := range map[string]func(*testServer) error{
-		"Close":    func(s *testServer) error { return s.Close() },
-		"Shutdown": func(s *testServer) error { return s.Shutdown(context.Background()) },
+	for name, end := range map[string]func(*harness.App) error{
+		"Close":    func(s *harness.App) error { return s.Close() },
+		"Shutdown": func(s *harness.App) error { return s.Shutdown(context.Background()) },
 	} {
-		for _, transport := range transports {
+		for _, transport := range harness.Transports {
 			t.Run(name+"/"+transport, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					plain := socketio.NewServer(hardened())
+					plain := socketio.NewServer(socketiojwt.Harden(nil))
 					plain.OnConnect("/open", func(socketio.Conn) error { return nil })
-					s := &testServer{auth: mustAuthorize(t, handshakeMode), at: inMemory(t)}
-					s.Server = s.auth.Protect(plain, "/")
+					s := &harness.App{Auth: harness.Authorize(t, harness.HandshakeMode), At: harness.InMemory(t)}
+					s.Server = s.Auth.Protect(plain, "/")
 					spoken := make(chan struct{})
 					plain.OnEvent("/open", "go", func(c socketio.Conn) {
 						for i := range words {
@@ -406,8 +408,8 @@ func TestLastWordsOfThePlainServer(t *testing.T) {
 						}
 						close(spoken)
 					})
-					serve(t, s.Server, s.at, s.Server)
-					_, must := s.dial(t, bob(t, transport))
+					harness.Serve(t, s.Server, s.At, s.Server)
+					_, must := s.Dial(t, harness.Bob(t, transport))
 					must.NextRaw("40")
 					must.Join("/open")
 					must.Connected("/open")
@@ -424,5 +426,53 @@ func TestLastWordsOfThePlainServer(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+func TestCloseDrains(t *testing.T) {
+	var left atomic.Int32
+	auth := harness.Authorize(t, harness.HandshakeMode)
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	sio.OnConnect("/", func(c socketio.Conn) error { c.Emit("hello"); return nil })
+	sio.OnDisconnect("/", func(socketio.Conn, string) { left.Add(1) })
+	at := harness.Loopback(t)
+	harness.Serve(t, sio, at, sio)
+	var clients []*siotest.Client
+	for range 10 {
+		for _, transport := range harness.Transports {
+			c, must := harness.Dial(t, at, harness.Bob(t, transport))
+			must.Event("/", "hello")
+			clients = append(clients, c)
+		}
+	}
+	stop := make(chan struct{})
+	var knocking sync.WaitGroup
+	for range 4 { // clients that connect while the server closes crash go-socket.io (hazard 23)
+		knocking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if c, err := siotest.Dial(t.Context(), at.URL, harness.Bob(t, "polling")); err == nil {
+					c.Close()
+				}
+			}
+		})
+	}
+	if err := sio.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := int(left.Load()); n < len(clients) {
+		t.Errorf("OnDisconnect ran %d times for %d clients", n, len(clients))
+	}
+	close(stop)
+	knocking.Wait()
+	for _, c := range clients {
+		c.Must(t).Closed()
+	}
+	if response, _ := harness.Get(t, at.URL+"/socket.io/?EIO=3&transport=polling"); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a new client gets %s", response.Status)
 	}
 }

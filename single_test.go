@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -19,40 +20,40 @@ func TestSingleSession(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		t.Parallel()
-		s := start(t, socketiojwt.Options{Handshake: handshake, SingleSession: true}, func(s *testServer) {
+		s := harness.Start(t, socketiojwt.Options{Handshake: handshake, SingleSession: true}, func(s *harness.App) {
 			s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 			s.OnEvent("/a", "x", func(socketio.Conn) {})
 		})
 		enter := func(raw string) siotest.Must {
-			before := s.auth.Stats().Authenticated
+			before := s.Auth.Stats().Authenticated
 			o := siotest.Options{Transport: transport}
 			if handshake {
-				o.Query = withToken(raw)
+				o.Query = harness.WithToken(raw)
 			}
-			_, must := s.dial(t, o)
+			_, must := s.Dial(t, o)
 			must.NextRaw("40")
 			if !handshake {
 				must.Emit("/", "authenticate", map[string]string{"token": raw})
 				must.NextRaw(`42["authenticated"]`)
 			}
-			eventually(t, "it has a session", func() bool { return s.auth.Stats().Authenticated > before })
+			harness.Eventually(t, "it has a session", func() bool { return s.Auth.Stats().Authenticated > before })
 			return must
 		}
-		eve := enter(tokenOf(t, "eve"))
-		last := enter(tokenOf(t, "bob"))
+		eve := enter(harness.TokenOf(t, "eve"))
+		last := enter(harness.TokenOf(t, "bob"))
 		for n := range 3 {
-			next := enter(signHS256(t, jwt.MapClaims{"sub": "bob", "jti": n}))
+			next := enter(harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "jti": n}))
 			ended(t, last.Rest(), "session_replaced", "session replaced")
 			last = next
 		}
 		// Neither another namespace nor a newer token is a new session.
 		last.Join("/a")
 		last.NextRaw("40/a")
-		last.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		last.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 		last.NextRaw(`42["authenticated"]`)
 		last.Call("/", "echo", "still here")
 		eve.Call("/", "echo", "still here")
-		if stats := s.auth.Stats(); stats.Replaced != 3 || stats.Disconnected != 0 || stats.Active != 2 {
+		if stats := s.Auth.Stats(); stats.Replaced != 3 || stats.Disconnected != 0 || stats.Active != 2 {
 			t.Errorf("stats %+v", stats)
 		}
 	})
@@ -60,9 +61,9 @@ func TestSingleSession(t *testing.T) {
 
 func TestSingleSessionNeedsIdentity(t *testing.T) {
 	t.Parallel()
-	s := start(t, socketiojwt.Options{Handshake: true, SingleSession: true}, nil)
-	_, must := s.dial(t, siotest.Options{Transport: "websocket", Query: withToken(signHS256(t, jwt.MapClaims{"id": 1}))})
-	expect(t, must.Rest(), "44"+e("invalid_token", "jwt claim required"), "41")
+	s := harness.Start(t, socketiojwt.Options{Handshake: true, SingleSession: true}, nil)
+	_, must := s.Dial(t, siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.SignHS256(t, jwt.MapClaims{"id": 1}))})
+	harness.Expect(t, must.Rest(), "44"+harness.Refusal("invalid_token", "jwt claim required"), "41")
 }
 
 // Two Authorizers of one connection share users, and do not take each other's session for that of
@@ -70,22 +71,22 @@ func TestSingleSessionNeedsIdentity(t *testing.T) {
 func TestSingleSessionOfTwoAuthorizers(t *testing.T) {
 	t.Parallel()
 	opts := socketiojwt.Options{SingleSession: true, Revocations: socketiojwt.NewMemoryRevocations()}
-	one, two := mustAuthorize(t, opts), mustAuthorize(t, opts)
-	server := socketio.NewServer(hardened())
+	one, two := harness.Authorize(t, opts), harness.Authorize(t, opts)
+	server := socketio.NewServer(socketiojwt.Harden(nil))
 	sio := one.Protect(server, "/")
 	sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 	admin := two.Protect(server, "/admin")
 	admin.OnEvent("/admin", "echo", func(_ socketio.Conn, text string) string { return text })
-	at := loopback(t)
-	serve(t, sio, at, sio)
+	at := harness.Loopback(t)
+	harness.Serve(t, sio, at, sio)
 	enter := func() siotest.Must {
-		_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+		_, must := harness.Dial(t, at, siotest.Options{Transport: "websocket"})
 		must.NextRaw("40")
-		must.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 		must.NextRaw(`42["authenticated"]`)
 		must.Join("/admin")
 		must.NextRaw("40/admin")
-		must.Emit("/admin", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+		must.Emit("/admin", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 		must.NextRaw(`42/admin,["authenticated"]`)
 		must.Call("/", "echo", "still here")
 		must.Call("/admin", "echo", "still here")
@@ -119,11 +120,11 @@ func TestSingleSessionWhenClocksDiffer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		list := socketiojwt.NewMemoryRevocations()
-		ahead := startAt(t, inMemory(t), socketiojwt.Options{SingleSession: true, Revocations: aheadRevocations{list}}, nil)
-		node := startAt(t, inMemory(t), socketiojwt.Options{SingleSession: true, Revocations: list}, chat)
-		_, first := ahead.enter(t, false, "websocket", tokenOf(t, "bob"))
+		ahead := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{SingleSession: true, Revocations: aheadRevocations{list}}, nil)
+		node := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{SingleSession: true, Revocations: list}, harness.Chat)
+		_, first := ahead.Enter(t, false, "websocket", harness.TokenOf(t, "bob"))
 		synctest.Wait() // node has heard
-		_, second := node.enter(t, false, "websocket", tokenOf(t, "bob"))
+		_, second := node.Enter(t, false, "websocket", harness.TokenOf(t, "bob"))
 		ended(t, first.Rest(), "session_replaced", "session replaced")
 		synctest.Wait()
 		second.NextRaw(`42["welcome","bob"]`)
@@ -146,15 +147,15 @@ func TestSingleSessionBeforeTheOtherIsHeardOf(t *testing.T) {
 	for _, apart := range []time.Duration{0, time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			opts := socketiojwt.Options{SingleSession: true, Revocations: lateRevocations{socketiojwt.NewMemoryRevocations()}}
-			a, b := startAt(t, inMemory(t), opts, nil), startAt(t, inMemory(t), opts, chat)
-			_, first := a.enter(t, false, "websocket", tokenOf(t, "bob"))
+			a, b := harness.StartAt(t, harness.InMemory(t), opts, nil), harness.StartAt(t, harness.InMemory(t), opts, harness.Chat)
+			_, first := a.Enter(t, false, "websocket", harness.TokenOf(t, "bob"))
 			time.Sleep(apart)
-			_, second := b.enter(t, false, "websocket", tokenOf(t, "bob"))
+			_, second := b.Enter(t, false, "websocket", harness.TokenOf(t, "bob"))
 			time.Sleep(apart)
-			first.Emit("/", "authenticate", map[string]string{"token": tokenOf(t, "bob")})
+			first.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
 			first.NextRaw(`42["authenticated"]`)
 			time.Sleep(time.Minute)
-			left := []int{a.auth.Stats().Active, b.auth.Stats().Active}
+			left := []int{a.Auth.Stats().Active, b.Auth.Stats().Active}
 			if apart == 0 {
 				if left[0]+left[1] != 1 {
 					t.Errorf("%v sessions are left", left)
@@ -173,27 +174,27 @@ func TestSingleSessionOnTwoNodes(t *testing.T) {
 	t.Parallel()
 	list := socketiojwt.NewMemoryRevocations()
 	opts := socketiojwt.Options{Handshake: true, SingleSession: true, Revocations: list}
-	nodes := []*testServer{start(t, opts, chat), start(t, opts, chat)}
-	active := func() int { return nodes[0].auth.Stats().Active + nodes[1].auth.Stats().Active }
+	nodes := []*harness.App{harness.Start(t, opts, harness.Chat), harness.Start(t, opts, harness.Chat)}
+	active := func() int { return nodes[0].Auth.Stats().Active + nodes[1].Auth.Stats().Active }
 	for round := range 50 {
-		token := tokenOf(t, fmt.Sprint("user ", round))
+		token := harness.TokenOf(t, fmt.Sprint("user ", round))
 		var logins sync.WaitGroup
 		for n := range 4 {
 			logins.Go(func() {
-				_, must := nodes[n%2].dial(t, siotest.Options{Transport: "websocket", Query: withToken(token)})
+				_, must := nodes[n%2].Dial(t, siotest.Options{Transport: "websocket", Query: harness.WithToken(token)})
 				// It may be replaced before it is in.
-				if p := must.Next(); p.Raw != "40" && p.Raw != "44"+e("session_replaced", "session replaced") {
+				if p := must.Next(); p.Raw != "40" && p.Raw != "44"+harness.Refusal("session_replaced", "session replaced") {
 					t.Errorf("got %s", p.Raw)
 				}
 			})
 		}
 		logins.Wait()
-		eventually(t, "one session is left", func() bool { return active() <= round+1 })
+		harness.Eventually(t, "one session is left", func() bool { return active() <= round+1 })
 		if n := active(); n != round+1 {
 			t.Fatalf("%d sessions of %d users", n, round+1)
 		}
 	}
-	if replaced := nodes[0].auth.Stats().Replaced + nodes[1].auth.Stats().Replaced; replaced != 150 {
+	if replaced := nodes[0].Auth.Stats().Replaced + nodes[1].Auth.Stats().Replaced; replaced != 150 {
 		t.Errorf("%d sessions were replaced, want 150", replaced)
 	}
 }

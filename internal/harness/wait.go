@@ -1,0 +1,51 @@
+package harness
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+)
+
+// InBubble counts the goroutines of the test, once they have come to rest.
+func InBubble() int {
+	synctest.Wait()
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "synctest bubble")
+}
+
+// Meanwhile calls f again and again, in n goroutines, until stop is called.
+func Meanwhile(n int, f func()) (stop func()) {
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for range n {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		group.Wait()
+	}
+}
+
+// Eventually waits until something that happens in another goroutine has.
+func Eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(siotest.DefaultTimeout); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatal("it never came true that ", what)
+		}
+	}
+}
