@@ -11,60 +11,64 @@ import (
 )
 
 // Adapter connects the nodes of one application: processes that each have a Server with the same
-// namespaces. The module redisadapter has one. [Server.SetAdapter] gives it to a Server, which
-// then tells it of every broadcast, and asks it for what other nodes know.
+// namespaces. The module redisadapter has one. [Server.SetAdapter] gives an Adapter to a Server.
+// The Server then tells the Adapter of every broadcast, and asks it what other nodes know.
 //
-// Its methods are called from many goroutines at once, and are about the other nodes only: the
-// Server does by itself what there is to do on this one.
+// The methods are called from many goroutines at once. They are about the other nodes only: the
+// Server itself does what there is to do on its own node.
 type Adapter interface {
-	// Attach is called first, once. What other nodes send is for node, which is called later, from
-	// another goroutine. It must not block.
+	// Attach is called first, once. What other nodes send goes to the methods of node, later and
+	// from another goroutine. Attach must not block.
 	Attach(node *Node)
-	// AddNamespace says that this node has a namespace, maybe again. It must not block.
+	// AddNamespace says that this node has a namespace. It may be called again for the same one,
+	// and must not block.
 	AddNamespace(namespace string)
 
-	// Broadcast sends an event to the sockets that t means: event is the JSON array of its name
-	// and its arguments, in which {"_placeholder":true,"num":n} stands for attachments[n]. Both are
-	// shared, and must not be changed. It must not block: what cannot be sent is lost.
+	// Broadcast sends an event to the sockets that t means. event is the JSON array of the event's
+	// name and its arguments, in which {"_placeholder":true,"num":n} stands for attachments[n].
+	// Both are shared, and must not be changed. Broadcast must not block: what cannot be sent is
+	// lost.
 	Broadcast(t Target, event []byte, attachments [][]byte)
 
-	// SocketsJoin, SocketsLeave and DisconnectSockets are what [Audience] has under these names.
-	// They return when the other nodes have been told, which need not have done it by then.
+	// SocketsJoin, SocketsLeave and DisconnectSockets do on the other nodes what the methods of
+	// [Audience] with these names do. They return when the other nodes have been told, which need
+	// not have done it by then.
 	SocketsJoin(ctx context.Context, t Target, rooms []string) error
 	SocketsLeave(ctx context.Context, t Target, rooms []string) error
 	DisconnectSockets(ctx context.Context, t Target, closes bool) error
 
-	// CountSockets, FetchSockets and AllRooms ask the other nodes. What those said that answered
-	// comes beside a *MissingNodesError too.
+	// CountSockets, FetchSockets and AllRooms ask the other nodes. Beside a *MissingNodesError they
+	// return what the nodes said that did answer.
 	CountSockets(ctx context.Context, t Target) (int, error)
 	FetchSockets(ctx context.Context, t Target) ([]RemoteSocket, error)
 	AllRooms(ctx context.Context, namespace string) ([]string, error)
 
-	// Close sends what is due and ends what Attach started. [Server.Close] calls it; more calls
+	// Close sends what waits, and ends what Attach started. [Server.Close] calls it. Further calls
 	// have no effect.
 	Close() error
 }
 
-// Target says which sockets of a namespace are meant, as [Server.In] and its Except do.
+// Target says which sockets of a namespace are meant, as [Server.In] and Except do.
 type Target struct {
 	Namespace string
-	Rooms     []string // those in any of them; none: all of the namespace
-	Except    []string // but not those in any of these
-	Guests    bool     // with no Rooms: guests, too
+	Rooms     []string // the sockets in any of these; none: all of the namespace
+	Except    []string // but not the sockets in any of these
+	Guests    bool     // without Rooms: guests too
 	Volatile  bool     // a broadcast: see Audience.Volatile
 }
 
 // RemoteSocket is a socket of any node, as [Audience.FetchSockets] returns it.
 type RemoteSocket struct {
 	// ID names the socket on all nodes: In(nsp, ID) reaches it. It is Conn.ID(), except for clients
-	// 1.x and 2.x of this package's nodes, where that is a credential and this is not.
+	// 1.x and 2.x of this package's nodes: their Conn.ID() is a credential, and this ID is not.
 	ID string
-	// Rooms are those it is in, ID among them.
+	// Rooms are the rooms that the socket is in, ID among them.
 	Rooms []string
-	// Identity is the Session.Identity of its session. It is "" for guests, and in public
-	// namespaces. A socket of a Node server has what its application wrote to socket.data.identity.
+	// Identity is the Session.Identity of the socket's session. It is "" for guests, and in public
+	// namespaces. For a socket of a Node server it is what the application wrote to
+	// socket.data.identity.
 	Identity string
-	// Data is what Node servers have in socket.data, as JSON: of sockets of this package's nodes
+	// Data is the JSON of socket.data of a Node server. For a socket of this package's nodes it is
 	// {"identity":...}, or {}.
 	Data json.RawMessage
 }
@@ -73,7 +77,7 @@ type RemoteSocket struct {
 type MissingNodesError struct {
 	Nodes   int   // how many were asked
 	Missing int   // how many of them did not answer
-	Err     error // why no more was waited
+	Err     error // why the question ended
 }
 
 func (e *MissingNodesError) Error() string {
@@ -83,12 +87,12 @@ func (e *MissingNodesError) Error() string {
 // Unwrap returns Err.
 func (e *MissingNodesError) Unwrap() error { return e.Err }
 
-// SetAdapter connects the server to other nodes by a: [Audience.Emit], BroadcastToRoom and
-// BroadcastToNamespace reach the sockets of all of them then. It holds for all results of Protect
-// for the same go-socket.io server.
+// SetAdapter connects the server to other nodes. [Audience.Emit], BroadcastToRoom and
+// BroadcastToNamespace then reach the sockets of all nodes. It holds for all results of Protect for
+// the same go-socket.io server.
 //
-// It panics after Serve, where a is nil, and where there is an adapter already: these are mistakes
-// in the program.
+// SetAdapter panics after Serve, where a is nil, and where there is an adapter already: these are
+// mistakes in the program.
 func (s *Server) SetAdapter(a Adapter) {
 	if a == nil {
 		panic("socketiojwt: SetAdapter: the Adapter is nil; leave the call out for a single node")
@@ -124,7 +128,7 @@ func (d *doorkeeper) setAdapter(a Adapter) {
 	}
 }
 
-// serve says that it is too late for SetAdapter.
+// serve notes that it is too late for SetAdapter.
 func (d *doorkeeper) serve() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,9 +143,10 @@ func (d *doorkeeper) adapter() Adapter {
 	return nil
 }
 
-// Node is one node, as its [Adapter] sees it: what other nodes send is passed to its methods, in
-// the order in which it came. They reach admitted sockets of this node only, and have no effect in
-// namespaces that it does not have. They do not block, and are safe for concurrent use.
+// Node is this node as its [Adapter] sees it. The Adapter passes what other nodes send to the
+// methods, in the order in which it came. They reach admitted sockets of this node only, and have
+// no effect in namespaces that the node does not have. They do not block, and are safe for
+// concurrent use.
 type Node struct{ doorkeeper *doorkeeper }
 
 func (n *Node) audience(t Target) (sio.Audience, bool) {
@@ -152,8 +157,8 @@ func (n *Node) audience(t Target) (sio.Audience, bool) {
 	}, ns != nil
 }
 
-// Broadcast sends an event as [Adapter.Broadcast] has it to the sockets that t means. It keeps
-// event and attachments. It returns an error if event is no such thing.
+// Broadcast sends an event to the sockets that t means. event and attachments are those of
+// [Adapter.Broadcast]; Broadcast keeps both. It returns an error if event is not such an array.
 func (n *Node) Broadcast(t Target, event []byte, attachments [][]byte) error {
 	e, err := sio.EncodedEvent(event, attachments)
 	if err != nil {
@@ -182,7 +187,7 @@ func (n *Node) SocketsJoin(t Target, rooms []string) { joinAll(n.sockets(t), roo
 // SocketsLeave takes the sockets that t means out of rooms.
 func (n *Node) SocketsLeave(t Target, rooms []string) { leaveAll(n.sockets(t), rooms) }
 
-// DisconnectSockets disconnects the sockets that t means, with their connections if closes says so.
+// DisconnectSockets disconnects the sockets that t means; with closes it closes their connections.
 func (n *Node) DisconnectSockets(t Target, closes bool) { disconnectAll(n.sockets(t), closes) }
 
 // SocketIDs returns the RemoteSocket.ID of the sockets that t means, in no order.
@@ -266,23 +271,23 @@ func (d *doorkeeper) describe(s *sio.Socket) RemoteSocket {
 	return remote
 }
 
-// Local returns the audience without the sockets of other nodes: Emit and the methods that ask
-// other nodes stay on this one.
+// Local returns the audience without the sockets of other nodes. Emit, and the methods that ask
+// other nodes, then stay on this one.
 func (a Audience) Local() Audience {
 	a.local = true
 	return a
 }
 
-// Volatile returns the audience without those who cannot take an event at once, as when an earlier
-// one is still on its way to them or they are between two polls: Emit skips them.
+// Volatile returns the audience for an Emit that skips sockets whose clients cannot take an event
+// at once: an earlier event is still on its way to them, or they are between two polls.
 func (a Audience) Volatile() Audience {
 	a.volatile = true
 	return a
 }
 
-// CountAll returns how many sockets are in the audience on all nodes. So it tells whether a user is
-// connected anywhere, by the room that [Options.UserRoom] gave him. See [Audience.FetchSockets] for
-// the error.
+// CountAll returns how many sockets are in the audience on all nodes. With the room of
+// [Options.UserRoom] it tells whether a user is connected anywhere. [Audience.FetchSockets] says
+// what an error means.
 func (a Audience) CountAll(ctx context.Context) (int, error) {
 	n := a.Count()
 	adapter, t := a.elsewhere()
@@ -294,9 +299,9 @@ func (a Audience) CountAll(ctx context.Context) (int, error) {
 }
 
 // FetchSockets returns the sockets in the audience on all nodes, in no order. It blocks until the
-// other nodes have answered, ctx ends, or the adapter's own time for it does. It returns what is
-// known beside an error, too: a [*MissingNodesError] tells how many nodes are missing, others that
-// none could be asked.
+// other nodes have answered, until ctx ends, or until the adapter's own timeout. Beside an error it
+// returns what is known. A [*MissingNodesError] tells how many nodes did not answer; another error
+// says that none could be asked.
 func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	var fetched []RemoteSocket
 	for _, s := range a.sockets() {
@@ -311,9 +316,9 @@ func (a Audience) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 }
 
 // SocketsJoin puts the sockets in the audience on all nodes into rooms: those of this node at once,
-// and those of others when they hear of it, before any later broadcast of this node. It blocks
-// until they were told, ctx ends, or the adapter's own time for it does. An error says that they
-// may not have been.
+// and those of other nodes when the nodes hear of it, before any later broadcast of this node. It
+// blocks until the nodes were told, until ctx ends, or until the adapter's own timeout. An error
+// says that they may not have been told.
 func (a Audience) SocketsJoin(ctx context.Context, rooms ...string) error {
 	joinAll(a.sockets(), rooms)
 	adapter, t := a.elsewhere()
@@ -336,12 +341,12 @@ func (a Audience) SocketsLeave(ctx context.Context, rooms ...string) error {
 }
 
 // DisconnectSockets disconnects the sockets in the audience on all nodes, as SocketsJoin puts them
-// into rooms. Their clients see `io server disconnect` and stay away; with closes the whole
-// connection ends, without this namespace only. Their tokens stay good: see [Authorizer.Disconnect]
-// and [Revocations] for an end that has a reason.
+// into rooms. Their clients see `io server disconnect` and stay away. With closes the whole
+// connection of each socket ends, otherwise only this namespace of it. The tokens stay good. An end
+// with a reason is [Authorizer.Disconnect] or [Revocations].
 func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
 	sockets := a.sockets()
-	adapter, t := a.elsewhere() // while the sockets' IDs are known
+	adapter, t := a.elsewhere() // before the sockets' IDs are forgotten
 	disconnectAll(sockets, closes)
 	if adapter == nil {
 		return nil
@@ -349,9 +354,9 @@ func (a Audience) DisconnectSockets(ctx context.Context, closes bool) error {
 	return wrapAdapterError("DisconnectSockets", adapter.DisconnectSockets(ctx, t, closes))
 }
 
-// AllRooms returns the names of the namespace's rooms on all nodes, each once, in no order. Those
-// of Node servers have rooms that are the IDs of sockets among them. See [Audience.FetchSockets]
-// for the error.
+// AllRooms returns the names of the namespace's rooms on all nodes, each once, in no order. Node
+// servers count the IDs of sockets among their rooms. [Audience.FetchSockets] says what an error
+// means.
 func (s *Server) AllRooms(ctx context.Context, nsp string) ([]string, error) {
 	rooms := s.Rooms(nsp)
 	ns, adapter := s.ours(nsp), s.doorkeeper.adapter()
@@ -371,8 +376,9 @@ func wrapAdapterError(method string, err error) error {
 	return fmt.Errorf("socketiojwt: %s: %w", method, err)
 }
 
-// elsewhere returns who is meant on other nodes, and nil for an adapter where there is nobody to
-// ask. Rooms that are IDs of this node's clients 1.x and 2.x, credentials, go by another name.
+// elsewhere returns which sockets of other nodes are meant, and a nil Adapter where there is no
+// node to ask. Rooms that are IDs of this node's clients 1.x and 2.x, which are credentials, get
+// their aliases.
 func (a Audience) elsewhere() (Adapter, Target) {
 	adapter := a.server.doorkeeper.adapter()
 	if adapter == nil || a.local || a.server.upstream.Sio().Namespace(a.namespace) == nil {
@@ -392,7 +398,7 @@ func (a Audience) aliases(rooms []string) []string {
 	return aliases
 }
 
-// closeAdapter is the end of what is sent to other nodes.
+// closeAdapter closes the adapter, if there is one.
 func (d *doorkeeper) closeAdapter() error {
 	a := d.adapter()
 	if a == nil {

@@ -7,9 +7,8 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// Audience is the sockets of some rooms of a namespace, see [Server.In]. It is a description:
-// who is in it is looked up by each method, when it is called. Its methods are safe for
-// concurrent use.
+// Audience is the sockets of some rooms of a namespace, see [Server.In]. It is a description: each
+// method looks up who is in it when the method is called. Its methods are safe for concurrent use.
 type Audience struct {
 	server    *Server
 	namespace string
@@ -20,9 +19,9 @@ type Audience struct {
 	volatile  bool
 }
 
-// In returns the sockets that are in any of the rooms, each once; without rooms every admitted
-// socket of the namespace, guests too. A socket's ID() is a room of its own. It is what
-// io.to(a).to(b) is in Node, and In(nsp).Except(s.ID()) is socket.broadcast.
+// In returns the sockets that are in any of the rooms, each once. Without rooms these are all
+// admitted sockets of the namespace, guests too. A socket's ID() is a room of its own. In(nsp, a,
+// b) is what io.of(nsp).to(a).to(b) is in Node, and In(nsp).Except(s.ID()) is socket.broadcast.
 //
 // A namespace that is not registered through a Server has no sockets here.
 func (s *Server) In(nsp string, rooms ...string) Audience {
@@ -35,9 +34,9 @@ func (a Audience) Except(rooms ...string) Audience {
 	return a
 }
 
-// Emit sends an event to the audience, on all nodes where there is an [Adapter]. The arguments are
-// encoded once, before it returns. It does not block. Where they cannot be, nobody gets anything:
-// the OnError of each socket is told, or else the log.
+// Emit sends an event to the audience, on all nodes where there is an [Adapter]. It encodes the
+// arguments once, before it returns, and does not block. Where they cannot be encoded, nobody gets
+// anything, and the OnError of each socket is told, or else the log.
 func (a Audience) Emit(event string, args ...any) {
 	audience, ok := a.resolve()
 	if !ok {
@@ -65,8 +64,8 @@ func (a Audience) Emit(event string, args ...any) {
 // Count returns how many sockets are in the audience on this node, see [Audience.CountAll].
 func (a Audience) Count() int { return len(a.sockets()) }
 
-// Sockets returns the sockets of this node that are in the audience when the sequence is read, in
-// no order. It holds no lock.
+// Sockets returns the sockets of this node that are in the audience, in no order. They are looked
+// up when the sequence is read. Reading it holds no lock.
 func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 	return func(yield func(socketio.Conn) bool) {
 		for _, s := range a.sockets() {
@@ -77,9 +76,9 @@ func (a Audience) Sockets() iter.Seq[socketio.Conn] {
 	}
 }
 
-// End ends the sessions of the audience as [Authorizer.Disconnect] does: their clients are told
-// reason, `unauthorized` where it is nil, in all their namespaces. Guests are told, too. It
-// returns how many connections those were, all of this node.
+// End ends the sessions of the audience on this node as [Authorizer.Disconnect] does: in all their
+// namespaces the clients are told reason, or `unauthorized` where that is nil. Guests are told and
+// disconnected too. End returns how many connections those were.
 func (a Audience) End(reason *UnauthorizedError) (n int) {
 	told := disconnectReason(reason)
 	for _, s := range a.sockets() {
@@ -103,15 +102,14 @@ func (a Audience) resolve() (sio.Audience, bool) {
 	return sio.Audience{Namespace: ns, Rooms: a.rooms, Except: a.except, Members: a.members, Volatile: a.volatile}, ns != nil
 }
 
-// ours returns a namespace that is registered through a Server, nil for one that is not.
+// ours returns a namespace that is registered through a Server, nil for any other.
 func (s *Server) ours(nsp string) *sio.Namespace {
 	s.doorkeeper.prepare()
 	return s.upstream.Sio().Namespace(normalise(nsp))
 }
 
-// BroadcastToNamespace sends an event to every authenticated socket of the namespace, once.
-// Guests do not get it: use In(nsp), or let them join a room. It reports whether the namespace
-// exists.
+// BroadcastToNamespace sends an event to every authenticated socket of the namespace, once. Guests
+// do not get it: use In(nsp), or let them join a room. It reports whether the namespace exists.
 func (s *Server) BroadcastToNamespace(nsp, event string, args ...any) bool {
 	if s.ours(nsp) == nil {
 		return s.plain.BroadcastToNamespace(nsp, event, args...)
@@ -132,8 +130,8 @@ func (s *Server) BroadcastToRoom(nsp, room, event string, args ...any) bool {
 	return true
 }
 
-// ForEach calls f for every admitted socket in the room, one after another, and holds no lock
-// meanwhile: f may do anything. It reports whether the namespace exists.
+// ForEach calls f for every admitted socket in the room, one after another. It holds no lock
+// meanwhile, so f may do anything. It reports whether the namespace exists.
 func (s *Server) ForEach(nsp, room string, f socketio.EachFunc) bool {
 	if s.ours(nsp) == nil {
 		return s.plain.ForEach(nsp, room, f)
@@ -153,8 +151,9 @@ func (s *Server) RoomLen(nsp, room string) int {
 	return s.In(nsp, room).Count()
 }
 
-// Rooms returns the names of the namespace's rooms on this node, in no order, nil if it does not
-// exist. The rooms that sockets are in by their IDs are not among them: the IDs are credentials.
+// Rooms returns the names of the namespace's rooms on this node, in no order, nil if the namespace
+// does not exist. The rooms that are the IDs of sockets are left out, because those IDs are
+// credentials.
 func (s *Server) Rooms(nsp string) []string {
 	ns := s.ours(nsp)
 	if ns == nil {

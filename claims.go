@@ -20,18 +20,18 @@ var registeredNames = [...][3]byte{
 const dates = 3
 
 // A NumericDate (RFC 7519 §2) is bounded by the seconds that a float64 counts exactly (RFC 7493
-// §2.2), 285 million years from 1970. golang-jwt makes it an int64, and package time adds to
-// that: what is much further away wraps round, so that the far future would be long past.
+// §2.2), 285 million years from 1970. golang-jwt makes the date an int64, and package time adds to
+// that. A date that is much further away wraps round, so that the far future would be long past.
 const (
 	maxDate  = 1<<53 - 1
 	lastDate = "9007199254740991"
 )
 
-// claimNames is what the names in a payload say of it.
+// claimNames is what the names of the claims say about a payload.
 type claimNames struct {
-	// folded: a name is a registered one but for its case.
+	// folded says that a name is a registered one but for its case.
 	folded bool
-	// bounded is the payload with its dates bounded, nil if they are as it is.
+	// bounded is the payload with its dates bounded, nil if none of them was changed.
 	bounded []byte
 }
 
@@ -41,12 +41,12 @@ var (
 	errFolded   = errors.New("a claim is a registered one but for its case, which only jwt.MapClaims can tell apart")
 )
 
-// readNames reads the names of the claims in the second part of a token. It is an error if a
-// registered one comes twice: names must be unique (RFC 7519 §4), and parsers disagree on which
-// one counts (RFC 8259 §4). Case makes no difference, because encoding/json takes "Sub" for the
-// field of "sub" too, whichever comes last.
+// readNames reads the names of the claims in the second part of a token. A registered name that
+// comes twice is an error: names must be unique (RFC 7519 §4), and parsers disagree on which one
+// counts (RFC 8259 §4). Case makes no difference, because encoding/json takes "Sub" for the field
+// of "sub" too, whichever comes last.
 //
-// It does not check the JSON. golang-jwt does.
+// readNames does not check the JSON. golang-jwt does.
 func readNames(part string) (names claimNames, err error) {
 	var buf [1024]byte
 	payload, err := base64.RawURLEncoding.AppendDecode(buf[:0], []byte(strings.TrimRight(part, "=")))
@@ -84,22 +84,22 @@ func readNames(part string) (names claimNames, err error) {
 	return names, nil
 }
 
-// isObject reports whether a payload holds a JSON object, going by its first character.
-// golang-jwt takes the claims `null` for an empty object (RFC 7519 §7.2 (10)).
+// isObject reports whether a payload begins as a JSON object does. golang-jwt takes the claims
+// `null` for an empty object (RFC 7519 §7.2 (10)).
 func isObject(payload []byte) bool {
 	text := bytes.TrimLeft(payload, " \t\r\n")
 	return len(text) > 0 && text[0] == '{'
 }
 
-// member is one of a JSON object: its name as it is written, without the quotes, and where its
+// member is a member of a JSON object: its name as it is written, without the quotes, and where its
 // value begins.
 type member struct {
 	name  []byte
 	value int // 0: there is none
 }
 
-// nextMember returns the next member of the object in text from i on, which is where the object
-// begins or the value of the member before.
+// nextMember returns the next member of the object in text. i is where the object begins, or where
+// the value of the member before begins.
 func nextMember(text []byte, i int) member {
 	depth := 1
 	if i == 0 {
@@ -124,8 +124,8 @@ func nextMember(text []byte, i int) member {
 	return member{}
 }
 
-// stringEnd returns where the string that begins at i has its second quote, len(text) if it has
-// none.
+// stringEnd returns where the closing quote of the string is that begins at i, len(text) if there
+// is none.
 func stringEnd(text []byte, i int) int {
 	for end := i + 1; ; end++ {
 		n := bytes.IndexByte(text[end:], '"')
@@ -150,8 +150,8 @@ func skipBlanks(text []byte, i int) int {
 	return i
 }
 
-// registeredName returns which of registeredNames encoding/json takes a name in JSON for, -1 if
-// for none. exact is false if it only folds to it, as "Sub" and "ſub" do.
+// registeredName returns the index in registeredNames of the name that encoding/json takes written
+// for, -1 if for none. exact is false if written only folds to that name, as "Sub" and "ſub" do.
 func registeredName(written []byte) (i int, exact bool) {
 	if len(written) == 3 {
 		if i := slices.Index(registeredNames[:], [3]byte(written)); i >= 0 {
@@ -176,8 +176,8 @@ func registeredName(written []byte) (i int, exact bool) {
 	return slices.Index(registeredNames[:], name), exact
 }
 
-// firstRune returns the first character of what is written in a JSON string, U+FFFD where that
-// is an escape that stands for no letter.
+// firstRune returns the first character of what is written in a JSON string, U+FFFD for an escape
+// that stands for no letter.
 func firstRune(written []byte) (r rune, size int) {
 	if written[0] != '\\' {
 		return utf8.DecodeRune(written)
@@ -192,7 +192,7 @@ func firstRune(written []byte) (r rune, size int) {
 	return rune(code), 6
 }
 
-// fold returns the small letter of the registered names that encoding/json takes r for
+// fold returns the small letter of a registered name that encoding/json takes r for
 // (strings.EqualFold), or else r.
 func fold(r rune) rune {
 	switch {
@@ -220,13 +220,13 @@ func isNumeric(c byte) bool {
 	return '0' <= c && c <= '9' || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E'
 }
 
-// bound returns what a NumericDate is read as that is too far away, "" for any other.
+// bound returns what is read in the place of a NumericDate that is too far away, "" for any other.
 func bound(date []byte) string {
 	if len(date) > 0 && date[0] == '"' { // golang-jwt takes that too, except in a jwt.MapClaims
 		return boundQuoted(date)
 	}
 	if len(date) < len(lastDate) && bytes.IndexByte(date, 'e') < 0 && bytes.IndexByte(date, 'E') < 0 {
-		return "" // most are
+		return "" // as most dates
 	}
 	seconds, _ := strconv.ParseFloat(string(date), 64) // infinite for what is no float64
 	switch {
@@ -240,7 +240,7 @@ func bound(date []byte) string {
 
 func boundQuoted(date []byte) string {
 	var number json.Number
-	// Of a copy, so that the buffer of readNames stays on the stack.
+	// A copy is decoded, so that the buffer of readNames stays on the stack.
 	if json.Unmarshal(bytes.Clone(date), &number) != nil {
 		return ""
 	}

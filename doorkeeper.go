@@ -13,8 +13,8 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/upstream"
 )
 
-// doorkeeper is what the Servers of one go-socket.io server know of each other, and the doorkeeper of
-// its namespaces. It hangs on the hub.
+// doorkeeper decides for one go-socket.io server who comes in, and is what the server's Servers
+// know of each other. It is attached to the hub.
 type doorkeeper struct {
 	upstream *upstream.Server
 	relay    relay
@@ -24,8 +24,8 @@ type doorkeeper struct {
 
 	preparing sync.Mutex
 	prepared  atomic.Bool
-	standIn   atomic.Bool // nobody registered the root
-	warned    atomic.Bool // of what is registered on the plain server, and of no use there
+	standIn   atomic.Bool // prepare made the root, because nobody registered one
+	warned    atomic.Bool // see warnUnregistered
 }
 
 type doorkeeperKey struct{}
@@ -38,7 +38,7 @@ func makeDoorkeeper(u *upstream.Server) *doorkeeper {
 	}).(*doorkeeper)
 }
 
-// siteOf returns nil where nothing is protected.
+// doorkeeperOf returns nil where nothing is protected by Protect.
 func doorkeeperOf(hub *transport.Hub) *doorkeeper {
 	if hub == nil {
 		return nil
@@ -140,8 +140,8 @@ func (d *doorkeeper) each(f func(*Server)) {
 	}
 }
 
-// prepare makes the namespaces that are protected by name, and the root where all are or where
-// there is none, so that forgetting to register a handler leaves nothing open.
+// prepare makes the namespaces that are protected by name. It makes the root where all are
+// protected, and where there is none, so that forgetting to register a handler leaves nothing open.
 func (d *doorkeeper) prepare() {
 	if d.prepared.Load() {
 		return
@@ -163,8 +163,8 @@ func (d *doorkeeper) prepare() {
 	d.prepared.Store(true)
 }
 
-// giveWay takes away a root that prepare made because there was none, when there is one on the
-// plain server now.
+// giveWay takes the root of prepare away when the application has registered one on the plain
+// server since.
 func (d *doorkeeper) giveWay() {
 	if !d.standIn.Load() || !d.upstream.HasPlain(root) || !d.standIn.CompareAndSwap(true, false) {
 		return
@@ -184,7 +184,7 @@ func (d *doorkeeper) Opened(c *sio.Conn) sio.Visitor {
 	return visitor{d, c}
 }
 
-// AllowsForeign keeps clients out of protected namespaces that nobody registered here.
+// AllowsForeign keeps clients out of protected namespaces that nobody registered through a Server.
 func (d *doorkeeper) AllowsForeign(name string) bool {
 	guard := d.guard(name)
 	if guard != nil && d.upstream.Serves(name) {
@@ -204,7 +204,8 @@ func (v visitor) NewSocket(s *sio.Socket) {
 	ns.server.auth.connectionFor(v.conn).newSocket(s, ns)
 }
 
-// Join decides about a socket, in a goroutine of its own where the user's code is asked.
+// Join decides about a socket, in a goroutine of its own where a callback of the application is
+// asked.
 func (v visitor) Join(s *sio.Socket) {
 	sock := socketBehind(s)
 	ns, auth := sock.ns, sock.conn.auth
@@ -243,7 +244,7 @@ func (v visitor) Panicked(s *sio.Socket, callback string, recovered any) {
 // socketBehind returns what newSocket made of s.
 func socketBehind(s *sio.Socket) *socket { return s.Attached.(*socket) }
 
-// find returns a namespace that is ours.
+// find returns a namespace that is registered through a Server, or nil.
 func (d *doorkeeper) find(name string) (found *namespace) {
 	d.each(func(s *Server) {
 		s.mu.Lock()

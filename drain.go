@@ -52,7 +52,7 @@ func (a *Authorizer) Drain(ctx context.Context) error {
 	return nil
 }
 
-// servers returns the hubs of the servers that the Authorizer looks after.
+// servers returns the hubs of the servers that the Authorizer protects.
 func (s *stats) servers() []*transport.Hub {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,8 +14,7 @@ import (
 	"slices"
 )
 
-// jwk is a JSON Web Key (RFC 7517 §4), with the members of public keys (RFC 7518 §6, RFC
-// 8037 §2).
+// jwk is a JSON Web Key (RFC 7517 §4), with the members of public keys (RFC 7518 §6, RFC 8037 §2).
 type jwk struct {
 	Kty, Use, Alg, Crv string
 	KeyOps             []string `json:"key_ops"`
@@ -23,7 +22,7 @@ type jwk struct {
 	D                  json.RawMessage // private keys have it
 }
 
-// jwkText is a JWK or, with keys, a JWKS (RFC 7517 §5).
+// jwkText is a JWK or, with Keys, a JWKS (RFC 7517 §5).
 type jwkText struct {
 	jwk
 	Keys []jwk
@@ -46,7 +45,7 @@ func fromJWK(text []byte) (any, error) {
 	return nil, nil
 }
 
-// readJWK returns nil if text is none.
+// readJWK returns nil if text is neither.
 func readJWK(text []byte) *jwkText {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return nil
@@ -58,8 +57,8 @@ func readJWK(text []byte) *jwkText {
 	return &j
 }
 
-// publicKey returns the one key in j. Of several it would be a guess which is meant: that
-// is what the `kid` of a token is for.
+// publicKey returns the one key in j. Which of several keys is meant would be a guess: that is what
+// the `kid` of a token is for.
 func (j *jwkText) publicKey() (any, error) {
 	keys := j.Keys
 	if j.Kty != "" {
@@ -110,7 +109,7 @@ func (k *jwk) parse() (any, error) {
 	return nil, errors.New("the kty of this JWK is unknown; pass one of RSA, EC or OKP")
 }
 
-// exponent returns 0, which no key has, for one that is too large for crypto/rsa.
+// exponent returns 0, which no key has, for an exponent that is too large for crypto/rsa.
 func (k *jwk) exponent() int {
 	e := new(big.Int).SetBytes(k.E)
 	if e.BitLen() > 31 {

@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// shortestKey is a length in bytes below that of every key in DER, and above that of the
-// secrets that are in use most. The shortest, an Ed25519 key in SPKI, has 44.
+// shortestKey is a length in bytes that every key in DER exceeds, and few secrets do. The shortest
+// key, an Ed25519 key in SPKI, has 44 bytes.
 const shortestKey = 40
 
 var errUnreadableKey = errors.New(`this looks like a key, but there is less in it than one, or more; pass the public key as PEM, from "-----BEGIN PUBLIC KEY-----" to "-----END PUBLIC KEY-----"`)
 
-// keyIn returns the public key that data is another form of, nil if it is none. An error
-// means that it is a key, or looks like one, and cannot be used.
+// keyIn returns the public key that data is another form of, nil if data is none. An error means
+// that data is a key, or looks like one, and cannot be used.
 func keyIn(data []byte) (any, error) {
 	if key, err := fromDER(data); key != nil || err != nil {
 		return key, err
@@ -31,7 +31,8 @@ func keyIn(data []byte) (any, error) {
 	return nil, nil
 }
 
-// derMarks are in every key in DER that is in use. Random bytes do not have them.
+// derMarks are byte sequences, one of which is in every key in DER that is in use. Random bytes do
+// not have them.
 var derMarks = [][]byte{
 	{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01}, // the OIDs of PKCS: RSA in SPKI and PKCS #8
 	{0x2a, 0x86, 0x48, 0xce},                   // of ANSI X9: ECDSA, P-256, DSA
@@ -63,8 +64,8 @@ func fromDER(data []byte) (any, error) {
 	return nil, nil
 }
 
-// isWhole reports whether data has the length that it says. Text that begins with 0, which
-// is the byte of a sequence, does not get past here.
+// isWhole reports whether data has the length that it says. Text that begins with the character 0,
+// which is the byte of a sequence, has not.
 func isWhole(data []byte) bool {
 	var outer asn1.RawValue
 	rest, err := asn1.Unmarshal(data, &outer)
@@ -91,8 +92,8 @@ func isPrivateDER(der []byte) bool {
 	return notPKCS8 == nil || notPKCS1 == nil || notSEC1 == nil
 }
 
-// plainText returns text without what editors, and the shells of Windows, add to it: a byte
-// order mark, and the zero bytes of UTF-16.
+// plainText returns text without what editors, and the shells of Windows, add: a byte order mark,
+// and the zero bytes of UTF-16.
 func plainText(text []byte) []byte {
 	if bytes.IndexByte(text, 0) >= 0 {
 		text = bytes.ReplaceAll(text, []byte{0}, nil)
@@ -123,8 +124,8 @@ func fromPEMOrSSH(text []byte) (any, error) {
 	return nil, nil
 }
 
-// fromEncoded looks into base64, of both alphabets, and hex. A word among others is no
-// key for certain: who knows what they are.
+// fromEncoded looks for a key in base64, of both alphabets, and hex. One that is a word among
+// others is an error: what the other words are is unknown.
 func fromEncoded(text []byte) (any, error) {
 	if base64.RawStdEncoding.DecodedLen(len(text)) < shortestKey || !utf8.Valid(text) {
 		return nil, nil
@@ -144,8 +145,8 @@ func fromEncoded(text []byte) (any, error) {
 
 const noDigit = "."
 
-// digitsOf returns text in the alphabet of base64, where the words of it are between
-// noDigits. Blanks are left out, as lines end anywhere.
+// digitsOf returns text in the alphabet of base64, with noDigit between the words. Blanks are left
+// out, because lines end anywhere.
 func digitsOf(text []byte) []byte {
 	digits := make([]byte, 0, len(text))
 	for _, c := range text {
@@ -164,8 +165,7 @@ func digitsOf(text []byte) []byte {
 	return digits
 }
 
-// decodedKey is keyIn for what a word stands for. Of a broken one, that is what comes
-// before.
+// decodedKey is keyIn for what a word stands for, up to where the word is broken.
 func decodedKey(word []byte) (any, error) {
 	if base64.RawStdEncoding.DecodedLen(len(word)) < shortestKey {
 		return nil, nil

@@ -13,8 +13,8 @@ import (
 	"slices"
 )
 
-// The algorithms of RFC 7518 §3.1 and RFC 8037 by the kind of key they take. `none`
-// takes no key, so there is no way to it.
+// The algorithms of RFC 7518 §3.1 and RFC 8037 by the kind of key they take. `none` takes no key,
+// so no key leads to it.
 var (
 	hmacMethods    = []string{"HS256", "HS384", "HS512"}
 	rsaMethods     = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
@@ -48,8 +48,8 @@ var (
 	errPrivateKey = errors.New("this is a private key; pass its public key: verifying tokens needs no more, and a server that cannot sign cannot leak the means to")
 )
 
-// parseKey returns the verification key in what a user gave for one: []byte,
-// *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey. Its errors never quote the key.
+// parseKey returns the verification key in what the application gave: []byte, *rsa.PublicKey,
+// *ecdsa.PublicKey or ed25519.PublicKey. Its errors never quote the key.
 func parseKey(key any) (any, error) {
 	switch k := key.(type) {
 	case nil:
@@ -77,9 +77,8 @@ func parseKey(key any) (any, error) {
 	return nil, fmt.Errorf("a %T cannot verify tokens; pass a string, []byte, *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or a jwt.VerificationKeySet of those", key)
 }
 
-// parseBytes tells public keys from HMAC secrets. Whatever looks like a public key must
-// never become a secret: everybody knows it, so everybody could sign HS256 with it
-// (RFC 8725 §2.1).
+// parseBytes tells public keys from HMAC secrets. What looks like a public key must never become a
+// secret: everybody knows it, so everybody could sign HS256 with it (RFC 8725 §2.1).
 func parseBytes(data []byte) (any, error) {
 	if len(data) == 0 {
 		return nil, errEmptyKey
@@ -91,8 +90,8 @@ func parseBytes(data []byte) (any, error) {
 }
 
 func parsePEM(text []byte) (any, error) {
-	// Keys come out of environment variables, YAML and Go literals: indented and with
-	// any line ends, which encoding/pem does not take.
+	// Keys come out of environment variables, YAML and Go literals: indented and with any line
+	// ends, which encoding/pem does not take.
 	lines := bytes.Split(text, []byte("\n"))
 	for i, line := range lines {
 		lines[i] = bytes.TrimSpace(line)
@@ -105,8 +104,8 @@ func parsePEM(text []byte) (any, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
-		// A chain of certificates starts with the one it is about. Of anything else
-		// there is one, or it would be a guess which is meant.
+		// A chain of certificates starts with the one that it is for. Of other blocks only one may
+		// be there, because which of several is meant would be a guess.
 		if len(blocks) > 0 && (block.Type != "CERTIFICATE" || blocks[0].Type != "CERTIFICATE") {
 			return nil, errors.New("there is more than one PEM key; pass them as a jwt.VerificationKeySet")
 		}

@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// Middleware protects HTTP handlers by the same tokens, next to the sockets:
+// Middleware protects HTTP handlers by the same tokens as the sockets:
 //
 //	http.Handle("GET /self", auth.Middleware(self))
 //
-// It takes the token from the header `Authorization: Bearer`, or else from [Options.Cookie]
-// under the rules that hold there, and never from the query, which ends up in logs (RFC 6750
-// §2.3). next finds the session with [SessionFromContext]; its ID is "", as there is no
-// connection.
+// It takes the token from the header `Authorization: Bearer`, or else from [Options.Cookie] under
+// the rules that hold there. It does not take one from the query, which ends up in logs (RFC 6750
+// §2.3). next finds the session with [SessionFromContext]. The ID of the session is "", because
+// there is no connection.
 //
-// Without a good token next is not called. The answer is status 401 and the header
-// WWW-Authenticate of RFC 6750 §3, or 400 where two tokens were sent, or 503 for what is worth
-// retrying, with the refusal as JSON, {"message", "code", "type"}. With [Options.Optional],
-// requests without a token pass, without a session. Middleware blocks while Secret,
-// Revocations and Accept do, at most for [Options.Timeout]. It sends no CORS headers: put that handler in front.
+// Without a good token next is not called. The answer is status 401 with the header
+// WWW-Authenticate of RFC 6750 §3, 400 where two tokens were sent, or 503 for a refusal that is
+// worth retrying. Its body is the refusal as JSON, {"message", "code", "type"}. With
+// [Options.Optional], requests without a token pass without a session. Middleware blocks while
+// Secret, Revocations and Accept do, at most for [Options.Timeout]. It sends no CORS headers: put a
+// handler that does in front.
 func (a *Authorizer) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request := requestOf(r)
@@ -31,7 +32,8 @@ func (a *Authorizer) Middleware(next http.Handler) http.Handler {
 			refuseHTTP(w, err)
 			return
 		}
-		// Also nil, or a guest would have the session of another Middleware around this one.
+		// The session may be nil: without it a guest would have the session of another Middleware
+		// around this one.
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionContextKey{}, session)))
 	})
 }

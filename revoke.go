@@ -12,76 +12,76 @@ import (
 )
 
 // Revocations is a list of tokens that are no longer good although they have not expired.
-// [NewMemoryRevocations] makes one for a single process; the package redisrevoke has one
-// for several. Implementations must be safe for concurrent use.
+// [NewMemoryRevocations] makes one for a single process; the package redisrevoke has one for
+// several. Implementations must be safe for concurrent use.
 type Revocations interface {
-	// Add revokes, from when it returns. It may block until ctx ends. An error means that
-	// it cannot say whether everybody who shares the list knows.
+	// Add revokes r: when it returns, what r describes is revoked. It may block until ctx ends. An
+	// error says that some of those who share the list may not know of r.
 	Add(ctx context.Context, r Revocation) error
 
-	// Revoked reports whether a token with these registered claims (RFC 7519 §4.1: at
-	// least Issuer, ID, Subject and IssuedAt are set where the token has them) is revoked. Its
-	// identity and its `sid` are in ctx, where MemoryRevocations finds them: ask one with this ctx. It may
-	// block until ctx ends. An error means that it cannot say: the client is refused as
-	// `server_busy`.
+	// Revoked reports whether a token with these registered claims (RFC 7519 §4.1) is revoked.
+	// Issuer, ID, Subject and IssuedAt at least are set where the token has them. The identity and
+	// the `sid` of the token are in ctx, where MemoryRevocations finds them: an implementation that
+	// asks one passes this ctx on. Revoked may block until ctx ends. An error says that it cannot
+	// tell: the client is refused as `server_busy`.
 	Revoked(ctx context.Context, claims *jwt.RegisteredClaims) (bool, error)
 
-	// Watch calls f with all that is added from now on, by whomever, once Revoked knows
-	// of it. It may call f twice with the same revocation. f is safe for concurrent use and
-	// does not call back.
+	// Watch calls f with every revocation that is added from now on, by whomever, once Revoked
+	// knows of it. It may call f twice with the same revocation. f is safe for concurrent use and
+	// does not call the list.
 	Watch(f func(Revocation))
 }
 
 // Revocation says which tokens are revoked. One of TokenID, SID, Subject and Identity is set.
-// [Session.Revocation] makes that of a token.
+// [Session.Revocation] makes the one for the token of a session.
 type Revocation struct {
-	// Issuer is the `iss` of the tokens that are revoked. TokenID, SID and Subject are unique within
-	// their issuer only (RFC 7519 §4.1.2). Default: "", which means every issuer's. Not to be set
-	// with Identity, which has it in it.
+	// Issuer is the `iss` of the tokens that are revoked. TokenID, SID and Subject are unique
+	// within their issuer only (RFC 7519 §4.1.2). Default: "", which means every issuer. Not to be
+	// set with Identity, which contains the issuer.
 	Issuer string
 
 	// TokenID is the `jti` of the token that is revoked.
 	TokenID string
 
-	// SID is the `sid` of the tokens that are revoked: those of one session at the issuer (OpenID Connect
-	// Back-Channel Logout 1.0 §2.1).
+	// SID is the `sid` of the tokens that are revoked: those of one session at the issuer (OpenID
+	// Connect Back-Channel Logout 1.0 §2.1).
 	SID string
 
-	// Subject is the `sub` whose tokens are revoked: those issued up to IssuedBefore, those
-	// whose sessions began until then, and those that do not say when they were issued. One that
-	// says a time that is yet to come counts as issued up to a minute earlier than it says, and
-	// always as before if that time is more than a minute ahead.
+	// Subject is the `sub` whose tokens are revoked: the tokens that were issued up to
+	// IssuedBefore, those whose sessions began until then, and those that do not say when they were
+	// issued. A token whose `iat` is yet to come counts as issued up to a minute earlier than that,
+	// and always as issued before IssuedBefore if its `iat` is more than a minute ahead.
 	Subject string
 
-	// Identity is the user whose tokens are revoked, as [Options.Identity] names it; which of
-	// them, it says as for Subject.
+	// Identity is the user whose tokens are revoked, as [Options.Identity] names users. Which of
+	// the user's tokens these are is as for Subject.
 	Identity string
 
 	// IssuedBefore belongs to Subject and Identity. `iat` counts in seconds, so a token of the same
-	// second counts as issued before. Add what the clocks of your issuers may be ahead: a token
-	// that was issued but not used before it is revoked would be good when its `iat` has come.
-	// The zero time means now.
+	// second counts as issued before. Where the clocks of your issuers may be ahead, add by how
+	// much: otherwise a token that was issued but not used before the revocation would be good when
+	// its `iat` has come. The zero time means now.
 	IssuedBefore time.Time
 
-	// Until is when the last token it concerns has expired, with the leeway; it is forgotten
-	// then. Required: it bounds how much is remembered.
+	// Until is when the last revoked token has expired, with the leeway. The revocation is
+	// forgotten then. Required, because it bounds how much is remembered.
 	Until time.Time
 
-	// Reason is what the clients of sessions that end by it are told. nil means
-	// `invalid_token`, `jwt revoked`. Tokens that come later are always refused with that.
+	// Reason is what the clients are told whose sessions end. nil means `invalid_token`, `jwt
+	// revoked`, which is also what clients are told that come later with a revoked token.
 	Reason *UnauthorizedError
 
-	// SessionsOnly ends the sessions and leaves the tokens good, as
-	// [Authorizer.DisconnectUser] does. Not to be set with TokenID.
+	// SessionsOnly ends the sessions and leaves the tokens good, as [Authorizer.DisconnectUser]
+	// does. Not to be set with TokenID.
 	SessionsOnly bool
 
-	// ReplacedBy is for [Options.SingleSession]: the [Session.ID] of a session that began at
-	// IssuedBefore. It stays, and those of the Identity that began before it end.
+	// ReplacedBy is for [Options.SingleSession]: it is the [Session.ID] of a session that began at
+	// IssuedBefore. That session stays, and the sessions of the Identity that began before it end.
 	ReplacedBy string
 }
 
-// Complete returns r with its default filled in, or says what is wrong with it. It is for
-// implementations of [Revocations].
+// Complete returns r with the default of IssuedBefore filled in, or an error that says what is
+// wrong with r. It is for implementations of [Revocations].
 func (r Revocation) Complete() (Revocation, error) {
 	var set []string
 	for _, field := range []struct{ name, value string }{
@@ -94,7 +94,7 @@ func (r Revocation) Complete() (Revocation, error) {
 	wrong := ""
 	switch {
 	case len(set) == 0:
-		wrong = "set TokenID, SID, Subject or Identity; nothing is revoked without, and a token that has none of them cannot be"
+		wrong = "set TokenID, SID, Subject or Identity; without one nothing is revoked, and a token that has none of them cannot be"
 	case len(set) > 1:
 		wrong = set[0] + " and " + set[1] + " are both set; revoke them one by one"
 	case r.Issuer != "" && r.Identity != "":
@@ -115,13 +115,13 @@ func (r Revocation) Complete() (Revocation, error) {
 	return r, nil
 }
 
-// bearer is what revocations know a token by.
+// bearer is what revocations know of a token.
 type bearer struct {
 	*jwt.RegisteredClaims
 	identity, sid string
 }
 
-// concerns reports whether it is about a token that was seen at a time.
+// concerns reports whether r revokes a token, or ends its sessions. seen is when the token came.
 func (r Revocation) concerns(b bearer, seen time.Time) bool {
 	switch {
 	case r.Issuer != "" && b.Issuer != r.Issuer:
@@ -136,7 +136,8 @@ func (r Revocation) concerns(b bearer, seen time.Time) bool {
 	return r.SessionsOnly || b.IssuedAt == nil || r.isBefore(b.IssuedAt.Time, seen)
 }
 
-// spares reports whether a session is the one that takes the place of others, or comes behind it.
+// spares reports whether a session does not end, because it is the one that replaces others, or
+// began after that one.
 func (r Revocation) spares(s *Session) bool {
 	if r.ReplacedBy == "" {
 		return false
@@ -145,12 +146,13 @@ func (r Revocation) spares(s *Session) bool {
 	return id == r.ReplacedBy || s.order > began || s.order == began && id > r.ReplacedBy
 }
 
-// aheadAtMost is how far the clock of an issuer may be ahead. One that is further does not count.
+// aheadAtMost is how far the clock of an issuer may be ahead. A clock that is further ahead says
+// nothing.
 const aheadAtMost = time.Minute
 
-// isBefore reports whether a token may have been issued before. What was seen before was. That of an
-// issuer whose clock is ahead says a time that is yet to come, so it may have been issued up to
-// aheadAtMost earlier than it says.
+// isBefore reports whether a token may have been issued before IssuedBefore. A token that was seen
+// before was. An issuer whose clock is ahead writes a time that is yet to come, so its token may
+// have been issued up to aheadAtMost earlier than it says.
 func (r Revocation) isBefore(issued, seen time.Time) bool {
 	switch ahead := issued.Sub(seen); {
 	case !seen.After(r.IssuedBefore), ahead > aheadAtMost:
@@ -168,9 +170,8 @@ func (r Revocation) reason() *UnauthorizedError {
 	return refusalOf(r.Reason, errTokenRevoked())
 }
 
-// MemoryRevocations is a list of revocations in the memory of one process. It does not
-// block, its methods fail only for a [Revocation] that is wrong, and they are safe for
-// concurrent use.
+// MemoryRevocations is a list of revocations in the memory of one process. Its methods do not
+// block, are safe for concurrent use, and fail only for a [Revocation] that is wrong.
 type MemoryRevocations struct {
 	mu       sync.Mutex
 	entries  map[revocationKey]Revocation
@@ -185,7 +186,7 @@ func NewMemoryRevocations() *MemoryRevocations {
 	return &MemoryRevocations{entries: make(map[revocationKey]Revocation)}
 }
 
-// revocationKey is what a revocation and the tokens it concerns have in common.
+// revocationKey is what a revocation and the tokens that it concerns have in common.
 type revocationKey struct {
 	issuer string // "": any
 	kind   sessionKind
@@ -197,7 +198,7 @@ func (r Revocation) key() revocationKey {
 	return revocationKey{r.Issuer, of.kind, of.value}
 }
 
-// Add revokes at once, and disconnects the sessions it concerns before it returns.
+// Add revokes at once, and ends the sessions that r concerns before it returns.
 func (m *MemoryRevocations) Add(_ context.Context, r Revocation) error {
 	r, err := r.Complete()
 	if err != nil {
@@ -216,7 +217,7 @@ func (m *MemoryRevocations) Add(_ context.Context, r Revocation) error {
 	return nil
 }
 
-// keep adds r to what is known of its token or subject already.
+// keep adds r to what is known of its token, subject or user already.
 func (m *MemoryRevocations) keep(r Revocation) {
 	key := r.key()
 	old, known := m.entries[key]
@@ -232,11 +233,11 @@ func (m *MemoryRevocations) keep(r Revocation) {
 	}
 }
 
-// forgetAtOnce bounds how long a caller waits, to a millisecond or so, where very much expires at the
-// same time.
+// forgetAtOnce bounds how long a caller waits, to a millisecond or so, where very many revocations
+// are forgotten at the same time.
 const forgetAtOnce = 1000
 
-// forget drops what concerns expired tokens only. It may leave some to the next call.
+// forget drops revocations that concern expired tokens only. It may leave some to the next call.
 func (m *MemoryRevocations) forget(now time.Time) {
 	for range forgetAtOnce {
 		if len(m.queue) == 0 || now.Before(m.queue[0].at) {
@@ -277,17 +278,17 @@ func (m *MemoryRevocations) Revoked(ctx context.Context, claims *jwt.RegisteredC
 	return false, nil
 }
 
-// verifiedKey is where ctx of Revoked has what is known of the token.
+// verifiedKey is where the ctx of Revoked has the *verified token.
 type verifiedKey struct{}
 
-// Watch calls f with all that is added from now on, in the goroutine that adds it.
+// Watch calls f with every revocation that is added from now on, in the goroutine that adds it.
 func (m *MemoryRevocations) Watch(f func(Revocation)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.watchers = append(m.watchers[:len(m.watchers):len(m.watchers)], f)
 }
 
-// All returns what is revoked now, in no order.
+// All returns the revocations that there are now, in no order.
 func (m *MemoryRevocations) All() iter.Seq[Revocation] {
 	return func(yield func(Revocation) bool) {
 		m.mu.Lock()
@@ -308,8 +309,8 @@ func (m *MemoryRevocations) All() iter.Seq[Revocation] {
 	}
 }
 
-// revocationQueue is a heap (container/heap) by the time to forget, with one element for
-// each entry. What was revoked again may have a later time by now.
+// revocationQueue is a heap (container/heap) by the time to forget, with one element for each
+// entry. The entry of a token that was revoked again may have a later time by now.
 type revocationQueue []forgetting
 
 type forgetting struct {

@@ -9,23 +9,22 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Secret finds the key that verifies a token. It is to [SecretFunc] what
-// http.Handler is to http.HandlerFunc.
+// Secret finds the key that verifies a token. It is to [SecretFunc] what http.Handler is to
+// http.HandlerFunc.
 //
-// The token is parsed but NOT verified: anybody may have written what it says, so
-// use it to choose a key (`kid`, `iss`, `sub`) and for nothing else. Do not write to
-// its claims. ctx ends when the client may wait no longer; a Key that goes on after
-// that is abandoned.
+// The token is parsed but NOT verified: anybody may have written what it says. So use it to choose
+// a key (by `kid`, `iss` or `sub`) and for nothing else. Do not write to its claims. ctx ends when
+// the client may wait no longer; a Key that goes on after that is abandoned.
 //
-// The key is what [StaticSecret] takes: a string or bytes, which are an HMAC secret
-// unless they are a public key in one of the forms that are listed there, an *rsa.PublicKey, an
-// *ecdsa.PublicKey, an ed25519.PublicKey, or a jwt.VerificationKeySet of those, of
-// which one has to fit. A key is only ever used for the algorithms of its type, so an
-// RSA key never meets HS256. What cannot verify tokens (nothing, an empty secret, a
-// private key, another type) refuses the client; in a set it is passed over, and logged.
+// The key is what [StaticSecret] takes: a string or bytes, which are an HMAC secret unless they are
+// a public key in one of the forms listed there; an *rsa.PublicKey, *ecdsa.PublicKey or
+// ed25519.PublicKey; or a jwt.VerificationKeySet of those, one of which has to fit. A key is used
+// only for the algorithms of its type, so an RSA key never meets HS256. What cannot verify tokens
+// (nothing, an empty secret, a private key, another type) refuses the client; in a set it is passed
+// over and logged.
 //
-// An *UnauthorizedError decides what the client is told. Any other error, a panic, and
-// the end of ctx are logged, and the client is told only that no secret is available.
+// An *UnauthorizedError decides what the client is told. Any other error, a panic, and the end of
+// ctx are logged, and the client is told only that no secret is available.
 type Secret interface {
 	Key(ctx context.Context, r *Request, token *jwt.Token) (key any, err error)
 }
@@ -38,9 +37,9 @@ func (f SecretFunc) Key(ctx context.Context, r *Request, token *jwt.Token) (any,
 	return f(ctx, r, token)
 }
 
-// Keyfunc makes a [Secret] of a golang-jwt key function, which is what JWKS clients
-// give. Such a function does not learn of the request or its deadline; a slow one
-// is abandoned when the deadline has passed.
+// Keyfunc makes a [Secret] of a golang-jwt key function, which is what JWKS clients have. Such a
+// function knows neither the request nor its deadline; it is abandoned when the deadline has
+// passed.
 func Keyfunc(f jwt.Keyfunc) Secret { return keyfunc(f) }
 
 type keyfunc jwt.Keyfunc
@@ -49,25 +48,23 @@ func (f keyfunc) Key(_ context.Context, _ *Request, token *jwt.Token) (any, erro
 	return f(token)
 }
 
-// StaticSecret is one key for all tokens: a string or bytes, an *rsa.PublicKey, an
-// *ecdsa.PublicKey, an ed25519.PublicKey, or a jwt.VerificationKeySet of those.
+// StaticSecret is one key for all tokens: a string or bytes, an *rsa.PublicKey, *ecdsa.PublicKey or
+// ed25519.PublicKey, or a jwt.VerificationKeySet of those.
 //
-// A string or bytes with a public key or certificate inside stands for that key: PEM, the
-// base64 of a PEM without its first and last line, DER, a JWK, or a JWKS with one key for
-// signatures. They may be in UTF-16, base64 or hex. The alg of a JWK has to fit its key, but
-// narrows nothing: that is what Options.Methods is for. A certificate is only a wrapping
-// here: neither its dates nor its issuer are checked.
+// A string or bytes that contain a public key or a certificate stand for that key: PEM, the base64
+// of a PEM without its first and last line, DER, a JWK, or a JWKS with one key for signatures. They
+// may be in UTF-16, base64 or hex. The alg of a JWK has to fit its key but does not narrow the
+// algorithms: that is what Options.Methods is for. Of a certificate only the key counts, neither
+// its dates nor its issuer.
 //
-// A private key, and what looks like a key and is none that can be read, are an error,
-// because a secret that others know is none. A JWK of kind oct is one too: pass the bytes
-// that its k stands for.
+// A private key is an error, because a secret that others know is none. So is what looks like a key
+// and cannot be read, and a JWK of kind oct: pass the bytes that its k stands for.
 //
-// Any other string or bytes are an HMAC secret, as they are, and should be at least as
-// long as the hash: 32 bytes for HS256 (RFC 7518 §3.2). Bytes are copied. A public key in
-// bytes that have no form, such as the 32 of an Ed25519 key, cannot be told from a secret:
-// pass an ed25519.PublicKey.
+// Any other string or bytes are an HMAC secret as they are. It should be at least as long as the
+// hash: 32 bytes for HS256 (RFC 7518 §3.2). Bytes are copied. A public key in bytes without a form,
+// such as the 32 bytes of an Ed25519 key, cannot be told from a secret: pass an ed25519.PublicKey.
 //
-// A key that cannot verify anything is reported by [Authorize].
+// [Authorize] returns the error for a key that cannot verify anything.
 func StaticSecret(key any) Secret {
 	keys, err := parseKeys(key)
 	return &staticSecret{keys: keys, err: err}
@@ -101,8 +98,8 @@ func (s *staticSecret) methods() []string {
 	})
 }
 
-// byAlgorithm sorts the keys once, so that looking one up per token costs nothing. The
-// value is what golang-jwt's Keyfunc may return: a key, or a set where several fit.
+// byAlgorithm sorts the keys once, so that the lookup for a token costs nothing. A value is what
+// golang-jwt's Keyfunc may return: a key, or a set where several fit.
 func (s *staticSecret) byAlgorithm() map[string]any {
 	byAlg := make(map[string]any)
 	for _, alg := range s.methods() {
@@ -111,8 +108,7 @@ func (s *staticSecret) byAlgorithm() map[string]any {
 	return byAlg
 }
 
-// fittingKey returns the one of keys that fits alg, a set where there are several,
-// nil where there is none.
+// fittingKey returns the one of keys that fits alg, a set where several do, nil where none does.
 func fittingKey(keys []any, alg string) any {
 	var fit []any
 	for _, key := range keys {
@@ -137,8 +133,8 @@ func keySet(keys []any) jwt.VerificationKeySet {
 	return set
 }
 
-// parseKeys returns the usable keys in what a user gave for one, each of a type that
-// keyMethods knows, and an error if it or something in it cannot verify tokens.
+// parseKeys returns the usable keys in what the application gave, each of a type that keyMethods
+// knows. It returns an error too if the key, or one in a set, cannot verify tokens.
 func parseKeys(key any) (usable []any, err error) {
 	set, ok := key.(jwt.VerificationKeySet)
 	if !ok {

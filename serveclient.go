@@ -18,25 +18,24 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// ServeClient answers /socket.io/socket.io.js and its like from files: the `dist` folder of npm's
-// socket.io-client, as an os.DirFS, or as an embed.FS with fs.Sub, because the names in that start
-// with the folder's.
+// ServeClient answers requests for /socket.io/socket.io.js and the like with files: the `dist`
+// folder of npm's socket.io-client, as an os.DirFS, or as an embed.FS with fs.Sub, because the
+// names in an embed.FS begin with the folder.
 //
 // The names are those of socket.io-client 1.x to 4.x: socket.io.js, socket.io.min.js,
-// socket.io.esm.min.js, socket.io.msgpack.min.js and so on, each with its .map. Nothing else is
-// read from files. A request needs no token: a page loads the client before it has one.
+// socket.io.esm.min.js, socket.io.msgpack.min.js and so on, each with its .map. Other files are not
+// read. A request needs no token, because a page loads the client before it has one.
 //
 // ServeClient reads the files before it returns and keeps them in memory, plain and compressed,
 // which is 1.5 MB for 4.8. A file that changes later is served as it was until ServeClient is
-// called again. A folder without any of the names is a line in the log. The last call counts, for
-// all Servers of one go-socket.io server; nil takes the files away. ServeClient is safe for
-// concurrent use.
+// called again. A folder without any of the names is logged. The last call counts, for all Servers
+// of one go-socket.io server; nil takes the files away. ServeClient is safe for concurrent use.
 //
 // Default: no files; the answer is a 404 that names ServeClient.
 //
 // Content-Type, Cache-Control and gzip are those of Node's socket.io 4.8, which has its own copy of
-// the files (Server.serve in its lib/index.ts). Its ETag is the version of the client; here it is a
-// hash of the file, because an embed.FS knows no times.
+// the files (Server.serve in its lib/index.ts). The ETag is a hash of the file, because an embed.FS
+// has no times; Node's is the version of the client.
 func (s *Server) ServeClient(files fs.FS) {
 	if files == nil {
 		s.clientFiles().Store(nil)
@@ -113,8 +112,8 @@ func (s *Server) clientFiles() *atomic.Pointer[clientFiles] {
 	return clientFilesOf(s.doorkeeper.upstream.Hub())
 }
 
-// clientFilesOf returns the place where all Servers of one go-socket.io server, and the gates in
-// front of them, find the files.
+// clientFilesOf returns where all Servers of one go-socket.io server, and the gates in front of
+// them, find the files.
 func clientFilesOf(hub *transport.Hub) *atomic.Pointer[clientFiles] {
 	return hub.Attach(clientFilesKey{}, func() any {
 		return new(atomic.Pointer[clientFiles])
@@ -125,8 +124,8 @@ func clientFilesOf(hub *transport.Hub) *atomic.Pointer[clientFiles] {
 // last element of the path decides, because a gate does not know where it is mounted. Where nothing
 // is protected there is no Server, and no file.
 //
-// Other methods, and requests with a body, are none: the gate refuses those, and does not wait for
-// the body.
+// A request with another method, or with a body, is not answered here: the gate refuses it and does
+// not wait for the body.
 func (g *gate) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
 	_, name := path.Split(r.URL.Path)
 	if !clientFileNames[name] || transport.QueryOf(r).Has("transport") ||
@@ -160,8 +159,8 @@ func (f *clientFile) send(w http.ResponseWriter, r *http.Request) {
 		header.Set("Content-Encoding", "gzip")
 	}
 	header.Set("ETag", fmt.Sprintf("%q", etag))
-	// The precondition is all of the request that counts. Node's server knows no ranges either, and
-	// to answer as many as one header can hold takes net/http a second.
+	// Of the request only the precondition counts. Node's server knows no ranges either, and
+	// net/http needs a second to answer as many ranges as one header can hold.
 	asked := &http.Request{Method: r.Method, Header: http.Header{"If-None-Match": r.Header["If-None-Match"]}}
 	http.ServeContent(w, asked, "", time.Time{}, bytes.NewReader(body))
 }

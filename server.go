@@ -11,17 +11,17 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// Server is a go-socket.io server whose namespaces are authenticated. It is used where
-// the server was used: to register handlers, to broadcast, and as the http.Handler.
+// Server is a go-socket.io server whose namespaces are authenticated. It is used where the
+// go-socket.io server was used: to register handlers, to broadcast, and as the http.Handler.
 // Protect makes one.
 //
-// What is registered through it for a protected namespace sees authenticated sockets
-// only (and guests, with Optional); for other namespaces it is registered as well. The sockets and
-// rooms of these namespaces are this package's: handlers and hooks may Emit, Join, Broadcast and
-// Close, from any goroutine. Handlers that are registered on the go-socket.io server directly are
-// not protected, and stay that server's.
+// Handlers that are registered through a Server for a protected namespace see authenticated sockets
+// only (and guests, with Optional). Other namespaces may be registered through it as well. The
+// sockets and rooms of all these namespaces are this package's: handlers and hooks may Emit, Join,
+// Broadcast and Close, from any goroutine. Handlers that are registered on the go-socket.io server
+// itself are not protected, and stay go-socket.io's.
 //
-// Its methods are safe for concurrent use.
+// The methods of Server are safe for concurrent use.
 type Server struct {
 	plain      *socketio.Server
 	auth       *Authorizer
@@ -33,19 +33,19 @@ type Server struct {
 	namespaces map[string]*namespace
 }
 
-// Protect returns server with its namespaces authenticated: the named ones (the root is
-// "/"), or without names all, of which then only those exist that are registered through
-// the result. Several Authorizers may protect different namespaces of one server; any of the results
-// serves HTTP for all, and registers handlers for all.
+// Protect returns server with its namespaces authenticated. namespaces are the protected ones; the
+// root is "/". Without namespaces all are protected, and only those exist that are registered
+// through the result. Several Authorizers may protect different namespaces of one server. Any of
+// the results serves HTTP for all of them, and registers handlers for all of them.
 //
-// Use the result wherever server was used, from before the first handler is registered:
-// where the hooks of a protected namespace are replaced on server itself, its events are
-// dropped. Namespaces that are registered on server and not protected stay as they are.
+// Use the result wherever server was used, from before the first handler is registered. Where the
+// hooks of a protected namespace are registered on server itself, they are never called. Namespaces
+// that are registered on server and not protected stay as they are.
 //
-// Protect panics when server was not made with Harden's options, when a name does not start
-// with a slash, when another Authorizer protects one of the namespaces, and when one was
-// registered through an earlier result: these are mistakes in the program, as a wrong
-// pattern is for http.Handle.
+// Protect panics when server was not made with Harden's options, when a name does not start with a
+// slash, when another Authorizer protects one of the namespaces, and when a namespace was
+// registered through an earlier result. These are mistakes in the program, as a wrong pattern is
+// for http.Handle.
 func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Server {
 	found := upstream.Probe(server)
 	if found == nil {
@@ -75,7 +75,7 @@ func (a *Authorizer) Protect(server *socketio.Server, namespaces ...string) *Ser
 
 const hardenedServer = "socketio.NewServer(socketiojwt.Harden(nil))"
 
-// namespace returns the namespace, and makes it the first time.
+// namespace returns a namespace, and makes it the first time.
 func (s *Server) namespace(name string) *namespace {
 	name = normalise(name)
 	if name == root {
@@ -114,32 +114,31 @@ func (s *Server) keep(name string, protected bool) *namespace {
 	return ns
 }
 
-// OnConnect sets the function that runs once a socket of the namespace is authenticated.
-// It runs in a goroutine of its own and may block, Emit and Join; events of the socket
-// wait until it returns. An error refuses the socket in this namespace: behind what was emitted
-// the client is told `unauthorized`, or what an *UnauthorizedError says, and the other namespaces
-// of the connection live on, except when it is the root. A panic is an error.
+// OnConnect sets the function that runs when a socket of the namespace was admitted: when its
+// client is authenticated, or a guest. f runs in a goroutine of its own and may block, Emit and
+// Join; events of the socket wait until it returns. An error refuses the socket in this namespace:
+// after what was emitted, the client is told `unauthorized`, or what an *UnauthorizedError says.
+// The other namespaces of the connection stay, unless this is the root. A panic counts as an error.
 func (s *Server) OnConnect(nsp string, f func(socketio.Conn) error) {
 	s.namespace(nsp).set(func(ns *namespace) { ns.onConnect = f })
 }
 
-// OnDisconnect sets the function that runs once after a socket whose OnConnect succeeded
-// is gone, in a goroutine of its own.
+// OnDisconnect sets the function that runs once when a socket has ended whose OnConnect succeeded,
+// in a goroutine of its own.
 func (s *Server) OnDisconnect(nsp string, f func(socketio.Conn, string)) {
 	s.namespace(nsp).set(func(ns *namespace) { ns.onDisconnect = f })
 }
 
-// OnError sets the function that is told of errors of sockets whose OnConnect succeeded:
-// arguments of an event that do not fit its handler, and values that cannot be encoded. The event
-// is dropped. It runs where handlers do. Without one, such errors are logged.
+// OnError sets the function that is told of errors of sockets whose OnConnect succeeded: arguments
+// of an event that do not fit its handler, and values that cannot be encoded. The event is dropped.
+// f runs where handlers do. Without f, such errors are logged.
 func (s *Server) OnError(nsp string, f func(socketio.Conn, error)) {
 	s.namespace(nsp).set(func(ns *namespace) { ns.onError = f })
 }
 
-// OnEvent sets the handler of an event, for admitted sockets only. f is what go-socket.io
-// takes: func(socketio.Conn, arguments...) with or without results, which acknowledge the
-// event. The event `authenticate` of a protected namespace belongs to the Authorizer:
-// OnEvent panics.
+// OnEvent sets the handler of an event, for admitted sockets only. f is what go-socket.io takes:
+// func(socketio.Conn, arguments...) with or without results, which acknowledge the event. The event
+// `authenticate` of a protected namespace belongs to the Authorizer: OnEvent panics.
 func (s *Server) OnEvent(nsp, event string, f any) {
 	ns := s.namespace(nsp)
 	if ns.protected && event == eventAuthenticate {
@@ -148,7 +147,7 @@ func (s *Server) OnEvent(nsp, event string, f any) {
 	ns.sio.OnEvent(event, f)
 }
 
-// Serve runs the server until Close. It returns an error then, as go-socket.io's does.
+// Serve runs the server until Close. It then returns an error, as go-socket.io's Serve does.
 func (s *Server) Serve() error {
 	s.doorkeeper.prepare()
 	s.doorkeeper.serve()

@@ -8,14 +8,16 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// Stats are counts since Authorize, but for Active and Pending, which are of now.
+// Stats are counts since Authorize. Active, Pending, PendingOfOneHost, Connections and OutboxBytes
+// are those of now.
 type Stats struct {
 	// Active is how many connections have a session.
 	Active int
-	// Pending is how many sockets of protected namespaces are not authenticated yet, and, of
-	// clients 3.x and 4.x, how many connections are without an admitted socket.
+	// Pending is how many sockets of protected namespaces are not authenticated yet. Of clients 3.x
+	// and 4.x it counts the connections without an admitted socket instead.
 	Pending int
-	// PendingOfOneHost is how many of Pending the host has that has the most. See Options.MaxPending.
+	// PendingOfOneHost is how many of Pending belong to the host that has the most of them. See
+	// Options.MaxPending.
 	PendingOfOneHost int
 	// Authenticated is how many connections were given a session.
 	Authenticated uint64
@@ -25,37 +27,37 @@ type Stats struct {
 	Expired uint64
 	// Revoked is how many sessions ended because their token was revoked.
 	Revoked uint64
-	// Replaced is how many sessions ended because a newer one took their place, see
+	// Replaced is how many sessions ended because a newer session took their place, see
 	// Options.SingleSession.
 	Replaced uint64
 	// Disconnected is how many sessions Disconnect, DisconnectUser, DisconnectSubject and
 	// Session.End ended.
 	Disconnected uint64
-	// Refused is how often a client was refused, by the code of the reason. A code of your
-	// own counts as what it is, so do not make one for each client.
+	// Refused is how often a client was refused, by the code of the reason. A code of your own is a
+	// key of its own, so do not make one for each client.
 	Refused map[string]uint64
-	// Refusals are the same by all there is to say: they tell a wrong key from an expired token, and
-	// MaxPending from Revocations that cannot be asked. At most 500 are told apart; what comes
-	// after that counts as the Refusal with no fields.
+	// Refusals is how often a client was refused, by all there is to say. It tells a wrong key from
+	// an expired token, and MaxPending from Revocations that cannot be asked. At most 500 are told
+	// apart; what comes after that counts as the Refusal with no fields.
 	Refusals map[Refusal]uint64
-	// UnknownVersions is how many requests were refused because they are of a version of Engine.IO
-	// that nobody serves here.
+	// UnknownVersions is how many requests were refused because their version of Engine.IO is
+	// neither 3 nor 4.
 	UnknownVersions uint64
-	// UnknownSessions is how many requests named a connection that the server does not know: after a
-	// restart, without sticky sessions, and when somebody guesses.
+	// UnknownSessions is how many requests named a connection that the server does not know: after
+	// a restart, without sticky sessions, and when somebody guesses.
 	UnknownSessions uint64
 	// RefusedOrigins is how many WebSockets were refused because their page is of another origin.
 	RefusedOrigins uint64
 	// EarlyEvents is how many events were dropped because their socket was not authenticated.
 	EarlyEvents uint64
-	// PacketsRefused is how many clients were disconnected because what they sent breaks
-	// the protocol or the Limits, by reason. It counts all clients of the servers that the
-	// Authorizer looks after.
+	// PacketsRefused is how many clients were disconnected because what they sent breaks the
+	// protocol or the Limits, by reason. It counts all clients of the servers that the Authorizer
+	// protects.
 	PacketsRefused map[string]uint64
-	// Connections is how many connections there are, of all clients of the servers that the Authorizer
-	// looks after.
+	// Connections is how many connections there are, of all clients of the servers that the
+	// Authorizer protects.
 	Connections map[ConnectionKind]int
-	// OutboxBytes is how much waits for these clients.
+	// OutboxBytes is how many bytes wait for these clients.
 	OutboxBytes int
 }
 
@@ -63,12 +65,12 @@ type Stats struct {
 type Refusal struct {
 	// Code and Message are what the client was told.
 	Code, Message string
-	// By is the field of Options that it was due to, such as "MaxPending", "Revocations" or "Accept",
-	// "OnConnect" for that hook, and "" for the token itself.
+	// By is the field of Options that the refusal was due to, such as "MaxPending", "Revocations"
+	// or "Accept"; "OnConnect" for that hook, and "" for the token itself.
 	By string
 }
 
-// String says all of it in a line, such as "server_busy: server busy (MaxPending)".
+// String returns code, message and By in a line, such as "server_busy: server busy (MaxPending)".
 func (r Refusal) String() string {
 	text := r.Code + ": " + r.Message
 	if r.By != "" {
@@ -77,7 +79,7 @@ func (r Refusal) String() string {
 	return text
 }
 
-// MarshalText is String, so that Stats can be encoded as JSON.
+// MarshalText returns String, so that Stats can be encoded as JSON.
 func (r Refusal) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // ConnectionKind is how a client talks to the server.
@@ -88,10 +90,10 @@ type ConnectionKind struct {
 	Transport string
 }
 
-// String is such as "EIO=4 websocket".
+// String returns a text such as "EIO=4 websocket".
 func (k ConnectionKind) String() string { return fmt.Sprintf("EIO=%d %s", k.EIO, k.Transport) }
 
-// MarshalText is String, so that Stats can be encoded as JSON.
+// MarshalText returns String, so that Stats can be encoded as JSON.
 func (k ConnectionKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Stats returns what the Authorizer has counted. It does not block and is safe for
@@ -127,7 +129,7 @@ func newStats() stats {
 	}}
 }
 
-// maxRefusals bounds Stats.Refusals: a callback may make a message for each client.
+// maxRefusals bounds Stats.Refusals, because a callback may make a message for each client.
 const maxRefusals = 500
 
 func (s *Stats) refused(err *UnauthorizedError) {
@@ -147,7 +149,8 @@ func (s *stats) count(change func(*Stats)) {
 
 type observerKey struct{ auth *Authorizer }
 
-// observe counts and logs, once for each hub, what its clients are disconnected for.
+// observe counts and logs why clients of a hub are disconnected for what they sent, once for each
+// hub.
 func (a *Authorizer) observe(hub *transport.Hub) {
 	hub.Attach(observerKey{a}, func() any {
 		a.stats.mu.Lock()

@@ -12,9 +12,9 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// handshakeToken returns the token that the request opening a connection carries, from
-// the header, else the query, else the cookie. host is that of the request. Two tokens in
-// the same place are refused: proxies and servers would not agree on which one counts.
+// handshakeToken returns the token in the request that opens a connection: from the header, else
+// the query, else the cookie. host is the host of the request. Two tokens in the same place are
+// refused, because proxies and servers would not agree on which one counts.
 func (a *Authorizer) handshakeToken(r *Request, host string) (raw string, err *UnauthorizedError) {
 	raw, err = bearerToken(r.Header)
 	if err != nil {
@@ -47,8 +47,8 @@ func (a *Authorizer) handshakeToken(r *Request, host string) (raw string, err *U
 	return raw, nil
 }
 
-// namespaceToken returns the token in the query of a namespace's own connect packet, such
-// as `40/admin?token=…`. ok is false if there is none.
+// namespaceToken returns the token in the query of a CONNECT packet, such as `40/admin?token=…`. ok
+// is false if there is none.
 func (a *Authorizer) namespaceToken(rawQuery string) (raw string, ok bool, err *UnauthorizedError) {
 	if a.opts.HeaderRequired {
 		return "", false, nil
@@ -57,8 +57,8 @@ func (a *Authorizer) namespaceToken(rawQuery string) (raw string, ok bool, err *
 	return raw, raw != "", err
 }
 
-// bearerToken reads the Authorization header as Node's socketio-jwt does: other schemes
-// and an empty value are no token, anything but two words is an error.
+// bearerToken reads the Authorization header as Node's socketio-jwt does: another scheme and an
+// empty value are no token, and anything but two words is an error.
 func bearerToken(header http.Header) (string, *UnauthorizedError) {
 	values := header.Values("Authorization")
 	if len(values) > 1 {
@@ -85,7 +85,7 @@ func (a *Authorizer) queryToken(rawQuery string) (string, *UnauthorizedError) {
 	return raw, nil
 }
 
-// cookieToken returns the token in the cookie, "" if there is none or it does not count.
+// cookieToken returns the token in the cookie, "" if there is none or the cookie does not count.
 func (a *Authorizer) cookieToken(r *Request, host string) (string, *UnauthorizedError) {
 	if a.opts.Cookie == "" || !a.ownPage(r, host) {
 		return "", nil
@@ -100,9 +100,9 @@ func (a *Authorizer) cookieToken(r *Request, host string) (string, *Unauthorized
 	return "", errBadFormat()
 }
 
-// ownPage reports whether a request may use its cookie. Browsers send cookies with the
-// requests of any site and let any site open WebSockets, so without this every page its
-// user visits could connect as that user (cross-site WebSocket hijacking).
+// ownPage reports whether the cookie of a request counts. Browsers send cookies with requests of
+// any site, and let any site open WebSockets. Without this check every page that a user visits
+// could connect as that user (cross-site WebSocket hijacking).
 func (a *Authorizer) ownPage(r *Request, host string) bool {
 	values := r.Header.Values("Origin")
 	switch len(values) {
@@ -115,15 +115,15 @@ func (a *Authorizer) ownPage(r *Request, host string) bool {
 	default:
 		return false
 	}
-	origin, ok := transport.ParseOrigin(values[0]) // not "null", which stands for any page that does not want to say
+	origin, ok := transport.ParseOrigin(values[0]) // not "null", which is the origin of any page that hides its own
 	return ok && (origin.IsHost(host) || slices.Contains(a.opts.AllowedOrigins, origin.String()))
 }
 
-// withoutOrigin decides on requests without an Origin header. Browsers leave it out of GET
-// requests to the page's own origin; programs that are no browser send none. But so does
-// the <script> of a foreign page, which is how JSONP polling works and lets that page read
-// the answer. Sec-Fetch-Site tells them apart, and where a browser does not send it
-// (over plain http) JSONP gets no cookie.
+// withoutOrigin reports whether the cookie counts in a request without an Origin header. Browsers
+// leave the header out of GET requests to the page's own origin, and programs that are no browser
+// send none. But the <script> of a foreign page sends none either, which is how JSONP polling
+// works, and lets that page read the answer. Sec-Fetch-Site tells these apart. Where a browser does
+// not send it (over plain http), JSONP gets no cookie.
 func withoutOrigin(r *Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":
@@ -134,17 +134,17 @@ func withoutOrigin(r *Request) bool {
 	return false
 }
 
-// AuthenticateData takes whatever a client sends as the argument of `authenticate`. It is
-// the type of that argument where [Authorizer.OnAuthenticate] is registered by hand.
+// AuthenticateData is the argument of the `authenticate` event, whatever a client sends. It is for
+// servers that use the hooks one by one, whose handler is [Authorizer.OnAuthenticate].
 type AuthenticateData struct {
 	raw      string
 	present  bool
 	isString bool
 }
 
-// UnmarshalJSON reads the `token` member of an object and takes anything else for an
-// object without one. It never returns an error: go-socket.io would close the connection
-// without telling the client why.
+// UnmarshalJSON reads the `token` member of an object, and takes anything else for an object
+// without one. It never returns an error, because go-socket.io would close the connection without
+// telling the client why.
 func (d *AuthenticateData) UnmarshalJSON(data []byte) error {
 	*d = AuthenticateData{}
 	if !json.Valid(data) { // encoding/json has checked, other callers may not
@@ -191,8 +191,8 @@ func (d AuthenticateData) String() string { return "authenticate data" }
 // Format prints String, whatever the verb.
 func (d AuthenticateData) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
-// token returns the token. present says that there was a `token` member, isString that it
-// is one non-empty string: Node calls an empty one an invalid datatype, too.
+// token returns the token. present says that there was a `token` member, isString that it is one
+// non-empty string: an empty one is an invalid datatype in Node too.
 func (d AuthenticateData) token() (raw string, present, isString bool) {
 	return d.raw, d.present, d.isString
 }
