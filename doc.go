@@ -55,6 +55,6 @@
 // server is closed. What an application does in OnConnect belongs into [Options.OnAuthenticated].
 //
 // Fewer promises hold than with Protect, because the sockets and rooms are go-socket.io's.
-// docs/hooks.md lists what holds and what does not. A server with a [Server] of Protect needs none
-// of this: all else in this documentation is about Protect.
+// docs/hooks.md lists what holds and what does not. A program that uses Protect needs none of this,
+// and all else in this documentation is about Protect.
 package socketiojwt

@@ -24,8 +24,8 @@ func Refuse(w http.ResponseWriter, status, code int, message string) {
 	answer(w, status, body)
 }
 
-// answer writes an answer that fits into the buffers of any honest client, and does not wait for
-// one that does not read.
+// answer writes an answer that fits into the buffers of any honest client, and does not wait for a
+// client that does not read.
 func answer(w http.ResponseWriter, status int, body []byte) {
 	defer Within(w, 2*refuseTimeout)() // see leaveBody
 	header := w.Header()
@@ -37,7 +37,8 @@ func answer(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// Within bounds how long an answer may take that is written until the function it returns is called.
+// Within bounds how long an answer may take. The answer is written between the call of Within and
+// the call of the function that it returns.
 func Within(w http.ResponseWriter, most time.Duration) (written func()) {
 	controller := http.NewResponseController(w)
 	_ = controller.SetWriteDeadline(time.Now().Add(most))
@@ -47,21 +48,21 @@ func Within(w http.ResponseWriter, most time.Duration) (written func()) {
 	}
 }
 
-// leaveBody is called where a body is not read. net/http reads what is left of it before it
-// answers, and would wait for one that never ends. It sets a deadline of its own for the next
-// request.
+// leaveBody is called where a body is not read. net/http reads what is left of a body before it
+// answers, and would wait for one that never ends. For the next request net/http sets a deadline of
+// its own.
 func leaveBody(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refuseTimeout))
 }
 
-// refusedID is the session id of all connections that never were.
+// refusedID is the session id of all refused handshakes.
 const refusedID = "refused"
 
-// refusedOpen is their OPEN. The client needs one before it takes other packets.
+// refusedOpen is the OPEN of refused handshakes. A client needs OPEN before it takes other packets.
 const refusedOpen = `{"sid":"` + refusedID + `","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
 
 // RefuseHandshake answers a handshake request of version 3 with a connection that opens, brings
-// Socket.IO packets and closes, and keeps nothing of it. h may be nil.
+// Socket.IO packets and closes. Nothing of it is kept. h may be nil.
 func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, frames ...Frame) {
 	packets := []packet{{typ: typeOpen, data: append([]byte{typeOpen}, refusedOpen...)}}
 	for _, f := range frames {
@@ -77,8 +78,8 @@ func RefuseHandshake(w http.ResponseWriter, r *http.Request, h *Hub, frames ...F
 	_ = writePayload(w, r, version3{}, packets, false)
 }
 
-// RefuseForNow answers a handshake request with status 503, after which clients of version 4 come
-// back, and wait longer each time. body is JSON.
+// RefuseForNow answers a handshake request with status 503. Clients of version 4 come back after
+// that, and wait longer each time. body is JSON.
 func RefuseForNow(w http.ResponseWriter, r *http.Request, h *Hub, body []byte) {
 	leaveBody(w)
 	h.cors(w, r)
@@ -137,10 +138,10 @@ func drainWebSocket(conn *websocket.Conn) {
 	}
 }
 
-// Answer answers requests with which something is wrong, and reports whether it did: unknown sessions, methods and transports, other protocol
-// versions, JSONP indices that are not numbers, bodies where none belongs, WebSockets of
-// foreign pages, and everything while draining.
-// With a nil hub it knows no sessions and leaves those to the server.
+// Answer answers the requests with which something is wrong, and reports whether it did: unknown
+// sessions, methods, transports and protocol versions, JSONP indices that are not numbers, bodies
+// where none belongs, WebSockets of foreign pages, and all handshakes while draining. With a nil
+// hub it knows no sessions, and leaves their requests to the server.
 func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	query := QueryOf(r)
 	sid, transport := query.Get("sid"), query.Get("transport")
@@ -168,8 +169,8 @@ func (h *Hub) Answer(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// hasBody reports whether a request brings a body. How long that is may be unknown: proxies send
-// requests chunked, and HTTP/2 may end a request apart from its headers.
+// hasBody reports whether a request has a body. Its length may be unknown: proxies send requests
+// chunked, and HTTP/2 may end a request apart from its headers.
 func hasBody(w http.ResponseWriter, r *http.Request) bool {
 	if r.ContentLength >= 0 {
 		return r.ContentLength > 0
@@ -185,8 +186,8 @@ func refuseDraining(w http.ResponseWriter) {
 	Refuse(w, http.StatusServiceUnavailable, 3, "Server is closing")
 }
 
-// answerWebSocket answers what is no upgrade, or comes from a page that CheckOrigin does not let:
-// go-socket.io would do it with 502 and the text of the error.
+// answerWebSocket answers what is no upgrade, or comes from a page that CheckOrigin does not allow.
+// go-socket.io would answer with 502 and the text of the error.
 func (h *Hub) answerWebSocket(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !websocket.IsWebSocketUpgrade(r):
@@ -204,8 +205,8 @@ func (h *Hub) RefusesOrigin(r *http.Request) bool {
 	return h.Has(WebSocket) && QueryOf(r).Get("transport") == WebSocket && websocket.IsWebSocketUpgrade(r) && !h.allowsOrigin(r)
 }
 
-// Knows reports whether a session id is one of ours, also of a connection that was refused or ended not
-// long ago: such a client may have requests on their way.
+// Knows reports whether a session id is known: also of a connection that was refused, or closed not
+// long ago, because such a client may have requests on their way.
 func (h *Hub) Knows(sid string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -214,13 +215,13 @@ func (h *Hub) Knows(sid string) bool {
 	return is || was || sid == refusedID
 }
 
-// allowsOrigin reports whether the page that asks may.
+// allowsOrigin reports whether the page that a request comes from may have a WebSocket.
 func (h *Hub) allowsOrigin(r *http.Request) bool {
 	return h == nil || h.config.WebSocket.CheckOrigin(r)
 }
 
-// fromOwnHost is what CheckOrigin is where nobody set it: a browser's page of the server's own host
-// may, and whoever is no browser.
+// fromOwnHost is the CheckOrigin where none is set: a page of the server's own host may have a
+// WebSocket, and so may a client that is no browser.
 func fromOwnHost(r *http.Request) bool {
 	switch values := r.Header["Origin"]; {
 	case len(values) == 0, len(values) == 1 && values[0] == "":
@@ -234,7 +235,7 @@ func fromOwnHost(r *http.Request) bool {
 
 func (h *Hub) answerSession(w http.ResponseWriter, r *http.Request, sid, transport string) bool {
 	if sid == refusedID && r.Method == http.MethodPost && transport == Polling {
-		// What was refused says goodbye. An error would show in the browser's console.
+		// A refused client closes its side. An error would show in the browser's console.
 		leaveBody(w)
 		answerPost(w)
 		return true

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// batchConn makes several writes of gorilla/websocket one: a system call takes longer than
-// anything else that a small message costs. Between hold and flush, writes are kept back. Only
-// the goroutine that has the outbox writes, so it needs no lock.
+// batchConn makes one write of several writes of gorilla/websocket, because a system call takes
+// longer than anything else that a small message costs. Between hold and release it keeps writes
+// back. Only the goroutine that writes the outbox writes here, so batchConn needs no lock.
 type batchConn struct {
 	net.Conn
 	holding  bool
@@ -82,12 +82,12 @@ func (c *batchConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// batchingWriter gives a hijacked connection that holds back what is written first: the 101 of
-// a WebSocket handshake goes out together with the packets that follow it.
+// batchingWriter hijacks a connection that keeps back what is written first: the 101 of a WebSocket
+// handshake goes out together with the packets behind it.
 type batchingWriter struct {
 	http.ResponseWriter
 	conn *batchConn
-	err  error // why it cannot be hijacked
+	err  error // why the connection cannot be hijacked
 }
 
 // Unwrap is for http.ResponseController.

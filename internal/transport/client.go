@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Client is one connection: what its polling and its WebSocket side share. Its
-// methods are safe for concurrent use and do not block.
+// Client is one connection: what its polling and its WebSocket side share. Its methods are safe for
+// concurrent use and do not block.
 type Client struct {
 	hub       *Hub
 	id        string
@@ -20,17 +20,17 @@ type Client struct {
 	receiving sync.Mutex
 
 	mu   sync.Mutex
-	cond sync.Cond // on mu: what reading waits for changed
+	cond sync.Cond // on mu: the client may be read from, or is closed
 
 	above Above
 	state state
 	done  chan struct{} // closed with stateClosed
 
-	opening    bool // Serve writes what there is
+	opening    bool // Serve has yet to write the first packets
 	ready      bool // Ready was called
 	restricted bool
-	trusted    bool // it was not restricted for some time
-	reported   bool // the observers were told why it is disconnected
+	trusted    bool // there was a time when the client was not restricted
+	reported   bool // the observers were told which rule the client broke
 	meter      meter
 	cutBody    func()    // ends the POST that is being read
 	cutAnswer  func()    // ends the answer to a GET that is being written
@@ -51,9 +51,9 @@ type Client struct {
 	out       []packet
 	outBytes  int  // of out and of what is being written
 	outLimit  int  // of outBytes, when more is sent
-	writing   bool // somebody is writing what was taken from out
+	writing   bool // a goroutine writes what was taken from out
 	opened    bool // OPEN may go
-	closeSent bool // what says that the connection ends is in out, or was
+	closeSent bool // sendClose was called
 	keptBack  bool // see KeepBack
 }
 
@@ -105,8 +105,8 @@ func (c *Client) Above() Above {
 	return c.above
 }
 
-// Restrict sets whether the limits for clients that are not authenticated apply. To a client that was
-// authenticated they do not while it is sent away.
+// Restrict sets whether the limits for clients that are not authenticated apply. They do not apply
+// to a client that was authenticated while it is sent away.
 func (c *Client) Restrict(restricted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +121,7 @@ func (c *Client) Restrict(restricted bool) {
 	}
 }
 
-// Restricted reports whether they do.
+// Restricted reports whether the limits of Restrict apply.
 func (c *Client) Restricted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,11 +6,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// How a connection ends: stateOpen, then stateClosing (CLOSE is in the outbox), stateClosed.
-// Whoever breaks the rules, or lets a deadline pass, is closed at once.
+// A connection is open, then closing (stateClosing: CLOSE is in the outbox, or about to be), then
+// closed. A client that breaks the rules, or lets a deadline pass, is closed at once. The methods
+// in lower case are called with c.mu held unless they say otherwise.
 
-// sendAway ends the connection behind what the layer above has yet to send. Where there is none, or
-// OPEN has not gone, opening does it.
+// sendAway closes the connection after what the layer above has yet to send. It is called without
+// c.mu. Where there is no layer above yet, or OPEN was not sent, open and send start the close.
 func (c *Client) sendAway() {
 	if above := c.Above(); above != nil {
 		above.Closing(c.startClosingOpened)
@@ -32,7 +33,7 @@ func (c *Client) startClosing() {
 	}
 	c.state = stateClosing
 	if c.trusted {
-		c.restricted = false // whatever it still sends, it hears why
+		c.restricted = false // whatever the client still sends, it is told why it is sent away
 	}
 	c.cond.Broadcast()
 	c.linger()
@@ -45,7 +46,7 @@ func (c *Client) startClosing() {
 	}
 }
 
-// sendClose puts what says that the connection ends behind what waits.
+// sendClose puts the packets that say CLOSE behind those that wait.
 func (c *Client) sendClose() {
 	c.closeSent = true
 	for _, p := range c.version.closing() {
@@ -77,9 +78,9 @@ func (c *Client) closeNow() {
 	}
 }
 
-// markClosed is closeNow for who can call what it returns by itself, without locks: the layer above is told
-// there, and connections are closed. With TLS that writes, and waits up to 5 seconds for a client that
-// does not read.
+// markClosed is closeNow for a caller that calls what it returns by itself, without locks. That
+// tells the layer above, and closes the network connections, which with TLS writes and waits up to
+// 5 seconds for a client that does not read.
 func (c *Client) markClosed() (closed func()) {
 	if c.state == stateClosed {
 		return nil
@@ -105,7 +106,7 @@ func (c *Client) markClosed() (closed func()) {
 	var conns [2]*websocket.Conn
 	for i, ws := range []*webSocket{c.ws, c.candidate} {
 		if ws != nil {
-			conns[i] = ws.conn // nil of a candidate that is yet to be accepted
+			conns[i] = ws.conn // nil for a candidate that is yet to be accepted
 		}
 	}
 	hasAbove := c.above != nil
@@ -133,7 +134,7 @@ func (c *Client) cutSlowAnswer() {
 	}
 }
 
-// extend gives the client time until its next sign of life.
+// extend gives the client time until the server has to hear of it again.
 func (c *Client) extend() {
 	if c.state == stateClosed {
 		return
@@ -172,7 +173,7 @@ func (c *Client) expire() {
 		return
 	}
 	if c.isStalled() {
-		c.readBy = time.Now().Add(c.hub.silence()) // what it says is not read
+		c.readBy = time.Now().Add(c.hub.silence()) // the server does not read, so it cannot hear the client
 	}
 	if !c.pingBy.IsZero() && !time.Now().Before(c.pingBy) {
 		c.pingBy = time.Now().Add(c.hub.config.PingInterval)

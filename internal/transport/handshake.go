@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Handshake is the request that opened a connection, as it was: an upgrade to
-// WebSocket does not change it (hazard 25).
+// Handshake is the request that opened a connection, as it was. An upgrade to WebSocket does not
+// change it (hazard 25).
 type Handshake struct {
 	URL        *url.URL
 	Header     http.Header
@@ -33,9 +33,9 @@ func newHandshake(r *http.Request) Handshake {
 	}
 }
 
-// Open makes a connection of a handshake request that Answer let through, and serves the
-// request. makeAbove gives the connection its layer above, before the client hears anything; it
-// may send and set limits. The connection is read from once Ready was called.
+// Open makes a connection of a handshake request that Answer let through, and serves the request.
+// makeAbove gives the connection its layer above, before the client hears anything; it may send and
+// set limits. The client is read from when Ready was called.
 func (h *Hub) Open(w http.ResponseWriter, r *http.Request, makeAbove func(*Client) Above) {
 	c, err := h.Accept(w, r, makeAbove)
 	switch {
@@ -48,8 +48,8 @@ func (h *Hub) Open(w http.ResponseWriter, r *http.Request, makeAbove func(*Clien
 
 var errNotAHandshake = errors.New("not a handshake request")
 
-// Accept is Open that leaves the request of a polling client to Client.Serve. ErrDraining was
-// not answered.
+// Accept is Open that leaves the request of a polling client to Client.Serve. It returns
+// ErrDraining without having answered the request.
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, makeAbove func(*Client) Above) (*Client, error) {
 	query := QueryOf(r)
 	if query.Get("transport") == WebSocket {
@@ -76,7 +76,7 @@ func (c *Client) open(makeAbove func(*Client) Above, upgrades bool) error {
 	}
 	opened := false
 	defer func() {
-		if !opened { // makeAbove runs code of the user's
+		if !opened { // makeAbove, which runs code of the application, panicked
 			c.Abort()
 		}
 	}()
@@ -99,12 +99,12 @@ func (c *Client) open(makeAbove func(*Client) Above, upgrades bool) error {
 	closed := c.state == stateClosed
 	c.mu.Unlock()
 	if closed {
-		go c.tellClosed() // closeNow found nobody to tell
+		go c.tellClosed() // closeNow found no layer above
 	}
 	opened = true
 	return nil
 }
 
-// silence is how long a client may say nothing: a PING is due every interval, and may take
-// the timeout (hazard 44).
+// silence is how long a client may say nothing: a PING is due every interval, and may take the
+// timeout (hazard 44).
 func (h *Hub) silence() time.Duration { return h.config.PingInterval + h.config.PingTimeout }

@@ -1,10 +1,10 @@
 // Package transport speaks Engine.IO 3 and 4 over polling and WebSocket.
 //
-// A [Hub] serves one server's requests. It holds a [Client] for each connection; the polling
-// and the WebSocket side of a connection share it: its handshake, its outbox, its deadlines.
-// What a connection carries belongs to the layer above, an [Above] for each Client: the
-// transport hands it messages in order, and sends what it is given. PING, PONG, the upgrade
-// and CLOSE stay here.
+// A [Hub] serves the requests of one server. It has a [Client] for each connection. The polling
+// side and the WebSocket side of a connection share the Client: its handshake, its outbox, its
+// deadlines. What a connection carries belongs to the layer above, an [Above] for each Client: the
+// transport hands it messages in order, and sends what it is given. PING, PONG, the upgrade and
+// CLOSE stay here.
 package transport
 
 import (
@@ -44,8 +44,8 @@ const (
 	upgradeTimeout = 10 * time.Second // from probe to upgrade, as Node's engine.io
 	maxProbe       = 512              // bytes of what a candidate for an upgrade sends
 
-	// How long a closing client has to fetch what is left for it. One that was always
-	// restricted gets less: it must be gone a second after its authentication timeout.
+	// How long a closing client may take to fetch what is left for it. A client that was restricted
+	// from its start gets less, because it must be gone a second after its authentication timeout.
 	lingerTime           = 5 * time.Second
 	restrictedLingerTime = 700 * time.Millisecond
 )
@@ -68,16 +68,16 @@ type PollingConfig struct {
 
 // Above is the layer above, for one connection.
 type Above interface {
-	// Receive takes the messages of a frame or of a request, in the order in which they
-	// came. It queues and does not block. An error is a violation: none of the messages was
-	// taken, and the connection is closed. Calls follow one another.
+	// Receive takes the messages of a frame or of a request, in the order in which they came. It
+	// queues them and does not block. An error says that the client broke the rules: Receive took
+	// none of the messages, and the connection is closed. Calls follow one another.
 	Receive(messages []Message) error
 
-	// Closing says that the hub wants the connection to end. end does it, and is to be called as soon
-	// as nothing is on its way to Client.Send any more.
+	// Closing says that the hub sends the client away. end closes the connection. The layer above
+	// calls end as soon as nothing more is on its way to Client.Send.
 	Closing(end func())
 
-	// Closed follows the last Receive, once, when the connection is gone.
+	// Closed follows the last Receive, once, when the connection is closed.
 	Closed()
 }
 
@@ -87,8 +87,8 @@ type Message struct {
 	Data   []byte
 }
 
-// Cost is what a message that waits counts. It costs more than its bytes, and a client can
-// make the server hold very many empty ones.
+// Cost is what a message counts while it waits. It is more than the bytes of the message, because a
+// client can make the server hold very many empty ones.
 func (m Message) Cost() int { return len(m.Data) + messageOverhead }
 
 const messageOverhead = 320
@@ -102,7 +102,7 @@ type Hub struct {
 	clients   map[string]*Client // by session id
 	past      past
 	draining  bool
-	lingers   time.Duration // what a client that is closed has at most to fetch what is left
+	lingers   time.Duration // how long a client that is sent away may take to fetch what is left
 	idle      chan struct{} // closed when draining and nothing is left
 	observers []func(*Client, Reason)
 	hijackers []func(error) // see ObserveHijack
@@ -124,15 +124,15 @@ func NewHub(c Config) *Hub {
 	}
 }
 
-// newID returns a session id of 160 random bits: whoever knows it can take the connection
-// over (hazard 10).
+// newID returns a session id of 160 random bits, because who knows it can take the connection over
+// (hazard 10).
 func newID() string {
 	var b [20]byte
 	rand.Read(b[:]) // never fails, see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// past is the ids of the connections that have ended last.
+// past has the ids of the connections that closed last.
 type past struct {
 	ids  map[string]struct{}
 	ring [1000]string
@@ -165,12 +165,12 @@ func (h *Hub) Count() int {
 // not nil.
 func (h *Hub) Attach(key any, make func() any) any { return h.attached.loadOrStore(key, make) }
 
-// Burst is the Cost that may come at once: the messages of one request, or one event with its
+// Burst is the Cost that may come at once: all messages of one request, or one event with its
 // attachments.
 func (h *Hub) Burst() int { return max(4*h.limits.Message, 1<<20) }
 
-// Burst is the Cost of one event with its attachments that the client may send now: while it is
-// restricted, what may be unread.
+// Burst is the Cost of one event with its attachments that the client may send now. While the
+// client is restricted, that is the Cost that may be unread.
 func (c *Client) Burst() int {
 	if c.Restricted() {
 		return 2 * c.hub.limits.RestrictedMessage
@@ -226,7 +226,7 @@ func (h *Hub) checkIdle() {
 	}
 }
 
-// drain lets no new connection in, and returns those there are.
+// drain lets no new connection open, and returns the connections there are.
 func (h *Hub) drain() []*Client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -235,10 +235,10 @@ func (h *Hub) drain() []*Client {
 	return slices.Collect(maps.Values(h.clients))
 }
 
-// Spread lets no new connection in, and closes those there are one after another, as Drain does, at
-// even distances over a time. From now on a client that is closed has at most linger to fetch what is
-// left for it. Spread returns when the time is over, or earlier when all are gone, as after Drain, or
-// ctx has ended.
+// Spread lets no new connection open, and sends the clients away one after another, at even
+// distances over a time. From now on a client that is sent away may take at most linger to fetch
+// what is left for it. Spread returns when the time has passed, or earlier: when all connections
+// are closed, as after Drain, or ctx has ended.
 func (h *Hub) Spread(ctx context.Context, over, linger time.Duration) {
 	if linger > 0 {
 		h.mu.Lock()
@@ -263,8 +263,9 @@ func (h *Hub) Spread(ctx context.Context, over, linger time.Duration) {
 	}
 }
 
-// Drain lets no new connection in, closes all as soon as they are open, after what the
-// layer above has for them, and returns when they are gone or ctx ends. It ends what Spread has begun.
+// Drain lets no new connection open, sends all clients away, after what the layer above has for
+// them, and returns when all connections are closed or ctx ends. A connection that is opening is
+// closed as soon as it is open. Drain ends what Spread has begun.
 func (h *Hub) Drain(ctx context.Context) error {
 	for _, c := range h.drain() {
 		c.sendAway()
@@ -272,8 +273,8 @@ func (h *Hub) Drain(ctx context.Context) error {
 	return Until(ctx, h.idle)
 }
 
-// Until waits for what happens when done is closed. It returns nil if that has happened, also where
-// ctx has ended.
+// Until waits until done is closed, and returns nil then. It returns the error of ctx if that ends
+// before.
 func Until(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -288,8 +289,8 @@ func Until(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// attachments keeps values for the few users of a Hub or Client, by key. Reading takes no
-// lock: it is on the way of every event.
+// attachments keeps values for the few users of a Hub or Client, by key. Reading takes no lock,
+// because every event reads one.
 type attachments struct {
 	mu   sync.Mutex
 	list atomic.Pointer[attachment]

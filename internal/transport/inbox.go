@@ -2,9 +2,9 @@ package transport
 
 import "context"
 
-// What comes from the client. The layer above is given it at once, and says when it has
-// consumed it: as long as more is on the way than one message may be large, nothing is read,
-// and a client that waits for that does not count as silent.
+// The inbox: what comes from the client. The layer above is given it at once, and says when it has
+// consumed it. While more is unconsumed than one message may be large, nothing is read, and the
+// client does not count as silent.
 
 // receive takes the packets of a frame or a request, all or none. An error means that the
 // client broke the protocol. It is called without c.mu.
@@ -26,7 +26,7 @@ func (c *Client) receive(packets []packet) error {
 	return nil
 }
 
-// sort answers what is the transport's own, and returns the messages before CLOSE.
+// sort answers the packets of the transport's own, and returns the messages before CLOSE.
 func (c *Client) sort(packets []packet) (messages []Message, closes bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +95,7 @@ func (c *Client) Consumed(cost int) {
 	}
 }
 
-// Ready lets the client be read from.
+// Ready says that the client may be read from.
 func (c *Client) Ready() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +105,7 @@ func (c *Client) Ready() {
 	}
 }
 
-// isStalled reports whether nothing is read.
+// isStalled reports whether the client is not read from.
 func (c *Client) isStalled() bool {
 	most := c.hub.limits.Message
 	if c.restricted {

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// What a handshake costs for as long as its connection lasts, in bytes of memory and not of the
-// network: a line of a header with nothing in it takes some too.
+// What a handshake costs as long as its connection lasts, in bytes of memory. An empty line of a
+// header costs some too.
 const (
 	nameCost  = 80 // an entry of http.Header
-	valueCost = 32 // its part of a slice, and an allocation
+	valueCost = 32 // an element of a slice, and an allocation
 )
 
-// HandshakeCost is about what the URL, the header and the host of a request take.
+// HandshakeCost is about how much memory the URL, the header and the host of a request take.
 func HandshakeCost(r *http.Request) int { return handshakeCost(r.URL, r.Header, r.Host) }
 
-// Cost is about what the handshake takes.
+// Cost is about how much memory the handshake takes.
 func (h *Handshake) Cost() int { return handshakeCost(h.URL, h.Header, h.Host) }
 
 func handshakeCost(u *url.URL, header http.Header, host string) int {
-	// net/http has all of the first line in one string, which any part of it keeps.
+	// net/http has the whole first line in one string, which any part of it keeps in memory.
 	cost := len(u.Scheme) + len(u.Opaque) + len(u.Path) + len(u.RawPath) + len(u.RawQuery) + len(host)
 	if u.User != nil {
 		cost += len(u.User.String())
@@ -35,9 +35,9 @@ func handshakeCost(u *url.URL, header http.Header, host string) int {
 	return cost
 }
 
-// Keep cuts the handshake down to what costs at most so much: the shortest fields of its header and
-// parameters of its query. It is for the layer above while it is made, before anybody else reads the
-// handshake.
+// Keep cuts the handshake down to a Cost of at most most: to the shortest fields of its header and
+// parameters of its query. The layer above may call it while it is made, before anybody else reads
+// the handshake.
 func (h *Handshake) Keep(most int) {
 	if h.Cost() <= most {
 		return
@@ -74,8 +74,8 @@ func parameterCost(parameter string) int { return len(parameter) + 1 }
 
 func fieldCost(name, value string) int { return nameCost + len(name) + valueCost + len(value) }
 
-// keptWhole returns a copy, because net/http has all of the first line in one string; "" if it is
-// longer than most.
+// keptWhole returns a copy of text, because net/http has the whole first line in one string. It
+// returns "" if text is longer than most.
 func keptWhole(text string, most int) string {
 	if len(text) > most {
 		return ""
@@ -83,7 +83,8 @@ func keptWhole(text string, most int) string {
 	return strings.Clone(text)
 }
 
-// longestThatFits returns the greatest of the costs up to which all together are at most so much.
+// longestThatFits returns the greatest of the costs for which all costs up to it together are at
+// most most.
 func longestThatFits(costs []int, most int) (longest int) {
 	slices.Sort(costs)
 	sum := 0

@@ -4,8 +4,8 @@ import "sync/atomic"
 
 // Load is what a Hub carries at a moment.
 type Load struct {
-	Clients     map[Kind]int // none that is 0
-	OutboxBytes int          // waits for clients
+	Clients     map[Kind]int // without kinds that no client is of
+	OutboxBytes int          // how much waits for clients
 }
 
 // Kind is how a client talks: its version of Engine.IO, 3 or 4, and its transport.
@@ -14,7 +14,7 @@ type Kind struct {
 	Transport string
 }
 
-// load counts while things change: to ask each of very many clients would hold them up.
+// load counts while things change, because asking each of very many clients would hold them up.
 type load struct {
 	clients [2][2]atomic.Int64 // by whether it is version 4, and a WebSocket
 	outbox  atomic.Int64
@@ -42,7 +42,7 @@ func (l *load) count(c *Client, webSocket bool, n int64) {
 	l.clients[c.version.number()-3][t].Add(n)
 }
 
-// weigh adds to what waits for the client. It is called with c.mu held.
+// weigh changes how much waits for the client. It is called with c.mu held.
 func (c *Client) weigh(bytes int) {
 	c.outBytes += bytes
 	if c.state != stateClosed { // from then on nothing waits

@@ -2,8 +2,8 @@ package transport
 
 import "time"
 
-// meter is a token bucket for packets and one for bytes. The zero value is full; each
-// holds what a second may bring.
+// meter is a token bucket for packets and one for bytes. Each holds what a second may bring. In the
+// zero value both are full.
 type meter struct {
 	packets, bytes float64 // spent, and not yet refilled
 	at             time.Time
@@ -19,7 +19,8 @@ func (m *meter) spend(now time.Time, packets, bytes int, l Limits) bool {
 	m.at = now
 	m.packets += float64(packets)
 	m.bytes += float64(bytes)
-	// One message may be as large as it may be, whatever the rate, and has something around it.
+	// One message may have RestrictedMessage whatever the rate, and the bytes of its packet around
+	// it.
 	return m.packets <= float64(l.RestrictedPackets) &&
 		m.bytes <= float64(max(l.RestrictedBytes, l.RestrictedMessage+overhead))
 }

@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// Origin is that of RFC 6454 in lower case, without its scheme's default port.
+// Origin is an origin (RFC 6454) in lower case, without the default port of its scheme.
 type Origin struct{ scheme, host string }
 
 func (o Origin) String() string { return o.scheme + "://" + o.host }
 
-// ParseOrigin reads what browsers send in the Origin header. ok is false for what is none, "null" too.
+// ParseOrigin reads what browsers send in the Origin header. ok is false for what is none, and for
+// "null".
 func ParseOrigin(text string) (o Origin, ok bool) {
-	// Browsers write other alphabets as punycode. Folding those could make equal what is not.
+	// Browsers write other alphabets as punycode. Folding them could make different hosts equal.
 	if strings.ContainsFunc(text, func(c rune) bool { return c > 0x7e }) {
 		return Origin{}, false
 	}
@@ -24,8 +25,9 @@ func ParseOrigin(text string) (o Origin, ok bool) {
 	return Origin{u.Scheme, trimDefaultPort(u.Scheme, u.Host)}, true
 }
 
-// IsHost reports whether a page of this origin is the own page of the server that is asked as host.
-// The scheme does not count: a proxy may end TLS. Only web pages have hosts that the network gives.
+// IsHost reports whether a page of this origin is a page of the server itself, which is asked as
+// host. The scheme does not count, because a proxy may end TLS. Only the schemes of web pages have
+// hosts that the network gives.
 func (o Origin) IsHost(host string) bool {
 	switch o.scheme {
 	case "http", "https", "ws", "wss":

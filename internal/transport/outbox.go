@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// What goes to the client. Both sides drain the same outbox, so the upgrade loses, doubles
-// and reorders nothing. Methods in lower case are called with c.mu held unless they say
-// otherwise; so it is in inbox.go and closing.go.
+// The outbox: what goes to the client. Both sides empty the same outbox, so the upgrade loses,
+// doubles and reorders nothing. The methods in lower case are called with c.mu held unless they say
+// otherwise; so it is in inbox.go.
 
-// Frame is a message that is to be sent: text, or an attachment. It may be sent to any number
-// of clients, which share its bytes.
+// Frame is a message that is to be sent: text, or an attachment. It may be sent to any number of
+// clients, which share its bytes.
 type Frame struct {
 	packet packet
 }
 
-// Text returns the frame of a text message: that of the parts joined.
+// Text returns the frame of a text message: of the parts joined.
 func Text(parts ...[]byte) Frame { return frame(typeMessage, false, parts) }
 
 // Binary returns the frame of an attachment.
@@ -39,16 +39,16 @@ func (f Frame) Size() int { return f.packet.size() }
 // String returns the text of a text frame, for tests and logs.
 func (f Frame) String() string { return string(f.packet.payload()) }
 
-// Send sends frames, all or (when the connection is closing) none, behind each other. It never
-// fails: a client that lets its outbox overflow is closed.
+// Send sends frames behind each other: all, or none when the connection is closing. It never fails:
+// a client whose outbox overflows is closed.
 func (c *Client) Send(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.send(frames)
 }
 
-// SendVolatile is Send for frames that may be lost: a client that does not take them at once does
-// not get them.
+// SendVolatile is Send for frames that may be lost: a client that cannot take them at once does not
+// get them.
 func (c *Client) SendVolatile(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,8 +57,8 @@ func (c *Client) SendVolatile(frames ...Frame) {
 	}
 }
 
-// SendAndClose sends frames and closes the connection once they and all that was sent before
-// were fetched. Nothing the client sends is delivered any more.
+// SendAndClose sends frames, and closes the connection when the client has fetched them and all
+// that was sent before. The layer above gets nothing more that the client sends.
 func (c *Client) SendAndClose(frames ...Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +66,8 @@ func (c *Client) SendAndClose(frames ...Frame) {
 	c.startClosing()
 }
 
-// LimitOutbox sets how much may wait for the client when something is sent, 0 as much as Limits say.
+// LimitOutbox sets how much may wait for the client when something is sent; 0 means as much as
+// Limits say.
 func (c *Client) LimitOutbox(most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,8 +114,8 @@ func (c *Client) append(packets ...packet) {
 	c.push()
 }
 
-// answerPing appends a PONG. Behind two that have not left it takes the place of the last: the most
-// recent is enough (RFC 6455 §5.5.3), and a client could make the server hold very many.
+// answerPing appends a PONG. Behind two that have not been written it takes the place of the last:
+// the most recent is enough (RFC 6455 §5.5.3), and a client could make the server hold very many.
 func (c *Client) answerPing(pong packet) {
 	n := len(c.out)
 	switch {
@@ -127,7 +128,7 @@ func (c *Client) answerPing(pong packet) {
 	}
 }
 
-// startFetchTime starts the time that a polling client has to fetch what is there.
+// startFetchTime starts the time in which a polling client has to fetch what waits.
 func (c *Client) startFetchTime() {
 	if c.fetchBy.IsZero() && c.ws == nil && c.opened {
 		c.fetchBy = time.Now().Add(c.hub.config.PingTimeout)
@@ -135,7 +136,7 @@ func (c *Client) startFetchTime() {
 	}
 }
 
-// push gets the outbox on its way, if OPEN may go.
+// push gets the outbox written, if OPEN may go.
 func (c *Client) push() {
 	if c.ws != nil {
 		if !c.writing && !c.opening && len(c.out) > 0 && c.mayWrite() {
@@ -151,8 +152,8 @@ func (c *Client) push() {
 
 func (c *Client) mayWrite() bool { return c.opened && !c.keptBack || c.state != stateOpen }
 
-// KeepBack keeps what is sent until Release: the client must not learn its session id while
-// somebody who is to serve its requests does not know it (hazard 29).
+// KeepBack keeps what is sent until Release. The client must not learn its session id while
+// go-socket.io, which may be what serves its requests, does not know the id (hazard 29).
 func (c *Client) KeepBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +170,7 @@ func (c *Client) Release() {
 	}
 }
 
-// take empties the outbox. The caller writes what it got and calls wrote.
+// take empties the outbox. The caller writes the packets and calls wrote.
 func (c *Client) take() []packet {
 	packets := c.out
 	c.out = nil

@@ -10,7 +10,7 @@ const (
 	typeUpgrade = '5'
 	typeNoop    = '6'
 
-	// controlPong is not Engine.IO's: it answers a WebSocket ping.
+	// controlPong is not Engine.IO's: it answers a ping of WebSocket.
 	controlPong = 'P'
 )
 
@@ -26,7 +26,7 @@ type packet struct {
 
 func (p packet) payload() []byte { return p.data[1:] }
 
-// size is what a packet that waits counts. It costs more than its bytes, and a
+// size is what a packet counts while it waits. It is more than the bytes of the packet, because a
 // client can make the server hold very many empty ones.
 func (p packet) size() int { return len(p.data) + overhead }
 

@@ -33,7 +33,7 @@ func (c *Client) Serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.hub.cors(w, r)
-	if !validJSONP(QueryOf(r)) || c.posting == nil { // it never polled
+	if !validJSONP(QueryOf(r)) || c.posting == nil { // the client opened with a WebSocket
 		Refuse(w, http.StatusBadRequest, 3, "Bad request")
 		return
 	}
@@ -49,8 +49,8 @@ func (c *Client) Serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cors sets the headers that go-socket.io's polling transport sets, and lets a
-// preflight ask for the Authorization header too (hazard 40).
+// cors sets the headers that go-socket.io's polling transport sets. It also lets a preflight ask
+// for the Authorization header (hazard 40).
 func (h *Hub) cors(w http.ResponseWriter, r *http.Request) {
 	if h == nil || h.config.Polling == nil {
 		return
@@ -76,7 +76,7 @@ func (h *Hub) cors(w http.ResponseWriter, r *http.Request) {
 type poller struct {
 	woken    chan struct{}
 	replaced bool // a newer GET came (hazard 30)
-	noop     bool // an upgrade wants it to return
+	noop     bool // it has to return, because an upgrade is tried
 }
 
 func (p *poller) wake() {
@@ -90,7 +90,7 @@ func (p *poller) wake() {
 const pauseTime = 100 * time.Millisecond
 
 func (p *Client) poll(w http.ResponseWriter, r *http.Request) {
-	// http.Server's ReadTimeout would end a long poll as if the client had left, and so would its
+	// http.Server's ReadTimeout would end a long poll as if the client had left. So would its
 	// WriteTimeout with HTTP/2.
 	controller := http.NewResponseController(w)
 	_ = controller.SetReadDeadline(time.Time{})
@@ -115,8 +115,8 @@ func (p *Client) poll(w http.ResponseWriter, r *http.Request) {
 	p.fetched()
 }
 
-// whileWriting sets what ends the answer that is being written when the connection of a
-// restricted client is closed: it must not keep the request for as long as others may.
+// whileWriting sets what ends the answer that is being written when the connection of a restricted
+// client is closed: the answer must not hold the request for as long as that of other clients may.
 func (p *Client) whileWriting(cut func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,8 +146,8 @@ var (
 	justPing  = []packet{{typ: typePing, data: []byte{typePing}}}
 )
 
-// fetch waits for packets. taken says that they come from the outbox, and that fetched
-// must be called when they are written.
+// fetch waits for packets. taken says that they come from the outbox. The caller then calls fetched
+// when they are written.
 func (p *Client) fetch(r *http.Request) (packets []packet, taken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,9 +221,9 @@ func (p *Client) writePayload(w http.ResponseWriter, r *http.Request, packets []
 	return writePayload(w, r, p.version, packets, p.binaryOK)
 }
 
-// writePayload answers a GET. A client that reads slowly holds nothing but this
-// request (hazards 5 and 6), and that only until the write deadline. Not every
-// ResponseWriter has deadlines; those of net/http do.
+// writePayload answers a GET. A client that reads slowly holds nothing but this request (hazards 5
+// and 6), and that until the write deadline only. Not every ResponseWriter has deadlines; those of
+// net/http do.
 func writePayload(w http.ResponseWriter, r *http.Request, v version, packets []packet, binaryOK bool) error {
 	body, contentType := v.encode(packets, binaryOK)
 	header := w.Header()
@@ -310,8 +310,8 @@ func (p *Client) readBody(w http.ResponseWriter, r *http.Request) ([]packet, err
 	return p.version.decode(body, r.Header.Get("Content-Type"), p.hub.Burst()/messageOverhead)
 }
 
-// whileReading sets what ends the body that is being read when the connection is closed.
-// It returns false when it is closed already.
+// whileReading sets what ends the body that is being read when the connection is closed. It returns
+// false when the connection is closed already.
 func (p *Client) whileReading(cut func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -319,8 +319,8 @@ func (p *Client) whileReading(cut func()) bool {
 	return p.state != stateClosed
 }
 
-// unescapeJSONP reads the form a JSONP client posts. It writes a newline as `\n`
-// and what was `\n` before as `\\n`, as forms do not keep newlines.
+// unescapeJSONP reads the form that a JSONP client posts. The client writes a newline as `\n`, and
+// what was `\n` before as `\\n`, because forms do not keep newlines.
 func unescapeJSONP(body []byte) ([]byte, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Query is the query of a URL, read where it stands. The gate reads that of every request,
-// which a map would make as expensive as the signature of a token. What is malformed is left
-// out, as url.ParseQuery does.
+// Query is the query of a URL, read where it stands. The gate reads the query of every request;
+// with a map that would cost as much as verifying the signature of a token. What is malformed is
+// left out, as url.ParseQuery does.
 type Query string
 
 // QueryOf returns the query of a request.
 func QueryOf(r *http.Request) Query { return Query(r.URL.RawQuery) }
 
-// maxPlainParams is how many parameters are read here. What comes of very many depends on the
-// version of net/url, and go-socket.io reads with that.
+// maxPlainParams is how many parameters are read here. How net/url reads very many depends on its
+// version, and go-socket.io reads with net/url.
 const maxPlainParams = 500
 
 // Lookup returns the first value of a parameter, and how many there are.
@@ -44,7 +44,7 @@ func (q Query) Lookup(name string) (first string, n int) {
 	return first, n
 }
 
-// unescape spares url.QueryUnescape what has no escapes, as tokens do not.
+// unescape is url.QueryUnescape that costs nothing where there are no escapes, as in tokens.
 func unescape(escaped string) (text string, ok bool) {
 	if strings.IndexByte(escaped, '%') < 0 && strings.IndexByte(escaped, '+') < 0 {
 		return escaped, true

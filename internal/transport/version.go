@@ -11,22 +11,22 @@ type version interface {
 
 	// open makes the packet that says what the client must know.
 	open(h *Hub, id string, upgrades bool) []byte
-	// opensAtOnce reports whether OPEN goes before the layer above has something to send.
+	// opensAtOnce reports whether OPEN is sent before the layer above has something to send.
 	opensAtOnce() bool
 
-	// heartbeat is the packet by which a client shows that it lives: PING, or PONG where the
+	// heartbeat is the packet by which a client shows that it is alive: PING, or PONG where the
 	// server PINGs.
 	heartbeat() byte
 
-	// closing is what says that the connection ends. closesApart reports whether it has a
-	// polling answer of its own, and no frame of a WebSocket.
+	// closing returns the packets that say that the connection ends. closesApart reports whether
+	// these have a polling answer of their own, and are not sent on a WebSocket.
 	closing() []packet
 	closesApart() bool
 
-	// encode makes the answer of a poll. binaryOK says that the client takes binary as such.
+	// encode makes the answer of a poll. binaryOK says that the client takes binary data as such.
 	encode(packets []packet, binaryOK bool) (body []byte, contentType string)
-	// decode takes the body of a POST, all of it or nothing, and refuses more than most packets.
-	// They share its memory.
+	// decode takes the body of a POST, all of it or nothing. It refuses more than most packets. The
+	// packets share the memory of the body.
 	decode(body []byte, contentType string, most int) ([]packet, error)
 
 	// frame makes the frame of a WebSocket, parseText and parseBinary take one. The text must
@@ -42,9 +42,9 @@ const (
 	binaryPayload = "application/octet-stream"
 )
 
-// versionOf returns the version that a request speaks, nil for one that nobody does. A request
-// that does not say is of version 3, and so is what calls itself 2: the browser build of
-// socket.io-client 1.0.6 does.
+// versionOf returns the version that a request speaks, nil for an unknown one. A request that does
+// not say is of version 3. So is one that says 2, as the browser build of socket.io-client 1.0.6
+// does.
 func versionOf(query Query) version {
 	switch number, n := query.Lookup("EIO"); {
 	case n == 0, number == "3", number == "2":
@@ -63,8 +63,9 @@ func VersionOf(query Query) int {
 	return 0
 }
 
-// openPacket is written by hand: encoding/json takes longer than all else that a connection needs
-// here. An id has no character that JSON escapes. The brace at its end is left out.
+// openPacket makes OPEN without its closing brace. It is written by hand, because encoding/json
+// takes longer than all else that a connection needs here. An id has no character that JSON
+// escapes.
 func openPacket(id string, upgrades bool, interval, timeout time.Duration) []byte {
 	b := make([]byte, 0, 160)
 	b = append(b, typeOpen)

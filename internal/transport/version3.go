@@ -17,8 +17,8 @@ func (version3) open(h *Hub, id string, upgrades bool) []byte {
 	return append(openPacket(id, upgrades, h.config.PingInterval, h.config.PingTimeout), '}')
 }
 
-// OPEN waits for what the layer above sends behind it: one write and, with polling, one request
-// less for each connection. There is always something: who connects is in the root.
+// OPEN waits for what the layer above sends behind it, which saves a write for each connection, and
+// a request with polling. There is always something: the client is in the root.
 func (version3) opensAtOnce() bool { return false }
 
 // The client PINGs.

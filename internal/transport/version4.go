@@ -14,9 +14,9 @@ type version4 struct{}
 
 func (version4) number() int { return 4 }
 
-// open says when a client may take the server for gone: PingInterval and the advertised timeout
-// after it heard it last. The timeout begins at a PING here and not at the last sign of life, so
-// the interval is taken off: PingTimeout is what a silent server has in both versions.
+// open says when the client may take the server for dead: PingInterval and the advertised timeout
+// after it heard of the server last. Here the timeout begins at a PING, in version 3 at the last
+// sign of life. So the interval is taken off: a silent server has PingTimeout in both versions.
 func (version4) open(h *Hub, id string, upgrades bool) []byte {
 	timeout := h.config.PingTimeout
 	if timeout > h.config.PingInterval {
@@ -28,19 +28,19 @@ func (version4) open(h *Hub, id string, upgrades bool) []byte {
 	return append(b, '}')
 }
 
-// The client may ask for nothing but what OPEN lets it.
+// The client asks for a namespace only when it has OPEN.
 func (version4) opensAtOnce() bool { return true }
 
 // The server PINGs.
 func (version4) heartbeat() byte { return typePong }
 
-// A client that finds CLOSE beside the reason for it takes the connection for lost, and never
-// sees the reason. NOOP before it is what Node's engine.io sends. On a WebSocket the close frame
-// is enough.
+// A client that finds CLOSE beside the reason for it takes the connection for lost, and never sees
+// the reason. So CLOSE has an answer of its own. NOOP before CLOSE is what Node's engine.io sends.
+// On a WebSocket the close frame is enough.
 func (version4) closing() []packet { return []packet{justNoop[0], justClose[0]} }
 func (version4) closesApart() bool { return true }
 
-// separator stands between the packets of a payload. In JSON it has to be escaped.
+// separator stands between the packets of a payload. JSON has to escape it.
 const separator = '\x1e'
 
 func (version4) encode(packets []packet, _ bool) (body []byte, contentType string) {

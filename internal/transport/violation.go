@@ -7,13 +7,13 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Reason says why a client was disconnected that broke the rules. It never holds client
-// data.
+// Reason says which rule a client broke that is disconnected for it. It never holds data of the
+// client.
 type Reason string
 
 func (r Reason) Error() string { return string(r) }
 
-// The reasons for which a connection is closed, besides those of the layer above.
+// The reasons of this layer. The layer above has more.
 const (
 	BadPayload    Reason = "malformed payload"
 	BadUTF8       Reason = "invalid UTF-8"
@@ -50,9 +50,9 @@ func (h *Hub) cannotHijack(err error) {
 	}
 }
 
-// violated tells the observers why a client is about to be disconnected, if err is more
-// than the end of its connection. Of requests that break the rules at the same time the first
-// counts. It is called without c.mu.
+// violated tells the observers why a client is about to be disconnected, if err is more than the
+// end of its connection. Of requests that break rules at the same time only the first is told. It
+// is called without c.mu.
 func (c *Client) violated(err error) {
 	if _, left := err.(*websocket.CloseError); left {
 		return // as most connections end

@@ -12,22 +12,22 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// webSocket is the WebSocket side of a connection. One goroutine reads it, for as long as it
-// lasts, and one writes it, for as long as there is something to write.
+// webSocket is the WebSocket side of a connection. One goroutine reads it as long as it lasts, and
+// one writes it as long as there is something to write.
 type webSocket struct {
 	*Client
 	conn  *websocket.Conn // set before anybody else sees it
 	batch *batchConn      // under conn
 
-	// left is the client's close frame, when its answer is left to who is writing. It is
-	// guarded by mu.
+	// left is the client's close frame, if the goroutine that writes has yet to answer it. mu
+	// guards it.
 	left *websocket.CloseError
 }
 
-// readBufferSize is enough for most messages, and every connection keeps it.
+// readBufferSize is enough for most messages. Every connection keeps such a buffer.
 const readBufferSize = 2 << 10
 
-// newUpgrader fills in what is not configured: buffers that an idle connection does not keep.
+// newUpgrader fills in what is not configured. An idle connection keeps no write buffer.
 func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
 	if configured == nil {
 		return nil
@@ -51,8 +51,8 @@ func newUpgrader(configured *websocket.Upgrader) *websocket.Upgrader {
 	return &u
 }
 
-// upgrade answers a WebSocket request, with the headers that were set before. The 101 is held
-// back until the first flush.
+// upgrade answers a WebSocket request, with the headers that were set before. The 101 is kept back
+// until the first flush.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, u *websocket.Upgrader) (*websocket.Conn, *batchConn, error) {
 	batching := &batchingWriter{ResponseWriter: w}
 	conn, err := u.Upgrade(batching, r, w.Header())
@@ -118,8 +118,8 @@ func (c *Client) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	go ws.tryUpgrade()
 }
 
-// serve writes what there is for a new connection, in the goroutine of its request, and has it
-// read in one that is smaller.
+// serve writes the first packets of a new connection in the goroutine of its request, and starts
+// another one that reads, which is smaller.
 func (ws *webSocket) serve() {
 	ws.mu.Lock()
 	ws.opening = false
@@ -142,7 +142,7 @@ func (c *Client) setCandidate(ws *webSocket) bool {
 	return true
 }
 
-// dropCandidate lets another WebSocket try, and polling go on.
+// dropCandidate lets another WebSocket try to take over, and polling go on.
 func (c *Client) dropCandidate(ws *webSocket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,8 +159,8 @@ func (ws *webSocket) use(conn *websocket.Conn) {
 		defer ws.mu.Unlock()
 		return ws.spend(0, n)
 	}
-	// gorilla/websocket handles control frames inside of a read, and answers them there.
-	// They count, and their answers are for the one who writes.
+	// gorilla/websocket handles control frames inside of a read, and answers them there. Here they
+	// count, and the goroutine that writes answers them.
 	conn.SetPingHandler(ws.pinged)
 	conn.SetPongHandler(func(string) error {
 		ws.mu.Lock()
@@ -177,7 +177,7 @@ func (ws *webSocket) pinged(data string) error {
 		return err
 	}
 	if ws.ws != ws {
-		return nil // it has no business here before the upgrade
+		return nil // a candidate gets no answer before it takes over
 	}
 	ws.answerPing(packet{typ: controlPong, data: []byte(data)})
 	return nil
@@ -199,7 +199,8 @@ func (ws *webSocket) readAll() {
 	}
 }
 
-// end closes the connection after its last frame. A close frame is answered (RFC 6455 §5.5.1).
+// closeAfter closes the connection after its last frame. A close frame is answered (RFC 6455
+// §5.5.1).
 func (ws *webSocket) closeAfter(err error) {
 	var left *websocket.CloseError
 	ws.mu.Lock()
@@ -221,7 +222,7 @@ func (ws *webSocket) closeAfter(err error) {
 	closed := ws.markClosed()
 	ws.mu.Unlock()
 	if closed != nil {
-		closed() // here: it is the one who reads
+		closed() // in this goroutine, which reads no more
 	}
 }
 
@@ -231,8 +232,8 @@ func (ws *webSocket) answerClose(left *websocket.CloseError) {
 		websocket.FormatCloseMessage(left.Code, ""), time.Now().Add(time.Second))
 }
 
-// read reads one packet. It asks for the limit when one has begun to arrive: the client may
-// have been authenticated since this waits for it.
+// read reads one packet. It calls limit when a packet has begun to arrive, because the client may
+// have been authenticated while read waited.
 func (ws *webSocket) read(limit func() int) (packet, error) {
 	kind, r, err := ws.conn.NextReader()
 	if err != nil {
@@ -255,7 +256,7 @@ func (ws *webSocket) read(limit func() int) (packet, error) {
 	return ws.version.parseText(data)
 }
 
-// tryUpgrade reads what a WebSocket must bring before it takes over: `2probe`, then `5`.
+// tryUpgrade reads what a candidate has to send before it takes over: `2probe`, then `5`.
 func (ws *webSocket) tryUpgrade() {
 	if !ws.probe() || !ws.takeOver() {
 		ws.dropCandidate(ws)
@@ -286,7 +287,7 @@ func (ws *webSocket) probe() bool {
 	return err == nil && p.typ == typeUpgrade
 }
 
-// pause makes the waiting poll return: the client sends its last packets when it has.
+// pause makes the waiting poll return: the client sends `5` when it has.
 func (ws *webSocket) pause() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -297,8 +298,8 @@ func (ws *webSocket) pause() {
 	}
 }
 
-// takeOver makes the WebSocket the side in use. What the outbox holds from now on
-// goes there: the client stopped polling before it sent `5`.
+// takeOver makes the WebSocket the side in use. What is in the outbox from now on goes there: the
+// client stopped polling before it sent `5`.
 func (ws *webSocket) takeOver() bool {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -312,7 +313,7 @@ func (ws *webSocket) takeOver() bool {
 	ws.fetchBy = time.Time{}
 	ws.extend()
 	if ws.state == stateClosing && len(ws.out) == 0 && !ws.writing {
-		ws.sendClose() // else nobody would write the close frame
+		ws.sendClose() // else the close frame would not be written
 	}
 	if ws.polled != nil {
 		ws.polled.wake()
@@ -333,9 +334,9 @@ func (ws *webSocket) flush() {
 	}
 	if ws.state == stateClosing && ws.left == nil {
 		ws.mu.Unlock()
-		// The client answers, and readAll ends with it: closing a TCP connection with
-		// unread input resets it, and the client would lose what was just sent. The
-		// linger timer bounds it.
+		// The client answers, and readAll ends with the answer. To close a TCP connection with
+		// unread input resets it, and the client would lose what was just sent. The linger timer
+		// bounds the wait.
 		_ = ws.conn.WriteControl(websocket.CloseMessage,
 			websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 		ws.mu.Lock()
