@@ -11,14 +11,14 @@ import (
 	"github.com/googollee/go-socket.io/parser"
 )
 
-// go-socket.io's parser.Buffer is how handlers write and get attachments. Which one it is it
-// keeps to itself; its JSON tells, in both directions.
+// go-socket.io's parser.Buffer is how handlers write and get attachments. A Buffer does not tell
+// the number of its attachment; its JSON does, in both directions.
 
 var bufferType = reflect.TypeFor[parser.Buffer]()
 
-// detach returns values with each parser.Buffer in them replaced by its placeholder, and the
-// attachments in their order. The values it was given stay as they are: they may be shared.
-// What holds no Buffer is not copied. Data that is attached is, because the caller may change it.
+// detach returns values with a placeholder in the place of each parser.Buffer in them, and the
+// attachments in their order. It does not change values, which may be shared, and copies what holds
+// a Buffer only. The data of an attachment is copied, because the caller may change it.
 func detach(values []any) ([]any, [][]byte) {
 	var d detaching
 	var detached []any
@@ -88,12 +88,12 @@ func typeMayHold(t reflect.Type, interfaces bool, seen map[reflect.Type]bool) bo
 // detaching is one call of detach.
 type detaching struct {
 	attachments [][]byte
-	// holds is what is known of pointers, maps and slices: each is looked into once. One that
-	// holds itself does not hold a Buffer for it, and encoding/json refuses it.
+	// holds is what is known of pointers, maps and slices, each of which is looked into once. A
+	// value that contains itself counts as one without a Buffer, and encoding/json refuses it.
 	holds map[place]bool
 }
 
-// place is where the value behind a pointer, map or slice is.
+// place is where the value behind a pointer, map or slice is in memory.
 type place struct {
 	at  uintptr
 	len int
@@ -157,7 +157,7 @@ func (d *detaching) replace(v reflect.Value) reflect.Value {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		// Whoever is pointed to from here again would be copied without end.
+		// A value that contains a pointer to itself would be copied without end.
 		at := place{at: v.Pointer(), typ: v.Type()}
 		d.holds[at] = false
 		defer func() { d.holds[at] = true }()
@@ -217,8 +217,8 @@ func placeholderOf(n int) parser.Buffer {
 	return b
 }
 
-// numberOf returns which attachment a Buffer that was decoded stands for. One that came as
-// text stands for none.
+// numberOf returns the number of the attachment that a decoded Buffer stands for. A Buffer that
+// came as text stands for none.
 func numberOf(b parser.Buffer) (n int, ok bool) {
 	text, err := b.MarshalJSON()
 	if err != nil {
@@ -236,8 +236,8 @@ func numberOf(b parser.Buffer) (n int, ok bool) {
 
 var errNoAttachment = errors.New("a placeholder without its attachment")
 
-// attach gives the Buffers in a value that encoding/json has decoded their data. v can be
-// addressed.
+// attach gives the Buffers in a value that encoding/json has decoded their data. v must be
+// addressable.
 func attach(v reflect.Value, attachments [][]byte) error {
 	if !decodesBuffer(v.Type()) {
 		return nil
@@ -270,7 +270,7 @@ func attach(v reflect.Value, attachments [][]byte) error {
 		}
 	case reflect.Map:
 		for entries := v.MapRange(); entries.Next(); {
-			// What a map holds cannot be addressed: it is put there anew.
+			// A value in a map cannot be addressed, so a copy is put there.
 			c := reflect.New(v.Type().Elem()).Elem()
 			c.Set(entries.Value())
 			if err := attach(c, attachments); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// Conn is one connection: the sockets of one client. Its methods are safe for concurrent use
-// and do not block.
+// Conn is one connection as Socket.IO sees it: the sockets of one client. Its methods are safe for
+// concurrent use and do not block.
 type Conn struct {
 	server   *Server
 	client   *transport.Client
@@ -21,21 +21,21 @@ type Conn struct {
 	lane     lane    // OnConnect, events, OnDisconnect
 	acks     lane    // acknowledgements: the handler that runs may wait for one
 
-	// receiving is held while a packet is dealt with. It comes before mu, and is the only lock
-	// under which the visitor is called.
+	// receiving is held while a packet is handled. It comes before mu, and is the only lock under
+	// which the visitor is called.
 	receiving          sync.Mutex
-	partial            *Packet   // waits for attachments; of the goroutine that receives
+	partial            *Packet   // lacks attachments; only the goroutine that receives uses it
 	behindOnDisconnect []*Packet // see waitsForOnDisconnect
-	initial            any       // the root's first Context
+	initial            any       // see SetInitialContext
 
 	mu       sync.Mutex
 	sockets  []*Socket // the last of each namespace, by name
-	unknown  []string  // namespaces that were asked for, and are not there
+	unknown  []string  // namespaces that the client asked for and that do not exist
 	wait     waiting
-	idleRoot *idleRoot // see Guard
-	ids      uint64    // of the next acknowledgement; none comes twice, whatever lives there are
+	idleRoot *idleRoot // see Guard; nil where there is none
+	ids      uint64    // of the next acknowledgement; none comes twice in a connection
 	bridge   Bridge    // nil: it has not entered go-socket.io
-	closing  bool      // the server ends the connection: nothing counts any more
+	closing  bool      // the server ends the connection: what the client sends does not count
 	closed   bool
 	onClosed []func()
 }
@@ -43,30 +43,32 @@ type Conn struct {
 // Client returns the transport's half.
 func (c *Conn) Client() *transport.Client { return c.client }
 
-// ID returns what handlers get for an id. It is one for all sockets of the connection. In protocol 4
-// clients take the session id for it, and knowing that is enough to take the connection over.
+// ID returns the id that handlers get. It is the same for all sockets of the connection. In
+// protocol 4 it is the session id, as clients think, and who knows that can take the connection
+// over.
 func (c *Conn) ID() string { return c.id }
 
-// IsProtocol5 reports whether the client is one of those who ask for the root.
+// IsProtocol5 reports whether the client is one that asks for the root.
 func (c *Conn) IsProtocol5() bool { return !c.protocol.joinsRoot() }
 
 // Attach returns the value kept under key, made by make when there is none yet and make is
 // not nil.
 func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key, make) }
 
-// Visitor returns what the doorkeeper's Opened did, or nil.
+// Visitor returns what the doorkeeper's Opened returned, or nil.
 func (c *Conn) Visitor() Visitor { return c.visitor }
 
-// SetInitialContext sets what the root's socket has for a Context. It is for who makes the Conn.
+// SetInitialContext sets the first Context of the root's socket. Only who makes the Conn may call
+// it.
 func (c *Conn) SetInitialContext(v any) { c.initial = v }
 
 // InitialContext returns what SetInitialContext was given.
 func (c *Conn) InitialContext() any { return c.initial }
 
-// Do runs f in the lane of the connection, after the handlers that are due.
+// Do runs f in the lane of the connection, after the handlers that are queued.
 func (c *Conn) Do(f func()) { c.lane.run(f) }
 
-// OnClosed calls f when the connection is closed, at once when it is.
+// OnClosed calls f when the connection is closed, at once when it is already.
 func (c *Conn) OnClosed(f func()) {
 	c.mu.Lock()
 	closed := c.closed
@@ -99,7 +101,7 @@ func (c *Conn) place(namespace string) (int, bool) {
 	})
 }
 
-// Receive takes messages from the transport: all of them are checked before the first counts.
+// Receive takes messages from the transport. All of them are checked before the first is handled.
 func (c *Conn) Receive(messages []transport.Message) error {
 	if len(messages) == 1 {
 		p, err := c.next(messages[0])
@@ -130,8 +132,8 @@ func (c *Conn) Receive(messages []transport.Message) error {
 	return nil
 }
 
-// next is parse that keeps account: what is not whole does not count, or the rest of it would
-// never be read.
+// next is parse that accounts for the cost. A packet that lacks attachments counts as consumed,
+// because otherwise its attachments might never be read.
 func (c *Conn) next(m transport.Message) (*Packet, error) {
 	p, err := c.parse(m)
 	switch {
@@ -139,7 +141,7 @@ func (c *Conn) next(m transport.Message) (*Packet, error) {
 	case p == nil:
 		c.client.Consumed(m.Cost())
 	case len(p.Attachments) > 0:
-		c.client.Consumed(m.Cost() - p.cost) // what came before counts again
+		c.client.Consumed(m.Cost() - p.cost) // the parts before count again
 	}
 	return p, err
 }
@@ -177,8 +179,8 @@ func (c *Conn) parse(m transport.Message) (*Packet, error) {
 	return p, nil
 }
 
-// burst is what an event may cost with its attachments. What is not whole is held, and no handler
-// of a client that is restricted needs much.
+// burst is what an event may cost with its attachments. A packet that lacks attachments is held in
+// memory, and no handler of a restricted client needs a large one.
 func (c *Conn) burst() int {
 	if c.server.hub == nil {
 		return math.MaxInt
@@ -186,7 +188,7 @@ func (c *Conn) burst() int {
 	return c.client.Burst()
 }
 
-// limits are those that hold now.
+// limits returns the limits that hold now.
 func (c *Conn) limits() Limits {
 	l := c.server.limits
 	if c.client.Restricted() {
@@ -195,7 +197,7 @@ func (c *Conn) limits() Limits {
 	return l
 }
 
-// handle deals with one packet, with the lock of receiving.
+// handle handles one packet. It is called with the lock receiving.
 func (c *Conn) handle(p *Packet) error {
 	s := c.Socket(p.Namespace)
 	if s != nil && s.keepNextLife(p) || c.waitsForOnDisconnect(p) {
@@ -233,7 +235,7 @@ func (c *Conn) handle(p *Packet) error {
 	return nil
 }
 
-// take deals with a packet of a socket that has been decided about.
+// take handles a packet of a socket that has been decided about.
 func (c *Conn) take(s *Socket, p *Packet) {
 	switch p.Type {
 	case Disconnect:
@@ -258,9 +260,9 @@ func (c *Conn) take(s *Socket, p *Packet) {
 	}
 }
 
-// waitsForOnDisconnect keeps a CONNECT, and what follows it, until the client's last socket in the
-// namespace is through with all that it made the user's code do. A client could queue lives faster
-// than they are lived. Acknowledgements pass: that code may wait for one.
+// waitsForOnDisconnect keeps a CONNECT, and what follows it, until the OnDisconnect of the client's
+// last socket in the namespace has returned. Otherwise a client could join and leave faster than
+// the application is told. Acknowledgements pass, because a handler may wait for one.
 func (c *Conn) waitsForOnDisconnect(p *Packet) bool {
 	if len(c.behindOnDisconnect) == 0 {
 		s := c.Socket(p.Namespace)
@@ -274,7 +276,7 @@ func (c *Conn) waitsForOnDisconnect(p *Packet) bool {
 	return true
 }
 
-// onDisconnectReturned is called when the user's code is through with a socket.
+// onDisconnectReturned is called when the application is done with a socket.
 func (c *Conn) onDisconnectReturned(s *Socket) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
@@ -291,7 +293,7 @@ func (c *Conn) onDisconnectReturned(s *Socket) {
 	}
 }
 
-// replay deals with what was kept for a socket, as far as that goes.
+// replay handles what was kept for a socket, as far as that is possible.
 func (c *Conn) replay(s *Socket) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
@@ -310,7 +312,7 @@ func (c *Conn) replay(s *Socket) {
 	}
 }
 
-// join is the client's CONNECT.
+// join handles CONNECT: it makes the socket, and asks the visitor or go-socket.io.
 func (c *Conn) join(p *Packet) {
 	name, cost := p.Namespace, p.cost
 	ns := c.server.Namespace(name)
@@ -373,9 +375,9 @@ func (c *Conn) join(p *Packet) {
 	bridge.Deliver(s, &Packet{Header: Header{Type: Connect, Namespace: name, Query: p.Query}, Text: head(Connect, 0, name, "")})
 }
 
-// mayJoin reports whether a CONNECT counts. One that comes again does not (hazard 34), nor one
-// for a root that opening the connection joins: a second life there would be one of a client that was
-// told to go (hazard 24).
+// mayJoin reports whether a CONNECT counts. A second one while the client is in the namespace does
+// not (hazard 34). Nor does one for a root that opening the connection joins: a second root would
+// be one of a client that was told to go (hazard 24).
 func (c *Conn) mayJoin(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -392,9 +394,9 @@ func (c *Conn) enterUpstream() Bridge {
 		return bridge
 	}
 	bridge := c.server.upstream.NewBridge(c)
-	c.client.LimitOutbox(0) // its namespaces may send before anything is decided here
+	c.client.LimitOutbox(0) // go-socket.io may send before anything is decided here
 	c.mu.Lock()
-	c.bridge = bridge // its hooks ask for it
+	c.bridge = bridge // the hooks in go-socket.io ask for it
 	if c.find(Root) == nil {
 		c.idleRoot = new(idleRoot)
 	}
@@ -417,7 +419,7 @@ func (c *Conn) left(s *Socket) {
 	}
 }
 
-// Closed ends everything: the connection is gone. What the client sent before counts.
+// Closed ends all sockets, because the connection is closed. What the client sent before counts.
 func (c *Conn) Closed() {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
@@ -444,14 +446,15 @@ func (c *Conn) Closed() {
 	}
 }
 
-// End tells sockets that they end, in one write, and closes the connection behind that if it
-// is to be closed. In protocol 5 it is closed too when none is left. Those that have ended are
-// passed over. What was sent to them before arrives before. Visitor.Left is not called.
+// End ends sockets, and tells each of them its last word, in one write. With closes it closes the
+// connection after that. In protocol 5 the connection is also closed when no socket is left.
+// Sockets that have ended are passed over. What was sent to the sockets before arrives before.
+// Visitor.Left is not called.
 func (c *Conn) End(closes bool, words ...LastWord) {
 	c.afterEmits(words, func() { c.end(closes, words) })
 }
 
-// afterEmits calls f when go-socket.io has no more of what handlers have emitted.
+// afterEmits calls f when go-socket.io has sent what handlers have emitted.
 func (c *Conn) afterEmits(words []LastWord, f func()) {
 	bridge := c.entered()
 	for _, w := range words {
@@ -463,7 +466,7 @@ func (c *Conn) afterEmits(words []LastWord, f func()) {
 	f()
 }
 
-// end returns which sockets it ended.
+// end returns the sockets that it ended.
 func (c *Conn) end(closes bool, words []LastWord) []*Socket {
 	var ended []*Socket
 	c.mu.Lock()
@@ -480,8 +483,8 @@ func (c *Conn) end(closes bool, words []LastWord) []*Socket {
 		ended = append(ended, s)
 	}
 	if !c.protocol.joinsRoot() {
-		// Who was told to go, and is nowhere else, has nothing to stay for. Who was refused may
-		// ask again.
+		// A client that was told to go, and is in no other namespace, has nothing to stay for. A
+		// client that was refused may ask again.
 		closes = closes || last && !slices.ContainsFunc(c.sockets, func(s *Socket) bool { return !s.ended() })
 		if closes && !c.closing {
 			frames = c.appendRefused(frames)
@@ -491,7 +494,7 @@ func (c *Conn) end(closes bool, words []LastWord) []*Socket {
 		c.closing = true
 		c.client.SendAndClose(frames...)
 	} else {
-		for _, s := range ended { // before the client knows, which may join again at once
+		for _, s := range ended { // before the client hears of it and joins again
 			if s.foreign && c.bridge != nil {
 				c.bridge.Deliver(s, &Packet{Header: Header{Type: Disconnect, Namespace: s.name}, Text: head(Disconnect, 0, s.name, "")})
 			}
@@ -511,10 +514,11 @@ func (c *Conn) isClosing() bool {
 	return c.closing
 }
 
-// Closing lets go-socket.io send what handlers have emitted. No socket is told that it ends.
+// Closing calls end when go-socket.io has sent what handlers have emitted. No socket is told that
+// it ends.
 func (c *Conn) Closing(end func()) { c.afterEmits(c.endOfAll(), end) }
 
-// endOfAll returns DISCONNECT for every socket.
+// endOfAll returns a last word without an event for every socket that has not ended.
 func (c *Conn) endOfAll() (words []LastWord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

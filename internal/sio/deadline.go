@@ -6,8 +6,8 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// A connection of protocol 5 is in no namespace until its client asks for one. It is let wait
-// for so long, and ends if no socket of it was admitted by then.
+// A connection of protocol 5 is in no namespace until its client asks for one. It may wait for some
+// time, and is closed if none of its sockets was admitted by then.
 
 // waiting is what a Conn keeps until a socket of it is admitted. conn.mu guards it.
 type waiting struct {
@@ -18,12 +18,12 @@ type waiting struct {
 	admitted []func()
 }
 
-// defaultWait is how long a connection may be in no namespace where nobody says, as in Node's
-// socket.io (connectTimeout).
+// defaultWait is how long a connection may be without an admitted socket where nobody calls Wait.
+// It is the connectTimeout of Node's socket.io.
 const defaultWait = 45 * time.Second
 
-// Wait lets the connection be without an admitted socket for so long since it was opened. The
-// longest of several counts. It does nothing for a client that is in the root from the start.
+// Wait lets the connection be without an admitted socket for the time d, since it was opened. The
+// longest of several counts. Wait does nothing for a client that is in the root from the start.
 func (c *Conn) Wait(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,15 +39,15 @@ func (c *Conn) Wait(d time.Duration) {
 	}
 }
 
-// Waits reports whether no socket was admitted yet, and since when the connection is there.
+// Waits reports whether no socket was admitted yet, and when the connection was opened.
 func (c *Conn) Waits() (since time.Time, waits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.wait.since, !c.wait.over && !c.protocol.joinsRoot()
 }
 
-// OnAdmitted calls f when the first socket is admitted, at once when one was. It must be quick,
-// and must not call the connection.
+// OnAdmitted calls f when the first socket is admitted, at once when one was. f must be quick, and
+// must not call the connection.
 func (c *Conn) OnAdmitted(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,8 +87,8 @@ func (c *Conn) timedOut() {
 	}
 }
 
-// The names of namespaces that there are not are remembered up to these bounds: a client that
-// asked for one has to be told when the connection ends, or it comes back for ever (3.x).
+// The names of namespaces that do not exist are remembered up to these bounds. A client 3.x that
+// asked for one has to be told when the connection ends, or it comes back for ever.
 const (
 	maxUnknown      = 16
 	maxUnknownBytes = 256
@@ -100,8 +100,8 @@ func (c *Conn) noteUnknown(namespace string) {
 	}
 }
 
-// appendRefused tells those who were refused and have not asked again, before the connection ends.
-// It is called with mu.
+// appendRefused appends DISCONNECT for the namespaces that were refused and not asked for again. It
+// is called with mu, before the connection ends.
 func (c *Conn) appendRefused(frames []transport.Frame) []transport.Frame {
 	for _, s := range c.sockets {
 		if s.ended() && s.refused {

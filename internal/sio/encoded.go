@@ -12,10 +12,10 @@ type Encoded struct {
 }
 
 // Body returns the JSON array of the event's name and its arguments, with placeholders for the
-// attachments. It is shared.
+// attachments. It must not be changed.
 func (e Encoded) Body() []byte { return e.body }
 
-// Attachments returns them in the order of their numbers. They are shared.
+// Attachments returns the attachments in the order of their numbers. They must not be changed.
 func (e Encoded) Attachments() [][]byte { return e.attachments }
 
 // maxEncodedDepth is the most that encoding/json decodes.
@@ -23,7 +23,7 @@ const maxEncodedDepth = 10000
 
 var errNoEvent = errors.New("no JSON array that begins with the name of an event")
 
-// EncodedEvent makes an event of what Body and Attachments returned elsewhere. It keeps both.
+// EncodedEvent makes an event of what Body and Attachments returned on another node. It keeps both.
 func EncodedEvent(body []byte, attachments [][]byte) (Encoded, error) {
 	if valid, _ := scanJSON(body, maxEncodedDepth); !valid {
 		return Encoded{}, errNoEvent

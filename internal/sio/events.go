@@ -2,10 +2,10 @@ package sio
 
 import "reflect"
 
-// Events both ways, and what acknowledges them.
+// Events in both directions, and what acknowledges them.
 
-// Emit sends an event. The arguments are encoded before it returns. If the last one is a
-// function, it is called with what the client acknowledges the event with.
+// Emit sends an event. The arguments are encoded before it returns. If the last one is a function,
+// it is called with what the client acknowledges the event with.
 func (s *Socket) Emit(event string, args ...any) {
 	var callback *handler
 	if n := len(args); n > 0 {
@@ -37,8 +37,8 @@ func (s *Socket) Emit(event string, args ...any) {
 	s.conn.client.Send(encoded.frames(Event, s.name, id, callback != nil)...)
 }
 
-// expect returns the id of an acknowledgement. Ids count per connection: a late
-// acknowledgement of an old life must not answer a new one.
+// expect returns the id of an acknowledgement. Ids count per connection: a late acknowledgement for
+// an earlier socket of the namespace must not answer a new one.
 func (s *Socket) expect(a ack) uint64 {
 	id := s.conn.ids
 	s.conn.ids++
@@ -84,7 +84,7 @@ func (s *Socket) acknowledged(p *Packet) {
 // onError tells the visitor of an error, in the lane.
 func (s *Socket) onError(err error) {
 	s.conn.lane.run(func() {
-		defer s.recovered("OnError") // err may hold one of the user's
+		defer s.recovered("OnError") // the Error of err may be the application's
 		s.conn.visitor.OnError(s, err)
 	})
 }
@@ -125,8 +125,8 @@ func (s *Socket) dispatch(p *Packet) {
 	s.deliver(frames, false, false)
 }
 
-// counts reports whether what the client sent is to be handled: not after the server ended the
-// socket.
+// counts reports whether what the client sent is to be handled. After the server has ended the
+// socket it is not.
 func (s *Socket) counts() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

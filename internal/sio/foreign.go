@@ -7,31 +7,31 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// A foreign socket is one of go-socket.io's: that has its handlers and its rooms, and reads and
-// writes its packets. It passes everything, both ways, unless a hook guards it: then it is
-// decided about like one of ours.
+// A foreign socket is one of go-socket.io's, which has the handlers and the rooms, and reads and
+// writes the packets. The Socket passes everything, both ways, unless a hook guards it. Then the
+// doorkeeper decides about it as about any other.
 
-// foreignPart is what a Socket has more when it is foreign. conn.mu guards it.
+// foreignPart is what only foreign sockets have. conn.mu guards it.
 type foreignPart struct {
 	user       socketio.Conn
 	decided    sync.Cond           // on conn.mu: the state of a guarded socket changed
-	early      [][]transport.Frame // see Forward
+	early      [][]transport.Frame // kept until the hook has run, see Forward
 	earlyBytes int
-	hookRan    bool // go-socket.io's hook has run
+	hookRan    bool // OnConnect in go-socket.io has returned
 	guarded    bool
 }
 
 // maxEarly bounds what a foreign socket keeps while go-socket.io's hook runs.
 const maxEarly = 1 << 20
 
-// firstForeignAck is where the ids of our own acknowledgements start in a foreign namespace.
-// go-socket.io counts from 1, and JavaScript is exact up to 2^53.
+// firstForeignAck is where the ids of this package's own acknowledgements start in a foreign
+// namespace. go-socket.io counts its own from 1, and JavaScript is exact up to 2^53.
 const firstForeignAck = 1 << 40
 
-// Guard makes a foreign socket wait for a verdict, and has it taken. A hook calls it while
-// go-socket.io is connecting conn. When there is nothing to guard it does nothing: the socket is
-// ours, has ended or is guarded already. A root that the client has not asked for is taken when it
-// does.
+// Guard has the doorkeeper decide about a foreign socket: take is given the socket. A hook calls
+// Guard while go-socket.io connects conn. Guard does nothing when there is nothing to guard: the
+// socket is ours, has ended or is guarded already. A root that the client has not asked for is
+// given to take when the client asks.
 func (c *Conn) Guard(namespace string, conn socketio.Conn, take func(*Socket)) {
 	var s *Socket
 	bridge := c.entered()
@@ -63,15 +63,15 @@ func (s *Socket) guard(user socketio.Conn) bool {
 	return true
 }
 
-// idleRoot is go-socket.io's root of a connection of protocol 5 whose client has not asked for it:
-// go-socket.io connects it all the same. What is written there is dropped.
+// idleRoot is go-socket.io's root of a connection of protocol 5 whose client has not asked for the
+// root. go-socket.io connects it all the same. What go-socket.io writes there is dropped.
 type idleRoot struct {
 	user socketio.Conn
 	take func(*Socket) // what Guard was called with, nil if it was not
 }
 
-// takeIdleRoot is the client's CONNECT for the root, with mu. It returns the idle one, nil if there is
-// none. A hook that has run guards s before anybody else sees it.
+// takeIdleRoot is called with mu when the client has asked for the root. It returns the idle root,
+// nil if there is none. Where a hook has run, s is guarded before anybody else sees it.
 func (c *Conn) takeIdleRoot(s *Socket) *idleRoot {
 	idle := c.idleRoot
 	c.idleRoot = nil
@@ -81,7 +81,7 @@ func (c *Conn) takeIdleRoot(s *Socket) *idleRoot {
 	return idle
 }
 
-// IsGuarded reports whether a hook has taken the socket.
+// IsGuarded reports whether a hook guards the socket.
 func (s *Socket) IsGuarded() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -105,8 +105,8 @@ func (s *Socket) Forward(frames ...transport.Frame) {
 	switch {
 	case s.state != stateAdmitted:
 	case !s.hookRan:
-		// It may be a broadcast to a socket that the hook is about to guard: go-socket.io
-		// puts it into a room before it calls the hook (hazard 13).
+		// The frames may be a broadcast to a socket that the hook is about to guard: go-socket.io
+		// puts the socket into a room before it calls the hook (hazard 13).
 		s.early = append(s.early, frames)
 		for _, f := range frames {
 			s.earlyBytes += f.Size()
@@ -119,7 +119,7 @@ func (s *Socket) Forward(frames ...transport.Frame) {
 	}
 }
 
-// Connected says that go-socket.io's hook has run, and that it wrote CONNECT.
+// Connected says that go-socket.io's hook has run, and that go-socket.io wrote CONNECT.
 func (s *Socket) Connected() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -130,10 +130,10 @@ func (s *Socket) Connected() {
 	early := s.early
 	s.early = nil
 	if s.guarded || s.state != stateAdmitted {
-		return // a hook guards none that its client has left already
+		return // the socket is guarded, or its client has left
 	}
 	if s.conn.IsProtocol5() {
-		s.answer() // a client of protocol 5 drops what comes before
+		s.answer() // a client of protocol 5 drops what comes before CONNECT
 	}
 	s.conn.socketAdmitted()
 	for _, frames := range early {
@@ -142,8 +142,8 @@ func (s *Socket) Connected() {
 	s.answer()
 }
 
-// Await blocks until it is decided about a foreign socket, and reports whether the packet
-// reaches go-socket.io.
+// Await blocks until the doorkeeper has decided about a guarded socket, and reports whether the
+// packet is for go-socket.io.
 func (s *Socket) Await(p *Packet) bool {
 	c := s.conn
 	c.mu.Lock()

@@ -32,8 +32,8 @@ const (
 	BadPlaceholder transport.Reason = "placeholder without attachment"
 )
 
-// Header is what stands before the data of a Socket.IO packet, and the name of
-// an event. A binary event has Type Event, a binary acknowledgement Type Ack.
+// Header is the start of a Socket.IO packet before its data, and the name of an event. A binary
+// event has Type Event, a binary acknowledgement Type Ack.
 type Header struct {
 	Type        byte
 	Attachments int
@@ -42,29 +42,29 @@ type Header struct {
 	ID          uint64
 	HasID       bool
 	Event       string
-	Plain       bool // the event's name is one that go-socket.io reads as what it is
-	Loose       bool // its data has a placeholder, and there are no attachments
+	Plain       bool // go-socket.io reads the name of the event right
+	Loose       bool // the data has a placeholder, and there are no attachments
 }
 
 const (
 	maxNamespaceBytes = 4 << 10
-	maxQueryBytes     = 64 << 10 // of a namespace: it may hold a token, and is kept for as long as the socket lives
+	maxQueryBytes     = 64 << 10 // of a namespace; it may hold a token
 	maxIDDigits       = 15       // JavaScript counts ids in a float64: 2^53 has 16 digits
 )
 
 // Limits bound what a packet may be.
 type Limits struct {
 	Attachments int // of one event
-	Depth       int // how deep its JSON may be nested, of who is not restricted
+	Depth       int // how deep its JSON may be nested
 }
 
-// restrictedDepth is Depth for who is restricted.
+// restrictedDepth bounds Depth for restricted clients.
 const restrictedDepth = 64
 
-// parseHeader checks a whole text packet against the grammar of socket.io-parser,
-// as strictly as its JavaScript encoders write it. In a packet without attachments a placeholder is
-// data like other. What follows the header, the JSON array of
-// an event or acknowledgement, or the auth of CONNECT, is returned as it is.
+// parseHeader checks a whole text packet against the grammar of socket.io-parser, as strictly as
+// its JavaScript encoders write it. In a packet without attachments a placeholder is data like any
+// other. body is what follows the header: the JSON array of an event or acknowledgement, or the
+// auth of CONNECT.
 func parseHeader(data []byte, limits Limits, p protocol) (h Header, body []byte, err error) {
 	h.Namespace = Root
 	if len(data) == 0 {
@@ -144,12 +144,12 @@ func parseHeader(data []byte, limits Limits, p protocol) (h Header, body []byte,
 	return h, rest, nil
 }
 
-// isControl reports whether a character has no place in the name of a namespace, which is sent
-// back: a control character would split a payload.
+// isControl reports whether a character may not be in the name of a namespace. The name is sent
+// back, where a control character would split a payload.
 func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 
-// isOdd reports whether go-socket.io would not find the end of a namespace's name. It takes a question
-// mark for that, and would mean another namespace.
+// isOdd reports whether go-socket.io would not find the end of a namespace's name, and would take
+// it for another namespace: it ends a name at a question mark.
 func isOdd(namespace string) bool { return strings.ContainsAny(namespace, "?\"[]{}\\") }
 
 // leadingNumber reads at most max+1 digits and says how many there were.
@@ -175,9 +175,9 @@ func eventName(b []byte) (name string, ok bool) {
 	return name, err == nil
 }
 
-// isPlain reports whether name stands in an event's array as go-socket.io reads it: that splits
-// at the first comma or bracket before it decodes, and takes an escape for what it is not
-// (hazard 14).
+// isPlain reports whether go-socket.io reads the name of an event in its array right. go-socket.io
+// splits the array at the first comma or bracket before it decodes, and takes an escape for what it
+// is not (hazard 14).
 func isPlain(array []byte, name string) bool {
 	end := len(name) + 2
 	return name != "" && !strings.ContainsAny(name, `\,]"`) &&

@@ -9,14 +9,14 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// handler is a function of the user's: of an event, or of an acknowledgement.
+// handler is a function of the application: for an event, or for an acknowledgement.
 type handler struct {
 	f        reflect.Value
 	takes    []reflect.Type // the arguments from the wire
 	variadic bool
 
-	// direct is f where that is of the commonest form: reflection costs an echo a tenth of its
-	// time (make bench, "Server CPU per echo"). It is nil for other forms.
+	// direct is f where f is of one of the commonest types: reflection costs an echo a tenth of its
+	// time (make bench, "Server CPU per echo"). It is nil for other types.
 	direct func(c socketio.Conn, text string) []any
 }
 
@@ -24,7 +24,7 @@ var null = []byte("null")
 
 var connType = reflect.TypeFor[socketio.Conn]()
 
-// newHandler takes what go-socket.io's OnEvent takes, and panics at anything else as that does.
+// newHandler takes what go-socket.io's OnEvent takes, and panics at anything else, as that does.
 func newHandler(f any) *handler {
 	v := reflect.ValueOf(f)
 	if v.Kind() != reflect.Func || v.IsNil() || v.Type().NumIn() == 0 || v.Type().In(0) != connType {
@@ -49,7 +49,7 @@ func (h *handler) handle(c socketio.Conn, p *Packet) (results []any, err error) 
 			return h.direct(c, text), nil
 		}
 	}
-	// As what the handler takes: reflection would look whether it fits.
+	// c is passed as a socketio.Conn: otherwise reflection would look whether the type fits.
 	values, err := h.call([]reflect.Value{reflect.ValueOf(&c).Elem()}, p, 1)
 	for _, v := range values {
 		results = append(results, v.Interface())
@@ -66,8 +66,8 @@ func handlerOf(v reflect.Value, skip int) *handler {
 	return h
 }
 
-// call decodes the arguments and calls the function. An error is the sender's, or the
-// handler's types': the function was not called.
+// call decodes the arguments and calls the function. An error says that the arguments do not fit:
+// the function was not called.
 func (h *handler) call(first []reflect.Value, p *Packet, skip int) ([]reflect.Value, error) {
 	args, err := h.decode(first, p, skip)
 	if err != nil {
@@ -79,8 +79,8 @@ func (h *handler) call(first []reflect.Value, p *Packet, skip int) ([]reflect.Va
 	return h.f.Call(args), nil
 }
 
-// decode appends the values of the packet's array, without the first skip, to args. What the
-// function does not take is left out, and what is missing is zero; so is null.
+// decode appends the values of the packet's array, without the first skip, to args. Values that the
+// function does not take are left out. Missing values and null are zero.
 func (h *handler) decode(args []reflect.Value, p *Packet, skip int) ([]reflect.Value, error) {
 	elements := elementsOf(p.Body)
 	for range skip {

@@ -2,8 +2,8 @@ package sio
 
 import "sync"
 
-// lane runs functions one after another, in a goroutine that lives only while there are some.
-// All that a connection makes the user's code do passes through it in order.
+// lane runs functions one after another, in a goroutine that lives only while there are some. All
+// that a connection makes the application's code do passes through its lane, in order.
 type lane struct {
 	mu      sync.Mutex
 	queue   []func()

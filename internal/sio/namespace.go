@@ -21,7 +21,7 @@ type Namespace struct {
 // Name returns its name, "/" for the root.
 func (ns *Namespace) Name() string { return ns.name }
 
-// OnEvent sets the handler of an event. It panics when f is none.
+// OnEvent sets the handler of an event. It panics when f is no handler.
 func (ns *Namespace) OnEvent(event string, f any) {
 	h := newHandler(f)
 	ns.mu.Lock()

@@ -14,13 +14,13 @@ const Root = "/"
 type Packet struct {
 	Header
 	Text        []byte // the whole packet
-	Body        []byte // the JSON in it: an array, for CONNECT the client's auth
+	Body        []byte // the JSON in Text: an array, or the client's auth in a CONNECT
 	Attachments [][]byte
 	cost        int // for transport.Client.Consumed
 }
 
-// head is what stands in a packet before its data: the type, the count of attachments, and
-// the namespace, which for the root is not named.
+// head is the start of a packet before its data: the type, the count of attachments, and the
+// namespace. The root is not named.
 func head(typ byte, attachments int, namespace string, end string) []byte {
 	b := make([]byte, 0, len(namespace)+24)
 	b = append(b, typ)
@@ -56,15 +56,15 @@ type payload struct {
 	attachments [][]byte
 }
 
-// encode encodes values now: they may be changed after. What cannot be encoded is an error.
+// encode encodes values now, so they may be changed after. A value that cannot be encoded is an
+// error.
 func encode(values []any) (payload, error) {
 	values, attachments := detach(values)
 	body, err := json.Marshal(values)
 	return payload{body, attachments}, err
 }
 
-// frames returns the packet: one text frame, then its attachments. hasID says that id belongs
-// there.
+// frames returns the packet: one text frame, then its attachments. With hasID it contains id.
 func (p payload) frames(typ byte, namespace string, id uint64, hasID bool) []transport.Frame {
 	start := head(typ, len(p.attachments), namespace, ",")
 	if hasID {

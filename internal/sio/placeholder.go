@@ -1,8 +1,8 @@
 package sio
 
-// placeholdersFit reports whether every {"_placeholder":true,"num":n} in valid JSON names one of the
-// attachments. Names count in any case and after unescaping, and a repeated member hides nothing:
-// that is how encoding/json reads them, which go-socket.io decodes with.
+// placeholdersFit reports whether every {"_placeholder":true,"num":n} in valid JSON names one of
+// the attachments. Names count in any case and after unescaping, and a repeated member hides
+// nothing, because encoding/json, with which go-socket.io decodes, reads them so.
 func placeholdersFit(data []byte, attachments int) bool {
 	var open []object
 	member := otherMember
@@ -73,8 +73,8 @@ func memberOf(quoted []byte) int {
 	return otherMember
 }
 
-// isName reports whether a name, which is written as in JSON, is one in lower case. No letter of
-// other alphabets folds to one of those in question.
+// isName reports whether a name, quoted as in JSON, is name in any case. name is in lower case, and
+// no letter of other alphabets folds to one of its letters.
 func isName(quoted []byte, name string) bool {
 	for i := range len(name) {
 		if len(quoted) == 0 {
@@ -95,7 +95,7 @@ func isName(quoted []byte, name string) bool {
 	return len(quoted) == 0
 }
 
-// unescaped returns the character that a valid escape stands for, as far as a name may have it.
+// unescaped returns the character that a valid escape stands for, -1 if that is no letter.
 func unescaped(escape []byte) (c rune, n int) {
 	if escape[1] != 'u' {
 		return -1, 2 // none is a letter

@@ -11,22 +11,22 @@ import (
 // protocol is what Socket.IO protocols 4 and 5 do differently. It is chosen once for each
 // connection. Events, acknowledgements and DISCONNECT are the same in both.
 type protocol interface {
-	// joinsRoot reports whether who connects is in the root, without asking. It cannot be
-	// joined again then.
+	// joinsRoot reports whether a client is in the root when the connection is open, without
+	// asking. The root cannot be joined again then.
 	joinsRoot() bool
 
-	// namespace splits what a packet names into a namespace and a query.
+	// namespace splits the name in a packet into a namespace and a query.
 	namespace(text string) (name, query string)
-	// auth takes what CONNECT brings behind the namespace.
+	// auth reads what CONNECT brings behind the namespace.
 	auth(data []byte, depth int) (json.RawMessage, error)
 
-	// connected answers CONNECT, unknown one for a namespace that there is not.
+	// connected answers CONNECT. unknown answers CONNECT for a namespace that does not exist.
 	connected(s *Socket) transport.Frame
 	unknown(namespace string) transport.Frame
-	// lastWords appends what a socket is told last.
+	// lastWords appends what a socket is told when it ends.
 	lastWords(frames []transport.Frame, s *Socket, w LastWord) []transport.Frame
 
-	// fits reports what is wrong with an event for the client's parser.
+	// fits returns what is wrong with an event for the client's parser.
 	fits(event string, attachments int) error
 }
 
@@ -45,7 +45,7 @@ func (protocol4) joinsRoot() bool { return true }
 func (protocol4) namespace(text string) (name, query string) {
 	name, query, ok := strings.Cut(text, "?")
 	if ok {
-		name = strings.Clone(name) // it is kept for longer than the query
+		name = strings.Clone(name) // without the memory of the query, which is dropped earlier
 	}
 	return name, query
 }
@@ -87,7 +87,7 @@ func (protocol5) joinsRoot() bool { return false }
 
 func (protocol5) namespace(text string) (name, query string) { return text, "" }
 
-// maxAuthBytes bounds what is kept for as long as the socket lives.
+// maxAuthBytes bounds what is kept as long as the socket lives.
 const maxAuthBytes = 64 << 10
 
 func (protocol5) auth(data []byte, depth int) (json.RawMessage, error) {
@@ -100,7 +100,7 @@ func (protocol5) auth(data []byte, depth int) (json.RawMessage, error) {
 	if valid, _ := scanJSON(data, depth); !valid {
 		return nil, BadJSON
 	}
-	return append(json.RawMessage(nil), data...), nil // without the request that it came in
+	return append(json.RawMessage(nil), data...), nil // without the memory of the request
 }
 
 func (protocol5) connected(s *Socket) transport.Frame {
@@ -113,8 +113,8 @@ func (protocol5) unknown(namespace string) transport.Frame {
 	}{"Invalid namespace"})
 }
 
-// lastWords tells a socket that was never connected by CONNECT_ERROR alone: DISCONNECT behind
-// it would undo a connect() that the client calls because of it. On a connected socket
+// lastWords tells a socket whose CONNECT was not answered by CONNECT_ERROR alone: a DISCONNECT
+// behind it would undo a connect() that the client calls because of it. On a connected socket
 // CONNECT_ERROR would leave the client believing that it is connected.
 func (protocol5) lastWords(frames []transport.Frame, s *Socket, w LastWord) []transport.Frame {
 	switch {
@@ -132,8 +132,8 @@ func disconnectFrame(namespace string) transport.Frame {
 	return transport.Text(head(Disconnect, 0, namespace, ","))
 }
 
-// fits knows the limits of socket.io-client 4.5 and later, which closes the connection when it
-// gets more than it takes.
+// fits knows the limits of socket.io-client 4.5 and later, which closes the connection when it gets
+// more than it takes.
 func (protocol5) fits(event string, attachments int) error {
 	switch event {
 	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":

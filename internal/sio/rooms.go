@@ -2,11 +2,11 @@ package sio
 
 import "slices"
 
-// Rooms cost what they hold. A room is a list of its sockets, and each socket knows its place
-// in the lists of its rooms: joining and leaving take the same time in a namespace of 100,000
-// rooms as in one of two. A broadcast copies the list and sends without the lock.
+// A room is a list of its sockets, and each socket knows its place in the lists of its rooms. So
+// joining and leaving take the same time in a namespace of 100,000 rooms as in one of two. A
+// broadcast copies the list and sends without the lock.
 //
-// The room that is a socket's ID is not kept: who names it means the socket.
+// The room whose name is a socket's ID is not kept: who names it means the socket.
 
 // room is an unordered list of sockets.
 type room []*Socket
@@ -14,7 +14,7 @@ type room []*Socket
 // Join puts a socket into a room. One that has ended stays out.
 func (ns *Namespace) Join(s *Socket, name string) {
 	if name == s.ID() {
-		return // it is there
+		return // the socket is in it
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -71,7 +71,7 @@ func (ns *Namespace) leaveAll(s *Socket) {
 	}
 }
 
-// add makes an admitted socket one of the namespace's.
+// add adds an admitted socket to the sockets of the namespace.
 func (ns *Namespace) add(s *Socket) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -82,7 +82,7 @@ func (ns *Namespace) add(s *Socket) {
 	ns.all = append(ns.all, s)
 }
 
-// remove takes a socket that ended out of everything, for good.
+// remove takes a socket that ended out of the namespace and all rooms, for good.
 func (ns *Namespace) remove(s *Socket) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -109,7 +109,7 @@ func (ns *Namespace) Clear(name string) {
 	delete(ns.rooms, name)
 }
 
-// Has reports whether somebody is in a room, which may be a socket's own.
+// Has reports whether a socket is in a room, which may be the socket's own.
 func (ns *Namespace) Has(name string) bool {
 	ns.mu.RLock()
 	_, kept := ns.rooms[name]
@@ -117,7 +117,7 @@ func (ns *Namespace) Has(name string) bool {
 	return kept || ns.own(name) != nil
 }
 
-// Rooms returns the names of the rooms that somebody is in, in no order.
+// Rooms returns the names of the rooms that have sockets, in no order.
 func (ns *Namespace) Rooms() []string {
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
@@ -143,23 +143,23 @@ func (ns *Namespace) roomsOf(s *Socket) []string {
 	return names
 }
 
-// Audience is the sockets of some rooms, each once: of all of the namespace where rooms is
-// nil. Who is in one of Except is left out.
+// Audience is the sockets of some rooms, each once. Without Rooms it is all sockets of the
+// namespace. Sockets in one of Except are left out.
 type Audience struct {
 	Namespace *Namespace
 	Rooms     []string
 	Except    []string
 	Members   bool // leave guests out, see Socket.SetMember
-	Volatile  bool // Emit and Send leave out who cannot take it at once
+	Volatile  bool // Emit and Send leave out sockets whose clients cannot take an event at once
 }
 
-// Sockets returns who is in the audience now, in no order.
+// Sockets returns the sockets in the audience now, in no order.
 func (a Audience) Sockets() []*Socket {
 	sockets := a.candidates()
 	return slices.DeleteFunc(sockets, func(s *Socket) bool { return !s.hears(a.Members) })
 }
 
-// candidates returns who would be, if they are admitted.
+// candidates returns the sockets that are in the audience if they are admitted.
 func (a Audience) candidates() []*Socket {
 	ns := a.Namespace
 	var sockets []*Socket
@@ -217,9 +217,9 @@ func (ns *Namespace) own(name string) *Socket {
 	return nil
 }
 
-// Emit sends an event to the audience. It is encoded once. An error says that it cannot be, or
-// that some clients would not take it; the others got it. elsewhere, unless it is nil, is given
-// what was encoded.
+// Emit sends an event to the audience. It is encoded once. An error says that it cannot be encoded,
+// or that some clients would not take it; the others got it. elsewhere, unless it is nil, gets the
+// encoded event.
 func (a Audience) Emit(event string, args []any, elsewhere func(Encoded)) error {
 	sockets := a.candidates()
 	if len(sockets) == 0 && elsewhere == nil {

@@ -6,10 +6,10 @@ import (
 )
 
 // scanJSON reports whether data is one JSON value, as json.Valid does, that is nested no deeper
-// than so much. named reports whether a member in it could be the one that makes a
-// placeholder; encoding/json, which go-socket.io decodes with, matches names in any case and
-// after unescaping, so every name with an escape could be. It reads every event, and does all
-// this at once because json.Valid alone takes several times as long.
+// than maxDepth. named reports whether a member in it could be the one that makes a placeholder.
+// encoding/json, with which go-socket.io decodes, matches names in any case and after unescaping,
+// so every name with an escape could be. scanJSON reads every event, and does all this at once
+// because json.Valid alone takes several times as long.
 func scanJSON(data []byte, maxDepth int) (valid, named bool) {
 	var objects containers
 	depth, state := 0, beginValue
@@ -99,9 +99,9 @@ const (
 	endValue
 )
 
-// containers says of each container around a place in JSON whether it is an object.
+// containers says for each container around a position in JSON whether it is an object.
 type containers struct {
-	near uint64 // bit n: that at depth n
+	near uint64 // bit n is for the container at depth n
 	deep []uint64
 }
 
@@ -128,8 +128,8 @@ func (n *containers) enter(depth int, object bool) {
 
 var placeholder = []byte("_placeholder")
 
-// scanString returns the length of the string that data begins with, 0 if it does not. named
-// reports whether it could name the member that makes a placeholder.
+// scanString returns the length of the string that data begins with, 0 if there is none. named
+// reports whether the string could name the member that makes a placeholder.
 func scanString(data []byte) (n int, named bool) {
 	if len(data) == 0 || data[0] != '"' {
 		return 0, false

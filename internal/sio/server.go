@@ -32,14 +32,14 @@ func NewServer(hub *transport.Hub, upstream Upstream, limits Limits) *Server {
 // Hub returns the server's transport.
 func (s *Server) Hub() *transport.Hub { return s.hub }
 
-// SetDoorkeeper sets who decides who comes in. Without one there are foreign namespaces only.
+// SetDoorkeeper sets the doorkeeper. Without one there are foreign namespaces only.
 func (s *Server) SetDoorkeeper(d Doorkeeper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doorkeeper = d
 }
 
-// Add makes a namespace, or returns the one there is.
+// Add makes a namespace, or returns the one that there is.
 func (s *Server) Add(name string) *Namespace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Server) Add(name string) *Namespace {
 	return ns
 }
 
-// Remove takes a namespace away from those who join from now on.
+// Remove removes a namespace for clients that join from now on.
 func (s *Server) Remove(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +78,8 @@ func (s *Server) serves(name string) bool {
 	return (door == nil || door.AllowsForeign(name)) && s.upstream.Serves(name)
 }
 
-// Open is what the hub is given for a new connection. enter brings it to go-socket.io at once,
-// which has made it.
+// Open makes the Conn of a new connection. enter, unless it is nil, is called first. It returns the
+// bridge of a connection that go-socket.io makes, nil for any other.
 func (s *Server) Open(client *transport.Client, enter func(*Conn) Bridge) *Conn {
 	c := &Conn{server: s, client: client, protocol: protocolOf(client), id: client.ID()}
 	c.wait.since = time.Now()
@@ -90,7 +90,7 @@ func (s *Server) Open(client *transport.Client, enter func(*Conn) Bridge) *Conn 
 		c.bridge = enter(c)
 	}
 	if a, ok := client.Handshake().Context.Value(OpenHookKey{}).(OpenHook); ok {
-		a.Opened(c) // behind enter, which runs code of the user's
+		a.Opened(c) // after enter, which runs code of the application
 	}
 	s.mu.RLock()
 	door := s.doorkeeper
@@ -102,31 +102,31 @@ func (s *Server) Open(client *transport.Client, enter func(*Conn) Bridge) *Conn 
 		}
 	}
 	s.idsMu.Lock()
-	s.ids[c.id] = c // behind all that may panic
+	s.ids[c.id] = c // after all that may panic
 	s.idsMu.Unlock()
 	switch {
 	case c.protocol.joinsRoot():
 		c.join(&Packet{Header: Header{Namespace: Root}})
-	case c.wait.most == 0: // nobody said
+	case c.wait.most == 0: // nobody called Wait
 		c.Wait(defaultWait)
 	}
 	return c
 }
 
-// strangersOutbox is how much may wait for a client that is in no namespace: what it is told is short,
-// and it has asked for all of it.
+// strangersOutbox is how much may wait for a client that is in no namespace. What such a client is
+// told is short, and it has asked for all of it.
 const strangersOutbox = 64 << 10
 
 func (s *Server) forget(c *Conn) {
 	s.idsMu.Lock()
 	defer s.idsMu.Unlock()
 	delete(s.ids, c.id)
-	delete(s.ids, c.alias) // "" is nobody's
+	delete(s.ids, c.alias) // "" is in no map
 }
 
-// Alias returns the name that other nodes may know a connection by, which names it as its ID does.
-// In protocol 5 that is the ID; in protocol 4 the ID is a credential, so it is another random one. What
-// is no ID is returned as it is.
+// Alias returns the name of a connection for other nodes. In protocol 5 that is the ID. In protocol
+// 4 the ID is a credential, so the alias is another random name. Text that is no ID is returned as
+// it is.
 func (s *Server) Alias(id string) string {
 	c := s.find(id)
 	if c == nil || c.IsProtocol5() || c.id != id {
@@ -136,7 +136,7 @@ func (s *Server) Alias(id string) string {
 	defer s.idsMu.Unlock()
 	if c.alias == "" {
 		c.alias = rand.Text()
-		if s.ids[c.id] == c { // else it is gone
+		if s.ids[c.id] == c { // else the connection is closed
 			s.ids[c.alias] = c
 		}
 	}
@@ -150,14 +150,14 @@ func (s *Server) find(id string) *Conn {
 	return s.ids[id]
 }
 
-// OpenHookKey is where the context of a handshake request may have an OpenHook.
+// OpenHookKey is the key of an OpenHook in the context of a handshake request.
 type OpenHookKey struct{}
 
-// OpenHook is told when its request has become a connection.
+// OpenHook is told that its request has become a connection.
 type OpenHook interface{ Opened(*Conn) }
 
-// Addr is the remote address of a connection, and the way from a socketio.Conn to its Conn,
-// also from one of go-socket.io's and through what wraps it.
+// Addr is the remote address of a connection. It also leads from a socketio.Conn to its Conn: from
+// one of go-socket.io's, and through what wraps one.
 type Addr struct{ conn *Conn }
 
 // Network returns "tcp".
@@ -166,8 +166,8 @@ func (a Addr) Network() string { return "tcp" }
 // String returns the remote address of the handshake request.
 func (a Addr) String() string { return a.conn.client.Handshake().RemoteAddr }
 
-// FromConn finds the connection that a socketio.Conn belongs to. conn may be nil:
-// go-socket.io's OnError gets such ones (hazard 4).
+// FromConn finds the connection that a socketio.Conn belongs to. conn may be nil, as in
+// go-socket.io's OnError (hazard 4).
 func FromConn(conn interface{ RemoteAddr() net.Addr }) (*Conn, bool) {
 	if conn == nil {
 		return nil, false

@@ -7,38 +7,38 @@ import (
 )
 
 // Socket is one namespace of a connection. In a namespace of ours it is the socketio.Conn that
-// handlers get; its methods may be called from anywhere, at once and after its end.
+// handlers get. Its methods may be called from any goroutine, also after its end.
 type Socket struct {
 	conn    *Conn
-	ns      *Namespace // nil: it is foreign
+	ns      *Namespace // nil for a foreign socket
 	name    string
 	query   string
 	auth    json.RawMessage
-	foreign bool // and foreignPart is there
+	foreign bool // then foreignPart is not nil
 
 	// Attached is the doorkeeper's own view of the socket. It is set in NewSocket.
 	Attached any
 
 	// conn.mu guards these.
 	state                state
-	answered             bool // the client knows that it is connected
-	refused              bool // the client knows that it is not, and may ask again
+	answered             bool // CONNECT is answered: the client knows that it is connected
+	refused              bool // CONNECT_ERROR was sent: the client may ask again
 	member               bool // not a guest
-	holds                int  // as long as it is not 0, what comes is kept: a verdict is due
+	holds                int  // not 0: what the client sends is kept, see Hold
 	kept                 []*Packet
 	leaves               bool // a DISCONNECT was kept
-	returns              bool // a CONNECT was, behind it
+	returns              bool // a CONNECT was kept, behind it
 	replaying            bool
-	byClient             bool // the end: what was sent before counts
-	debt                 int  // cost to be consumed when what follows from CONNECT is done
-	onDisconnectReturned bool // after the end: OnDisconnect has returned
+	byClient             bool // the client has left: what it sent before counts
+	debt                 int  // cost of CONNECT, which is consumed when the socket is answered
+	onDisconnectReturned bool // the Visitor's, after the end
 	context              any
 	acks                 map[uint64]ack
-	ownAck               uint64 // the id of the doorkeeper's among them, which is one at the most
+	ownAck               uint64 // id of the doorkeeper's ack, of which there is one at most
 	*foreignPart
 
 	// ns.mu guards these.
-	rooms  map[string]int // its place in each
+	rooms  map[string]int // the rooms, and the socket's place in each
 	out    bool
 	listed bool
 	place  int
@@ -53,7 +53,7 @@ const (
 	stateEnded
 )
 
-// ack is what waits for an acknowledgement: a function of the user's, or the doorkeeper's.
+// ack is what waits for an acknowledgement: a function of the application's, or the doorkeeper's.
 type ack struct {
 	user *handler
 	own  func()
@@ -62,28 +62,28 @@ type ack struct {
 // Conn returns the connection that the socket belongs to.
 func (s *Socket) Conn() *Conn { return s.conn }
 
-// Query returns what the client said behind the namespace's name when it asked for it, until that
-// is decided.
+// Query returns what the client wrote behind the namespace's name when it asked for it. It is
+// forgotten when the doorkeeper has decided.
 func (s *Socket) Query() string {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.query
 }
 
-// Auth returns the JSON that the client's CONNECT brought, nil for none. It may be any value. It is
-// gone when the socket has ended; of a client that is restricted, a long one is gone when it is
-// decided about the socket.
+// Auth returns the JSON in the client's CONNECT, nil for none. It may be any value. It is forgotten
+// when the socket has ended; that of a restricted client, if it is long, when the doorkeeper has
+// decided.
 func (s *Socket) Auth() json.RawMessage {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.auth
 }
 
-// maxIdleAuth is what is kept of who may be anybody, for each namespace.
+// maxIdleAuth is how much Auth is kept of a client that may be anybody, for each namespace.
 const maxIdleAuth = 1 << 10
 
 // unload drops what CONNECT brought as far as nobody needs it any more. It is called with conn.mu
-// when it is decided about the socket.
+// when the doorkeeper has decided about the socket.
 func (s *Socket) unload() {
 	s.query = ""
 	if s.ended() || len(s.auth) > maxIdleAuth && s.conn.client.Restricted() {
@@ -109,7 +109,7 @@ func (s *Socket) hasEnded() bool {
 	return s.ended()
 }
 
-// runsOnDisconnect reports whether it has ended and OnDisconnect has not returned.
+// runsOnDisconnect reports whether the socket has ended and its OnDisconnect has not returned.
 func (s *Socket) runsOnDisconnect() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *Socket) isAdmitted() bool {
 	return s.state == stateAdmitted
 }
 
-// hears reports whether broadcasts reach it, of members only or of all.
+// hears reports whether broadcasts reach the socket: those to members only, or those to all.
 func (s *Socket) hears(membersOnly bool) bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -142,8 +142,8 @@ func (s *Socket) LetWait() {
 	}
 }
 
-// Admit answers CONNECT if need be and lets the socket in: broadcasts reach it, and behind
-// Visitor.OnConnect its events are dispatched. member says that it is no guest.
+// Admit answers CONNECT if that is to be done and admits the socket: broadcasts reach it, and after
+// Visitor.OnConnect its events are dispatched. member says that it is no guest's.
 func (s *Socket) Admit(member bool) {
 	c := s.conn
 	c.mu.Lock()
@@ -172,21 +172,21 @@ func (s *Socket) Admit(member bool) {
 	s.proceed()
 }
 
-// SetMember makes a guest one no more.
+// SetMember makes the socket of a guest one of a member.
 func (s *Socket) SetMember() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.member = true
 }
 
-// Hold keeps what comes until Release, which follows each Hold once: a verdict is due.
+// Hold keeps what the client sends until Release. Each Hold is followed by one Release.
 func (s *Socket) Hold() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.holds++
 }
 
-// Release lets what was kept through.
+// Release handles what Hold kept, when it follows the last Hold.
 func (s *Socket) Release() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -197,8 +197,8 @@ func (s *Socket) Release() {
 	}
 }
 
-// Tell sends an event of the doorkeeper's, also before the socket is admitted. onAck is called
-// when the client acknowledges it, nil asks for none.
+// Tell sends an event of the doorkeeper's, also before the socket is admitted. onAck is called when
+// the client acknowledges it; nil asks for no acknowledgement.
 func (s *Socket) Tell(event string, arg any, onAck func()) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -227,7 +227,7 @@ func (s *Socket) told(event string, arg any, onAck func()) []transport.Frame {
 	return frames
 }
 
-// answer sends CONNECT, once. In protocol 4 go-socket.io sends that of its root itself.
+// answer answers CONNECT, once. In protocol 4 go-socket.io answers for its own root.
 func (s *Socket) answer() {
 	if !s.answered && (s.name != Root || !s.foreign || !s.conn.protocol.joinsRoot()) {
 		s.answered = true
@@ -249,8 +249,8 @@ func (s *Socket) settle() {
 	s.pay()
 }
 
-// keepNextLife reports whether p has to wait because the client has left, which was kept, and comes
-// again: p is that CONNECT, or behind it.
+// keepNextLife reports whether p has to wait because the client has left, has joined again, and the
+// packet with which it left is still kept. p is that CONNECT, or comes after it.
 func (s *Socket) keepNextLife(p *Packet) bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -262,7 +262,7 @@ func (s *Socket) keepNextLife(p *Packet) bool {
 	return true
 }
 
-// nextLife returns the CONNECT that was kept and what follows it, once the socket has ended.
+// nextLife returns the CONNECT that was kept and what follows it, when the socket has ended.
 func (s *Socket) nextLife() []*Packet {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -289,7 +289,7 @@ func (s *Socket) keep(p *Packet) bool {
 	return true
 }
 
-// proceed has what was kept dealt with, where the doorkeeper may be called.
+// proceed has what was kept handled, in a goroutine in which the doorkeeper may be called.
 func (s *Socket) proceed() {
 	if len(s.kept) > 0 && s.holds == 0 && !s.replaying {
 		s.replaying = true
@@ -297,7 +297,7 @@ func (s *Socket) proceed() {
 	}
 }
 
-// nextKept returns nil when nothing is left, or the rest has to wait on.
+// nextKept returns nil when nothing is left, or when the rest has to wait on.
 func (s *Socket) nextKept() *Packet {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -317,7 +317,7 @@ func (s *Socket) nextKept() *Packet {
 	return p
 }
 
-// dropKept drops what was kept for a socket that has ended, up to its next life.
+// dropKept drops what was kept for a socket that has ended, up to the next CONNECT.
 func (s *Socket) dropKept() {
 	for len(s.kept) > 0 && s.kept[0].Type != Connect {
 		s.conn.client.Consumed(s.kept[0].cost)
@@ -325,7 +325,8 @@ func (s *Socket) dropKept() {
 	}
 }
 
-// leave ends the socket because the client has left. It reports whether it had not ended.
+// leave ends the socket because the client has left. It reports false if the socket had ended
+// before.
 func (s *Socket) leave() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -337,7 +338,8 @@ func (s *Socket) leave() bool {
 	return true
 }
 
-// cleanUp is the end of a socket that ended: it is in no room any more, and OnDisconnect is due.
+// cleanUp follows the end of a socket: it takes the socket out of all rooms and queues
+// OnDisconnect.
 func (s *Socket) cleanUp(reason string) {
 	c := s.conn
 	c.mu.Lock()
@@ -361,8 +363,8 @@ func (s *Socket) cleanUp(reason string) {
 	})
 }
 
-// deliver sends frames if the socket hears them. Whether it does is decided under the lock
-// under which it ends, so nothing comes behind its end.
+// deliver sends frames if broadcasts reach the socket. That is decided under the lock under which
+// the socket ends, so nothing comes after its end.
 func (s *Socket) deliver(frames []transport.Frame, membersOnly, volatile bool) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

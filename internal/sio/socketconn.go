@@ -8,16 +8,16 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-// What handlers get: the methods of socketio.Conn but Emit. They may be called from anywhere, at
-// once and after the socket's end.
+// The methods of socketio.Conn but Emit. Handlers may call them from any goroutine, also after the
+// socket's end.
 
 var _ socketio.Conn = (*Socket)(nil)
 
 // ID returns the id of the connection, which the client knows as socket.id. For clients 1.x and 2.x
-// it is the session id, and knowing it is enough to take the connection over.
+// it is the session id, and who knows it can take the connection over.
 func (s *Socket) ID() string { return s.conn.id }
 
-// URL returns that of the request that opened the connection.
+// URL returns the URL of the request that opened the connection.
 func (s *Socket) URL() url.URL { return *s.conn.client.Handshake().URL }
 
 // LocalAddr returns the server's address, nil where net/http does not know it.
@@ -26,7 +26,7 @@ func (s *Socket) LocalAddr() net.Addr { return s.conn.client.Handshake().LocalAd
 // RemoteAddr returns the client's address as net/http gives it.
 func (s *Socket) RemoteAddr() net.Addr { return Addr{s.conn} }
 
-// RemoteHeader returns that of the request that opened the connection.
+// RemoteHeader returns the header of the request that opened the connection.
 func (s *Socket) RemoteHeader() http.Header { return s.conn.client.Handshake().Header }
 
 // Namespace returns the name, "/" for the root.
@@ -67,7 +67,7 @@ func (s *Socket) LeaveAll() {
 	}
 }
 
-// Rooms returns the rooms that the socket is in, its own first, which has its ID for a name.
+// Rooms returns the rooms that the socket is in. The first is its own room, whose name is its ID.
 func (s *Socket) Rooms() []string {
 	if s.ns == nil {
 		return nil

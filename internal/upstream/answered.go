@@ -2,8 +2,9 @@ package upstream
 
 import "net/http"
 
-// onceWriter lets go-socket.io answer unless somebody has: go-socket.io answers with its error whenever
-// there is no session, also when the transport has said why, or has hijacked the request.
+// onceWriter drops the answer of go-socket.io if the request was answered before. go-socket.io
+// answers with an error whenever it made no session, also when the transport has said why or has
+// hijacked the request.
 type onceWriter struct {
 	http.ResponseWriter
 	answered bool
@@ -33,7 +34,7 @@ func (w *onceWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// setAnswered says that nothing of go-socket.io's is to be added.
+// setAnswered says that go-socket.io must not add to the answer.
 func setAnswered(w http.ResponseWriter) {
 	for {
 		switch outer := w.(type) {

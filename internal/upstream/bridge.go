@@ -23,27 +23,27 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// bridge is one connection inside go-socket.io: to that a transport, to us the sio.Bridge.
-// Heartbeats, upgrades and the end of the connection are dealt with by our transport:
-// go-socket.io sees the packets of its own namespaces.
+// bridge is one connection inside go-socket.io. For go-socket.io it is a transport, for
+// internal/sio the Bridge. The transport of this module handles heartbeats, upgrades and the end of
+// the connection: go-socket.io sees the packets of its own namespaces only.
 type bridge struct {
 	u      *Server
 	conn   *sio.Conn
 	client *transport.Client
 
 	mu          sync.Mutex
-	cond        sync.Cond // on mu: the queue grew, or the connection is gone
+	cond        sync.Cond // on mu: the queue grew, or the connection is closed
 	queue       []delivery
-	rest        [][]byte               // attachments of the packet that was read last
-	serving     map[string]*sio.Socket // the sockets that go-socket.io has connected last, but for a first root
-	joining     []*sio.Socket          // those whose CONNECT it has read and not answered, in order
-	accepted    bool                   // go-socket.io makes a session of it, see Server.enter
+	rest        [][]byte               // attachments of the last packet that go-socket.io read
+	serving     map[string]*sio.Socket // the last socket of each namespace that go-socket.io connected, but for its first root
+	joining     []*sio.Socket          // sockets whose CONNECT go-socket.io has read and not answered, in order
+	accepted    bool                   // go-socket.io makes its session, see Server.enter
 	handed      bool                   // go-socket.io has taken the session over
-	read        bool                   // it has begun to read: the root's hook has run
+	read        bool                   // go-socket.io has begun to read: the root's hook has run
 	closed      bool
-	closeCalled bool // Close was called
+	closeCalled bool // go-socket.io has called Close
 	leaving     func()
-	uncounted   bool // see uncount
+	uncounted   bool // uncount was called
 	barriers    map[string]func()
 
 	// What is being written. Only one goroutine of go-socket.io writes at a time.
@@ -85,7 +85,7 @@ func (b *bridge) Deliver(s *sio.Socket, p *sio.Packet) {
 	b.cond.Signal()
 }
 
-// Closed lets go-socket.io's reader end, after what the client sent before.
+// Closed ends go-socket.io's reader, after what the client sent before.
 func (b *bridge) Closed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,9 +93,9 @@ func (b *bridge) Closed() {
 	b.cond.Broadcast()
 }
 
-// NextReader blocks until there is a packet. io.EOF is the end, and makes go-socket.io leave
-// all rooms, which takes as long as it has rooms, under a lock that everybody needs (hazard
-// 41): one connection at a time ends.
+// NextReader blocks until there is a packet. io.EOF is the end: go-socket.io then takes the
+// connection out of all rooms. That takes as long as there are rooms, under a lock that everybody
+// needs (hazard 41), so one connection ends at a time.
 func (b *bridge) NextReader() (frame.Type, enginepacket.Type, io.ReadCloser, error) {
 	b.begin()
 	for {
@@ -133,7 +133,7 @@ func (b *bridge) Serving(namespace string) *sio.Socket {
 	return s
 }
 
-// JoinRoot answers a client that asks for the root after its hook has run.
+// JoinRoot answers a client that asks for the root, when the root's hook has run.
 func (b *bridge) JoinRoot(s *sio.Socket) {
 	b.mu.Lock()
 	b.serve(s)
@@ -144,7 +144,7 @@ func (b *bridge) JoinRoot(s *sio.Socket) {
 	}
 }
 
-// serve is called with the mutex.
+// serve notes the socket that go-socket.io serves in a namespace. It is called with the mutex.
 func (b *bridge) serve(s *sio.Socket) {
 	if b.serving == nil {
 		b.serving = make(map[string]*sio.Socket)
@@ -152,7 +152,7 @@ func (b *bridge) serve(s *sio.Socket) {
 	b.serving[s.Namespace()] = s
 }
 
-// begin is the end of go-socket.io's hook for the root: it reads now.
+// begin is called when go-socket.io begins to read: the root's hook has returned.
 func (b *bridge) begin() {
 	b.mu.Lock()
 	first := !b.read
@@ -194,7 +194,7 @@ func (b *bridge) next() (delivery, bool) {
 	return d, true
 }
 
-// maxLeaving bounds how long the user's OnDisconnect holds up the end of other connections.
+// maxLeaving bounds how long an application's OnDisconnect holds up the end of other connections.
 const maxLeaving = time.Second
 
 func (b *bridge) waitToLeave() {
@@ -202,7 +202,7 @@ func (b *bridge) waitToLeave() {
 	closed := b.closeCalled
 	b.mu.Unlock()
 	if closed {
-		return // it is leaving already
+		return // go-socket.io is leaving the rooms already
 	}
 	b.u.leaving <- struct{}{}
 	b.mu.Lock()
@@ -223,16 +223,16 @@ func (b *bridge) waitToLeave() {
 	}
 }
 
-// What was emitted is in the hands of another goroutine of go-socket.io's when a socket or the
-// connection ends (hazards 27 and 45).
+// When a socket or the connection ends, what was emitted may still be with another goroutine of
+// go-socket.io's (hazards 27 and 45).
 const (
-	emitTime   = 2 * time.Second        // it may take so long: a busy machine, a slow MarshalJSON
-	settleTime = 200 * time.Millisecond // what is waited where there is no telling
+	emitTime   = 2 * time.Second        // the most that may take: a busy machine, a slow MarshalJSON
+	settleTime = 200 * time.Millisecond // how long is waited where nothing tells
 )
 
 // Close is what go-socket.io calls to close the connection. It waits for what was emitted before,
-// and blocks until the client has it: go-socket.io forgets the session id then, and without a gate
-// would answer its polls.
+// and blocks until the client has it: after Close go-socket.io forgets the session id, and without
+// a gate would answer the client's polls.
 func (b *bridge) Close() error {
 	b.hand()
 	b.mu.Lock()
@@ -327,7 +327,7 @@ func (b *bridge) LocalAddr() net.Addr {
 	return polling.Addr{Host: b.client.Handshake().Host}
 }
 
-// Deadlines are our transport's.
+// The transport of this module has the deadlines.
 func (b *bridge) SetReadDeadline(time.Time) error  { return nil }
 func (b *bridge) SetWriteDeadline(time.Time) error { return nil }
 
@@ -336,9 +336,9 @@ func (b *bridge) NextWriter(kind frame.Type, typ enginepacket.Type) (io.WriteClo
 	return &writer{b: b, typ: typ, binary: kind == frame.Binary}, nil
 }
 
-// put takes a packet from go-socket.io. Only OPEN can fail: a session whose client is gone must
-// not be registered (hazard 4). An error for a MESSAGE would make go-socket.io close the
-// connection under its locks (hazard 1).
+// put takes a packet from go-socket.io. Only OPEN can fail: a session whose client is gone must not
+// be registered (hazard 4). An error for a MESSAGE would make go-socket.io close the connection
+// under its locks (hazard 1).
 func (b *bridge) put(typ enginepacket.Type, binary bool, data []byte) error {
 	switch typ {
 	case enginepacket.OPEN: // ours was sent
@@ -384,7 +384,7 @@ func (b *bridge) putText(data []byte) {
 	if s == nil || !s.IsForeign() {
 		return
 	}
-	// json.Encoder ends what it encoded with a newline. Without one encoding failed, and
+	// json.Encoder ends what it encoded with a newline. Without a newline encoding failed, and
 	// go-socket.io closes the writer all the same.
 	text, complete := bytes.CutSuffix(data, []byte("\n"))
 	if !complete && bytes.ContainsRune([]byte("2356"), rune(data[0])) || b.isBarrier(text) {
@@ -398,8 +398,8 @@ func (b *bridge) putText(data []byte) {
 	s.Forward(frame)
 }
 
-// putConnect takes CONNECT, which go-socket.io writes once for each that it reads. By then the client
-// may have joined the namespace again: that life is not answered yet.
+// putConnect takes CONNECT, which go-socket.io writes once for each CONNECT that it reads. By then
+// the client may have joined the namespace again: that socket is not answered yet.
 func (b *bridge) putConnect(data []byte) {
 	b.mu.Lock()
 	var s *sio.Socket
@@ -415,7 +415,8 @@ func (b *bridge) putConnect(data []byte) {
 	}
 }
 
-// namespaceOf reads the namespace from a packet that go-socket.io wrote, behind the type.
+// namespaceOf reads the namespace of a packet that go-socket.io wrote. rest is the packet behind
+// its type.
 func namespaceOf(rest []byte) string {
 	if len(rest) == 0 || rest[0] != '/' {
 		return sio.Root
@@ -424,9 +425,9 @@ func namespaceOf(rest []byte) string {
 	return string(name)
 }
 
-// AfterEmits calls f when go-socket.io has written what handlers have emitted so far: an event
-// that is emitted now comes behind it. Where none can be, because s is nil or no hook has taken it, f
-// waits a moment.
+// AfterEmits calls f when go-socket.io has written what handlers have emitted so far. It emits an
+// event of its own, a barrier, which comes behind. Where it cannot, because s is nil or no hook has
+// taken s, f is called after a moment.
 func (b *bridge) AfterEmits(s *sio.Socket, f func()) {
 	var once sync.Once
 	name := "barrier:" + rand.Text()
@@ -476,8 +477,8 @@ func (b *bridge) isBarrier(text []byte) bool {
 	return true
 }
 
-// reader is what go-socket.io reads a packet from. It has ReadByte and UnreadByte,
-// so that its decoder puts no buffer in front.
+// reader is what go-socket.io reads a packet from. It has ReadByte and UnreadByte, so that
+// go-socket.io's decoder puts no buffer in front.
 type reader struct{ bytes.Reader }
 
 func newReader(data []byte) *reader {

@@ -13,8 +13,8 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/sio"
 )
 
-// initConn is what the user's ConnInitor gets for a connection that does not enter
-// go-socket.io. What it is set as Context is that of the root's socket.
+// initConn is what the application's ConnInitor gets for a connection that does not enter
+// go-socket.io. The Context that it sets is the first one of the root's socket.
 type initConn struct {
 	conn    *sio.Conn
 	context any
@@ -35,7 +35,7 @@ func (c *initConn) SetContext(v any) {
 	c.conn.SetInitialContext(v)
 }
 
-// Packets are read and written by the sockets.
+// The sockets read and write the packets.
 func (c *initConn) NextReader() (session.FrameType, io.ReadCloser, error) {
 	return 0, nil, errors.ErrUnsupported
 }

@@ -1,10 +1,11 @@
-// Package upstream is go-socket.io's view of all this. What is registered on the plain server,
-// and the hooks one by one, are served by go-socket.io: to that a connection of ours is a
-// session over a transport, a [bridge]. Every trick that this needs stands here.
+// Package upstream is go-socket.io's view of the connections. go-socket.io serves what is
+// registered on the plain server, and the hooks one by one. For go-socket.io a connection of this
+// module is a session over a transport, a bridge. Every trick that this needs stands in this
+// package.
 //
-// A connection whose client stays in namespaces of ours never enters go-socket.io. It enters
-// when the root is on the plain server, which then opens the session, or when the client asks
-// for a namespace that is.
+// A connection whose client stays in namespaces of ours never enters go-socket.io. It enters when
+// the root is on the plain server, which then makes the session, or when the client asks for a
+// namespace that is.
 package upstream
 
 import (
@@ -27,26 +28,26 @@ import (
 	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
-// Server is what stands beside one go-socket.io server: the hub that speaks to its clients,
-// and Socket.IO for the namespaces that are not go-socket.io's.
+// Server stands beside one go-socket.io server. It has the hub that speaks to the clients, and
+// Socket.IO for the namespaces that are not go-socket.io's.
 type Server struct {
 	hub        *transport.Hub
 	sio        *sio.Server
 	check      engineio.CheckerFunc
 	init       engineio.ConnInitorFunc
 	transports []eiotransport.Transport
-	ids        chan string   // of the session that go-socket.io is about to make
+	ids        chan string   // the id of the session that go-socket.io is about to make
 	leaving    chan struct{} // one slot, see bridge.NextReader
 
 	mu       sync.Mutex
-	plain    *socketio.Server // nil as long as nobody told
-	via      http.Handler     // leads to go-socket.io
+	plain    *socketio.Server // nil before SetPlain
+	via      http.Handler     // leads to go-socket.io; nil before SetPlain and SetVia
 	watched  bool             // Watch was called
 	inside   int              // connections that go-socket.io is not done with, see countIn
 	hasRoot  bool             // plain has a root
-	rooted   bool             // which is our own
+	rooted   bool             // withRoot made it
 	draining bool
-	idle     chan struct{} // closed when draining and none is left
+	idle     chan struct{} // closed when draining and inside is 0
 }
 
 type serverKey struct{}
@@ -54,7 +55,8 @@ type serverKey struct{}
 // Of returns the Server that a hub belongs to.
 func Of(hub *transport.Hub) *Server { return hub.Attach(serverKey{}, nil).(*Server) }
 
-// New makes a Server of go-socket.io's options. A transport of an unknown type is an error.
+// New makes a Server of the options of a go-socket.io server. A transport of an unknown type is an
+// error.
 func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*Server, error) {
 	u := &Server{
 		check:   opts.RequestChecker,
@@ -80,7 +82,7 @@ func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*S
 	}
 	for _, t := range configured {
 		if ours, ok := t.(ourTransport); ok {
-			t = ours.Transport // of an earlier Harden
+			t = ours.Transport // opts come from an earlier Harden
 		}
 		switch t := t.(type) {
 		case noWebSocket:
@@ -88,7 +90,7 @@ func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*S
 		case *polling.Transport:
 			config.Polling = &transport.PollingConfig{CheckOrigin: t.CheckOrigin}
 		case *eiowebsocket.Transport:
-			config.Upgrade = config.Polling != nil // only what comes later is offered
+			config.Upgrade = config.Polling != nil // polling offers the transports behind it only
 			config.WebSocket = &websocket.Upgrader{
 				HandshakeTimeout: t.HandshakeTimeout,
 				ReadBufferSize:   t.ReadBufferSize,
@@ -111,7 +113,7 @@ func New(opts engineio.Options, limits transport.Limits, packets sio.Limits) (*S
 	return u, nil
 }
 
-// Options returns opts with what belongs to u in it.
+// Options returns opts with the transports and the session ids of u.
 func (u *Server) Options(opts engineio.Options) *engineio.Options {
 	opts.Transports = u.transports
 	opts.SessionIDGenerator = ids{u}
@@ -126,7 +128,7 @@ func (u *Server) Options(opts engineio.Options) *engineio.Options {
 	if u.init != nil {
 		opts.ConnInitor = func(r *http.Request, c engineio.Conn) {
 			if b := entering(r); b != nil {
-				c.SetContext(b.conn.InitialContext()) // which it made when the connection was opened
+				c.SetContext(b.conn.InitialContext()) // the Context that it made when the connection was opened
 			} else {
 				u.init(r, c)
 			}
@@ -141,14 +143,14 @@ func (u *Server) Hub() *transport.Hub { return u.hub }
 // Sio returns the namespaces that are ours.
 func (u *Server) Sio() *sio.Server { return u.sio }
 
-// SetPlain tells which server the namespaces are on that are not ours.
+// SetPlain says which server has the namespaces that are not ours.
 func (u *Server) SetPlain(plain *socketio.Server) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.plain, u.via = plain, plain
 }
 
-// SetVia tells which handler leads to a server that is not known itself.
+// SetVia says which handler leads to a server that is not known itself.
 func (u *Server) SetVia(via http.Handler) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -163,8 +165,8 @@ func (u *Server) plainServer() *socketio.Server {
 	return u.plain
 }
 
-// Serve serves requests that Hub.Answer let through. Handshakes of clients that are in the root
-// from the start are left to next, which is go-socket.io, where the root is on the plain server.
+// Serve serves requests that Hub.Answer let through. A handshake of a client that is in the root
+// from the start goes to next, which is go-socket.io, if the root is on the plain server.
 func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if sid := transport.QueryOf(r).Get("sid"); sid != "" {
 		client, ok := u.hub.Lookup(sid)
@@ -195,7 +197,7 @@ func (u *Server) Serve(w http.ResponseWriter, r *http.Request, next http.Handler
 	})
 }
 
-// checks asks the user's RequestChecker, as go-socket.io does for each request.
+// checks asks the application's RequestChecker, as go-socket.io does for each request.
 func (u *Server) checks(w http.ResponseWriter, r *http.Request) bool {
 	if u.check == nil {
 		return true
@@ -211,13 +213,14 @@ func (u *Server) checks(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Serves reports whether a namespace is on the plain server. One that is not known has them all.
+// Serves reports whether the plain server has a namespace. A plain server that is not known may
+// have any.
 func (u *Server) Serves(namespace string) bool {
 	plain := u.plainServer()
 	return plain == nil || plain.ForEach(namespace, "", func(socketio.Conn) {})
 }
 
-// HasPlain reports whether somebody registered a namespace on the plain server.
+// HasPlain reports whether the application registered a namespace on the plain server.
 func (u *Server) HasPlain(namespace string) bool {
 	u.mu.Lock()
 	ours := namespace == sio.Root && u.rooted
@@ -227,7 +230,7 @@ func (u *Server) HasPlain(namespace string) bool {
 
 type enteringKey struct{}
 
-// entering returns the bridge that a request of Enter is for, nil for any other request.
+// entering returns the bridge for which enter made a request, nil for any other request.
 func entering(r *http.Request) *bridge {
 	b, _ := r.Context().Value(enteringKey{}).(*bridge)
 	return b
@@ -243,7 +246,7 @@ func (u *Server) enter(b *bridge) {
 		return
 	}
 	defer func() {
-		if !b.isAccepted() { // what stands in between has answered, or panics
+		if !b.isAccepted() { // a handler in between has answered, or panicked
 			b.Closed()
 			b.uncount()
 		}
@@ -262,13 +265,13 @@ func (u *Server) enter(b *bridge) {
 	via.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithValue(hs.Context, enteringKey{}, b)))
 }
 
-// withRoot returns what leads to the plain server, which has a root then: without one go-socket.io
-// keeps sessions for ever (hazard 4).
+// withRoot returns what leads to the plain server, and sees to it that this has a root: without one
+// go-socket.io keeps sessions for ever (hazard 4).
 func (u *Server) withRoot() http.Handler {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.plain != nil && !u.hasRoot {
-		u.hasRoot = true // none is ever taken away
+		u.hasRoot = true // a root is never removed
 		if !u.plain.ForEach(sio.Root, "", func(socketio.Conn) {}) {
 			u.plain.OnConnect(sio.Root, func(socketio.Conn) error { return nil })
 			u.rooted = true
@@ -277,8 +280,8 @@ func (u *Server) withRoot() http.Handler {
 	return u.via
 }
 
-// countIn counts a connection that go-socket.io is about to take; countOut has to follow when that is done
-// with it. It reports false when no new one may be.
+// countIn counts a connection that go-socket.io is about to take. countOut has to follow when
+// go-socket.io is done with it. countIn reports false while draining: no new one may enter.
 func (u *Server) countIn() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -312,8 +315,8 @@ func (u *Server) Spread(ctx context.Context, over, linger time.Duration) {
 }
 
 // Drain closes all connections as Hub.Drain does, and waits until go-socket.io has run OnDisconnect
-// for those that it has. After it returned nil no session is on its way to go-socket.io's Serve, which
-// is what makes closing that server safe (hazard 23).
+// for those that it has. When Drain has returned nil, no session is on its way to go-socket.io's
+// Serve. That makes closing the server safe (hazard 23).
 func (u *Server) Drain(ctx context.Context) error {
 	if err := u.hub.Drain(ctx); err != nil {
 		return fmt.Errorf("connections are still open: %w", err)
@@ -328,9 +331,9 @@ func (u *Server) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Watch notices when plain is closed: from then on nobody new may reach it, and those who are
-// connected are sent away. Where Drain was not called before, forgotten is. It costs a goroutine up to
-// then. Between the close and its notice a session on its way to Serve still ends the process.
+// Watch notices when plain is closed: nobody new may enter it then, and connected clients are sent
+// away. It calls forgotten where Drain was not called before. Until the close it costs a goroutine.
+// A session that is on its way to Serve between the close and its notice still ends the process.
 func (u *Server) Watch(plain *socketio.Server, forgotten func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -339,7 +342,7 @@ func (u *Server) Watch(plain *socketio.Server, forgotten func()) {
 	}
 	u.watched = true
 	go func() {
-		_ = plain.Serve() // beside the user's: each takes some of the sessions, until both return
+		_ = plain.Serve() // beside the application's: each takes some of the sessions, until both return
 		u.mu.Lock()
 		drained := u.draining
 		u.draining = true
@@ -354,9 +357,9 @@ func (u *Server) Watch(plain *socketio.Server, forgotten func()) {
 
 type probeKey struct{}
 
-// Probe finds the Server beside the go-socket.io server that a handler serves, or nil. The
-// request is one that go-socket.io's own transports refuse without making a session: a WebSocket
-// request without the headers of an upgrade.
+// Probe finds the Server beside the go-socket.io server that a handler serves, or nil. Its request
+// is one that go-socket.io's own transports refuse without making a session: a WebSocket request
+// without the headers of an upgrade.
 func Probe(handler http.Handler) *Server {
 	var found *Server
 	r := &http.Request{
@@ -387,7 +390,7 @@ func (noWebSocket) Dial(*url.URL, http.Header) (eiotransport.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// IsProbe reports whether r comes from Probe, which must reach go-socket.io.
+// IsProbe reports whether r comes from Probe. Such a request must reach go-socket.io.
 func IsProbe(r *http.Request) bool { return r.Context().Value(probeKey{}) != nil }
 
 type discard struct{ header http.Header }
@@ -396,13 +399,14 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// ids gives go-socket.io the session id that the client has. NewID follows Accept in the same
-// goroutine, and the channel has room for one: nobody else's comes between.
+// ids gives go-socket.io the session id that the client has. go-socket.io calls NewID after Accept,
+// in the same goroutine, and the channel has room for one id. So no other id comes between.
 type ids struct{ u *Server }
 
 func (i ids) NewID() string { return <-i.u.ids }
 
-// ourTransport takes the place of one of go-socket.io's. Dial stays that one's.
+// ourTransport takes the place of one of go-socket.io's transports. Dial stays that of the embedded
+// one.
 type ourTransport struct {
 	eiotransport.Transport
 	u *Server
@@ -414,9 +418,9 @@ var (
 	errNeedsGate     = errors.New("clients 3.x and 4.x are served through Protect or Authorizer.Handler only")
 )
 
-// Accept makes a session for go-socket.io: of a new connection, or of one that enters.
+// Accept makes the session of a new connection, or of a connection that enters, for go-socket.io.
 // go-socket.io calls it for any method (hazard 18), and for a WebSocket that a polling client
-// upgrades to, which is none of its business.
+// upgrades to, which go-socket.io has nothing to do with.
 func (t ourTransport) Accept(w http.ResponseWriter, r *http.Request) (eiotransport.Conn, error) {
 	if found, ok := r.Context().Value(probeKey{}).(**Server); ok {
 		*found = t.u
