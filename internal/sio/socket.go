@@ -30,7 +30,7 @@ type Socket struct {
 	returns              bool // a CONNECT was kept, behind it
 	replaying            bool
 	byClient             bool // the client has left: what it sent before counts
-	debt                 int  // cost of CONNECT, which is consumed when the socket is answered
+	debt                 int  // cost of CONNECT that is not consumed yet
 	onDisconnectReturned bool // the Visitor's, after the end
 	context              any
 	acks                 map[uint64]ack
