@@ -1,13 +1,13 @@
 // Command backchannel-logout is a server whose sockets end when their user logs out at the identity
 // provider (Keycloak, Auth0, Entra ID and so on), by OpenID Connect Back-Channel Logout 1.0:
 //
-//	go run ./backchannel-logout -issuer https://id.example.com/realms/chat -audience chat -client-id chat-web
+//	go run . -issuer https://id.example.com/realms/chat -audience chat -client-id chat-web
 //
 // Register https://your.host/backchannel-logout there as the backchannel_logout_uri of the client,
 // and ask for sessions (backchannel_logout_session_required); docs/backchannel-logout.md says more.
 // Without -issuer it runs a small provider of its own:
 //
-//	go run ./backchannel-logout
+//	go run .
 //	curl -X POST 'http://127.0.0.1:8080/issuer/token?sub=red&sid=1'
 //	logout=$(curl -X POST 'http://127.0.0.1:8080/issuer/logout-token?sub=red&sid=1')
 //	curl -d logout_token=$logout http://127.0.0.1:8080/backchannel-logout

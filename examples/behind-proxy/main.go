@@ -2,7 +2,7 @@
 // them, and each has its own share of the places for clients that are not authenticated (MaxPending).
 // Without the middleware all clients have one address, the proxy's.
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./behind-proxy -proxies 127.0.0.1/32,10.0.0.0/8
+//	JWT_SECRET='at least 32 random bytes' go run . -proxies 127.0.0.1/32,10.0.0.0/8
 //
 // The proxy has to set X-Forwarded-For, or to append to it; see docs/deployment.md.
 package main

@@ -1,6 +1,9 @@
 // Command chat is a small chat in the browser. Who logs in gets a token for
 // 15 minutes; only who has one can connect, and the page renews it in time.
-// Start it with `make demo`; `make demo TOKEN_LIFE=20s` shows it within a minute.
+// A log-out revokes it. `make demo` starts the chat, or by hand:
+//
+//	npm ci
+//	go run . -token-life 20s
 package main
 
 import (

@@ -1,5 +1,5 @@
 // Command cluster is one of several nodes: chat, presence and "log out everywhere" work across
-// them, through Redis. Start it with `make demo-cluster`, or by hand:
+// them, through Redis. Start it with `make demo-cluster` or ./demo.sh, or by hand:
 //
 //	npm ci
 //	export JWT_SECRET='the same 32 random bytes for all nodes'

@@ -1,7 +1,7 @@
 // Command cors is a server for pages of other origins, which send the token in a header or a
 // cookie:
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./cors -origins https://app.example.com,http://localhost:3000
+//	JWT_SECRET='at least 32 random bytes' go run . -origins https://app.example.com,http://localhost:3000
 //
 // A page of such an origin (socket.io-client 2.x to 4.x; 3.x and 4.x may send { auth: { token } } instead):
 //

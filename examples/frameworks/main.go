@@ -1,6 +1,6 @@
 // Command frameworks mounts the same server in one of four routers, next to a protected route:
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./frameworks -router gin
+//	JWT_SECRET='at least 32 random bytes' go run . -router gin
 //
 // Each has a file of its own: nethttp.go, chi.go, echo.go and gin.go. Two things hold for all:
 //

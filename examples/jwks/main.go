@@ -1,12 +1,12 @@
 // Command jwks is a server for tokens of an identity provider (Auth0, Keycloak, Entra ID, Cognito
 // and so on), which publishes its keys and changes them when it likes:
 //
-//	go run ./jwks -issuer https://example.eu.auth0.com/ -audience chat
+//	go run . -issuer https://example.eu.auth0.com/ -audience chat
 //
 // Where the keys are stands in the issuer's discovery document, see keys.go. Without
 // -issuer it runs a small provider of its own:
 //
-//	go run ./jwks
+//	go run .
 //	curl -X POST 'http://127.0.0.1:8080/issuer/token?sub=red'
 //	curl -X POST  http://127.0.0.1:8080/issuer/rotate
 package main

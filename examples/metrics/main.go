@@ -1,7 +1,7 @@
 // Command metrics is a server that Prometheus can watch at /metrics, and that logs what an
 // operator should know:
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./metrics
+//	JWT_SECRET='at least 32 random bytes' go run .
 //	curl http://127.0.0.1:8080/metrics
 package main
 

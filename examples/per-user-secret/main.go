@@ -2,7 +2,7 @@
 // with a secret of its own, and clients send the token with an `authenticate`
 // event once they are connected:
 //
-//	go run ./per-user-secret
+//	go run .
 //
 // A client (socket.io-client 1.x to 4.x):
 //

@@ -1,6 +1,6 @@
 // Command rest-and-sockets is a REST API and a socket.io server with one login:
 //
-//	go run ./rest-and-sockets
+//	go run .
 //	curl -H 'Content-Type: application/json' -d '{"user":"red","password":"red-demo"}' http://127.0.0.1:8080/login
 //	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/self
 //	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/users/blue

@@ -1,7 +1,7 @@
 // Command rooms is a server whose clients ask for the rooms that they want to be in; their tokens
 // say which they may have. docs/rooms.md says more.
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./rooms
+//	JWT_SECRET='at least 32 random bytes' go run .
 //
 // A client (socket.io-client 3.x or 4.x; with 1.x and 2.x, { query: { token } }) whose token has
 // "teams": ["blue"]:

@@ -2,7 +2,7 @@
 // handshake. One secret, shared with whatever signs the tokens, verifies all
 // of them:
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./static-secret
+//	JWT_SECRET='at least 32 random bytes' go run .
 //
 // A client (socket.io-client 3.x or 4.x; with 1.x and 2.x, { query: { token } } and the event `error`):
 //

@@ -1,7 +1,7 @@
 // Command user-rate is a chat whose users may say so much in so much time, with all their sockets
 // together. docs/user-rate.md says more.
 //
-//	JWT_SECRET='at least 32 random bytes' go run ./user-rate -every 500ms -burst 10
+//	JWT_SECRET='at least 32 random bytes' go run . -every 500ms -burst 10
 //
 // A client (socket.io-client 3.x or 4.x; with 1.x and 2.x, { query: { token } }):
 //
