@@ -99,7 +99,7 @@ func (a *Authorizer) logFailure(ctx context.Context, r *Request, callback string
 	attrs := []any{"callback", callback, "error", err.Error(), "namespace", r.Namespace, "remote", r.RemoteAddr}
 	var p *panicError
 	if errors.As(err, &p) {
-		a.log.ErrorContext(ctx, "socketiojwt: a callback panicked", append(attrs, "stack", string(p.stack))...)
+		a.logger().ErrorContext(ctx, "socketiojwt: a callback panicked", append(attrs, "stack", string(p.stack))...)
 		return
 	}
 	if callback == "Revocations" {

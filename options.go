@@ -192,7 +192,7 @@ type Options struct {
 	// `namespace`, `remote`, `code`, `message`, `reason`, `callback`, `error` and `stack`. The keys
 	// and the messages stay as they are from version to version. This package logs no token, claim
 	// or key; what the errors of your callbacks say is up to you. Default: nil, which is silent but
-	// for mistakes in the program: slog.Default gets those.
+	// for panics and mistakes in the program: slog.Default gets those.
 	Logger *slog.Logger
 }
 

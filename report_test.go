@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,24 @@ func TestPanicsAreLoggedWithTheirClient(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A program without a Logger hears of its own panics all the same. It shares the default log with
+// nobody: no t.Parallel.
+func TestPanicsAreLoggedWithoutALogger(t *testing.T) {
+	var record harness.Record
+	log.SetOutput(&record)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
+		s.OnConnect("/", func(socketio.Conn) error { panic("x") })
+	})
+	_, must := s.Dial(t, harness.Bob(t, "websocket"))
+	if message, _ := must.Refused("/"); message != "unauthorized" {
+		t.Errorf("got %q", message)
+	}
+	harness.Eventually(t, "it is logged", func() bool {
+		return strings.Contains(record.String(), "ERROR socketiojwt: a callback panicked callback=OnConnect")
+	})
 }
 
 // Of several fields that are wrong it is always the same that is named.

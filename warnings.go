@@ -49,7 +49,7 @@ func (a *Authorizer) alarm(message string, attrs ...any) {
 	a.logger().Error(message, attrs...)
 }
 
-// logger returns the log for mistakes in the program: slog.Default without a Logger.
+// logger returns the log for panics and mistakes in the program: slog.Default without a Logger.
 func (a *Authorizer) logger() *slog.Logger {
 	if a.opts.Logger == nil {
 		return slog.Default()
