@@ -1,10 +1,11 @@
-package socketiojwt_test
+package attacks_test
 
 import (
 	"fmt"
 	"testing"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 	"github.com/googollee/go-socket.io/parser"
@@ -14,21 +15,21 @@ import (
 // connection and runs no handler (hazards 7 and 14).
 func TestPacketsThatThePlainServerMisreads(t *testing.T) {
 	t.Parallel()
-	var ran record
-	plain := socketio.NewServer(hardened())
+	var ran harness.Record
+	plain := socketio.NewServer(socketiojwt.Harden(nil))
 	for _, name := range []string{"/", "/open"} {
 		plain.OnConnect(name, func(socketio.Conn) error { return nil })
-		plain.OnEvent(name, "bin", func(socketio.Conn, *parser.Buffer) { ran.add("bin") })
-		plain.OnEvent(name, "chat", func(_ socketio.Conn, text string) { ran.add("chat %s", text) })
+		plain.OnEvent(name, "bin", func(socketio.Conn, *parser.Buffer) { ran.Add("bin") })
+		plain.OnEvent(name, "chat", func(_ socketio.Conn, text string) { ran.Add("chat %s", text) })
 		plain.OnEvent(name, "ask", func(c socketio.Conn) {
-			c.Emit("question", func(*parser.Buffer) { ran.add("acknowledgement") })
+			c.Emit("question", func(*parser.Buffer) { ran.Add("acknowledgement") })
 		})
 		plain.OnEvent(name, "mark", func(socketio.Conn) string { return "" })
 	}
-	at := loopback(t)
-	serve(t, plain, at, mustAuthorize(t, socketiojwt.Options{}).Handler(plain))
+	at := harness.Loopback(t)
+	harness.Serve(t, plain, at, harness.Authorize(t, socketiojwt.Options{}).Handler(plain))
 	enter := func(version int, nsp string) (*siotest.Client, siotest.Must) {
-		c, must := dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
+		c, must := harness.Dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
 		if version == 3 {
 			must.NextRaw("40")
 		}
@@ -68,7 +69,7 @@ func TestPacketsThatThePlainServerMisreads(t *testing.T) {
 	_, must := enter(4, "/open")
 	must.Emit("/open", "chat", "good")
 	must.Call("/open", "mark")
-	ran.eventually(t, "chat good")
+	ran.Eventually(t, "chat good")
 }
 
 // packetIn returns a message of a namespace, without attachments.
