@@ -10,15 +10,15 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// question is one that this node has asked.
+// question is a question of this node.
 type question struct {
-	changed chan struct{} // there is a new answer, or reply of Redis
+	changed chan struct{} // there is a new answer, or a reply of Redis
 
 	// Adapter.mu guards these.
-	heard   bool // by this node itself: so it is one of those that Redis counted
-	sent    bool // Redis has taken it, or not
+	heard   bool // this node heard it too, so it is among those that Redis counted
+	sent    bool // Redis has taken or refused it
 	err     error
-	nodes   int // others that have to answer
+	nodes   int // how many other nodes have to answer
 	answers []answer
 }
 
@@ -26,7 +26,7 @@ func (q *question) complete() bool {
 	return q.sent && (q.err != nil || q.heard && len(q.answers) >= q.nodes)
 }
 
-// answer is one to any question, with the fields that it has.
+// answer is an answer to any question, with the fields that it has.
 type answer struct {
 	RequestID   string          `json:"requestId"`
 	Type        int             `json:"type,omitempty"`
@@ -35,7 +35,7 @@ type answer struct {
 	ClientCount *int            `json:"clientCount,omitempty"`
 }
 
-// ask returns what the other nodes of a namespace answer.
+// ask returns the answers of the other nodes of a namespace.
 func (a *Adapter) ask(ctx context.Context, nsp string, r request) ([]answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
 	defer cancel()
@@ -62,7 +62,7 @@ func (a *Adapter) ask(ctx context.Context, nsp string, r request) ([]answer, err
 	a.send(&message{channel: a.requestChannel(nsp), data: data, counts: true, done: func(nodes int, err error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		q.sent, q.nodes, q.err = true, nodes-1, err // without this one
+		q.sent, q.nodes, q.err = true, nodes-1, err // without this node
 		signal(q.changed)
 	}})
 	return a.await(ctx, q)
@@ -90,7 +90,7 @@ func (a *Adapter) await(ctx context.Context, q *question) ([]answer, error) {
 	}
 }
 
-// takeAnswer takes an answer to a question of this node. Those to others are not for it.
+// takeAnswer takes an answer to a question of this node. It ignores answers to other nodes.
 func (a *Adapter) takeAnswer(_ *namespace, m redis.Message) error {
 	var got answer
 	if _, err := decode(m.Data, &got); err != nil {
@@ -164,8 +164,8 @@ func (o options) everybody(nsp string) socketiojwt.Target {
 	return t
 }
 
-// takeAcknowledged delivers a broadcast that wants acknowledgements, and says that no client here
-// was asked for one: else the one who waits for them would wait in vain.
+// takeAcknowledged delivers a broadcast that wants acknowledgements, and answers that no client
+// here was asked for one. Otherwise the node that waits for them would wait in vain.
 func (a *Adapter) takeAcknowledged(ns *namespace, r request, attachments [][]byte) error {
 	if r.Packet == nil {
 		return errors.New("a broadcast without a packet")
@@ -180,8 +180,8 @@ func (a *Adapter) takeAcknowledged(ns *namespace, r request, attachments [][]byt
 	return a.answer(ns, answer{RequestID: r.RequestID, Type: answerClientCount, ClientCount: new(int)})
 }
 
-// handshake is what others learn of a handshake: Node's nodes show it to their applications.
-// Headers, query and auth may hold tokens.
+// handshake is what other nodes learn of a handshake, which Node's nodes show to their
+// applications. Headers, query and auth may hold tokens, so it is empty.
 var handshake = json.RawMessage(`{"headers":{},"query":{},"auth":{}}`)
 
 func (a *Adapter) answerFetch(ns *namespace, id string, t socketiojwt.Target) error {
@@ -210,7 +210,7 @@ func (a *Adapter) answer(ns *namespace, what answer) error {
 func (a *Adapter) CountSockets(ctx context.Context, t socketiojwt.Target) (count int, err error) {
 	r := request{Type: requestSockets, Rooms: append(names{}, t.Rooms...)}
 	if len(t.Except) > 0 {
-		r = request{Type: requestFetch, Opts: optionsOf(t)} // the other one has no except
+		r = request{Type: requestFetch, Opts: optionsOf(t)} // requestSockets has no except
 	}
 	answers, err := a.ask(ctx, t.Namespace, r)
 	for _, got := range answers {
@@ -243,7 +243,7 @@ func (a *Adapter) FetchSockets(ctx context.Context, t socketiojwt.Target) (fetch
 	return fetched, err
 }
 
-// AllRooms asks the other nodes for their rooms. One may come from several.
+// AllRooms asks the other nodes for their rooms. Several nodes may have the same room.
 func (a *Adapter) AllRooms(ctx context.Context, nsp string) (rooms []string, err error) {
 	answers, err := a.ask(ctx, nsp, request{Type: requestAllRooms})
 	for _, got := range answers {
@@ -254,12 +254,12 @@ func (a *Adapter) AllRooms(ctx context.Context, nsp string) (rooms []string, err
 	return rooms, err
 }
 
-// SocketsJoin has the sockets of other nodes join rooms.
+// SocketsJoin makes the sockets of other nodes join rooms.
 func (a *Adapter) SocketsJoin(ctx context.Context, t socketiojwt.Target, rooms []string) error {
 	return a.tell(ctx, t, request{Type: requestJoin, Rooms: rooms})
 }
 
-// SocketsLeave has the sockets of other nodes leave rooms.
+// SocketsLeave makes the sockets of other nodes leave rooms.
 func (a *Adapter) SocketsLeave(ctx context.Context, t socketiojwt.Target, rooms []string) error {
 	return a.tell(ctx, t, request{Type: requestLeave, Rooms: rooms})
 }
@@ -269,7 +269,7 @@ func (a *Adapter) DisconnectSockets(ctx context.Context, t socketiojwt.Target, c
 	return a.tell(ctx, t, request{Type: requestDisconnect, Close: closes})
 }
 
-// tell returns when Redis has taken a request that nobody answers.
+// tell sends a request that nobody answers. It returns when Redis has taken it.
 func (a *Adapter) tell(ctx context.Context, t socketiojwt.Target, r request) error {
 	if r.Type != requestDisconnect && len(r.Rooms) == 0 {
 		return nil

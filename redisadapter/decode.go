@@ -14,8 +14,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// From MessagePack to JSON. What comes may be anything: each byte read makes a few bytes at most,
-// and values are nested no deeper than maxDepth.
+// From MessagePack to JSON. The data may be anything: each byte that is read makes a few bytes at
+// most, and values are nested no deeper than maxDepth.
 
 const maxDepth = 1000
 
@@ -133,8 +133,8 @@ func (u *unpacker) text(s string) {
 const (
 	beforeNumber = `{"` + placeholder + `":true,"num":`
 	undefined    = 0  // an extension of one byte
-	arrayBuffer  = 0  // one whose length stands apart
-	oldDate      = 0  // one of eight bytes: milliseconds
+	arrayBuffer  = 0  // an extension whose length stands apart
+	oldDate      = 0  // an extension of eight bytes: milliseconds
 	timestamp    = -1 // of the MessagePack specification
 )
 
@@ -145,7 +145,7 @@ func (u *unpacker) attach(data []byte) {
 	u.attachments = append(u.attachments, data)
 }
 
-// run reads a text or a binary value.
+// run reads the bytes of a text or a binary value.
 func (u *unpacker) run() ([]byte, error) {
 	n, err := u.DecodeBytesLen()
 	if err != nil {
@@ -154,7 +154,7 @@ func (u *unpacker) run() ([]byte, error) {
 	return u.read(n)
 }
 
-// read reads n bytes, which are what somebody says that there are.
+// read reads n bytes. The sender says what n is, so it is checked before memory is allocated.
 func (u *unpacker) read(n int) ([]byte, error) {
 	if n < 0 || n > u.in.Len() {
 		return nil, errShort

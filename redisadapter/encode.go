@@ -30,7 +30,7 @@ func newPacker() *packer {
 	return p
 }
 
-// json writes a JSON value, with the attachments that it has placeholders for.
+// json writes a JSON value, with attachments in the place of its placeholders.
 func (p *packer) json(text []byte, attachments [][]byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -123,7 +123,7 @@ func (t transcoder) object() error {
 	return err
 }
 
-// attachment reads the rest of a placeholder and writes what it stands for.
+// attachment reads the rest of a placeholder and writes the attachment.
 func (t transcoder) attachment() error {
 	var rest [4]json.Token // true, "num", the number, the end
 	for i := range rest {
@@ -145,14 +145,15 @@ func (t transcoder) attachment() error {
 	return t.EncodeBytes(data)
 }
 
-// begin leaves a byte for the header of an array or a map whose length is not known yet.
+// begin writes a byte in the place of the header of an array or a map whose length is not known
+// yet.
 func (p *packer) begin() (start int) {
 	start = p.out.Len()
 	p.out.WriteByte(0)
 	return start
 }
 
-// end writes that header. A long one needs room: what follows moves.
+// end writes that header. A long header needs more room: what follows it moves.
 func (p *packer) end(start, n int, short, long byte) {
 	if n < 16 {
 		p.out.Bytes()[start] = short | byte(n)

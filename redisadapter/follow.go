@@ -11,16 +11,16 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// What comes from other nodes comes over one connection, and one goroutine deals with it, so it
-// keeps its order.
+// What comes from other nodes comes over one connection, and one goroutine handles it, so it keeps
+// its order.
 
-// namespace is one that this node has.
+// namespace is a namespace that this node has.
 type namespace struct {
 	name    string
 	pattern string   // of the channels of broadcasts
 	topics  []string // the channels of requests and answers
-	sent    bool     // Redis was asked for them, over the connection there is
-	missing int      // how many of them it has not confirmed
+	sent    bool     // the node has subscribed, over the present connection
+	missing int      // how many subscriptions Redis has not confirmed
 }
 
 // heard reports whether what is published in the namespace reaches this node.
@@ -45,13 +45,13 @@ func (a *Adapter) addNamespace(name string) {
 	a.routes[ns.topics[2]] = route{ns, (*Adapter).takeAnswer}
 }
 
-// escapePattern has PSUBSCRIBE take a text for what it is.
+// escapePattern makes PSUBSCRIBE take a text literally.
 func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
 
-// subscribe is the half of a connection that asks: for the namespaces that are new, and now and
-// then whether Redis is there.
+// subscribe is the half of a connection that writes: it subscribes to new namespaces, and sends a
+// PING now and then to see whether Redis is there.
 func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
 	a.mu.Lock()
 	for _, ns := range a.namespaces {
@@ -60,7 +60,7 @@ func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
 	a.mu.Unlock()
 	idle := time.NewTicker(pingEvery)
 	defer idle.Stop()
-	if err := conn.Send("SUBSCRIBE", a.opts.Prefix+"-node#"+a.uid); err != nil { // so there is an answer in any case
+	if err := conn.Send("SUBSCRIBE", a.opts.Prefix+"-node#"+a.uid); err != nil { // so that Redis answers in any case
 		return err
 	}
 	for {
@@ -87,7 +87,7 @@ func (a *Adapter) subscribe(ctx context.Context, conn redis.Conn) error {
 	}
 }
 
-// newNamespaces returns those that Redis was not asked for, and will be now.
+// newNamespaces returns the namespaces without a subscription. The caller subscribes.
 func (a *Adapter) newNamespaces() (added []*namespace) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -100,10 +100,10 @@ func (a *Adapter) newNamespaces() (added []*namespace) {
 	return added
 }
 
-// receive is the half of a connection that hears. It closes confirmed when Redis has taken all that
-// subscribe asked for.
+// receive is the half of a connection that reads. It closes confirmed when Redis has confirmed all
+// subscriptions.
 func (a *Adapter) receive(conn redis.Conn, confirmed chan<- struct{}) error {
-	works, malformed := false, false // malformed: it was told
+	works, malformed := false, false // malformed: it was logged
 	pubsub := redis.PubSubConn{Conn: conn}
 	for {
 		var err error
@@ -134,7 +134,7 @@ func (a *Adapter) subscribed(channel string) {
 	}
 }
 
-// hears reports whether Redis has confirmed all that it was asked for.
+// hears reports whether Redis has confirmed all subscriptions.
 func (a *Adapter) hears() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,7 +146,7 @@ func (a *Adapter) hears() bool {
 	return true
 }
 
-// take deals with what another node, or anybody, has published.
+// take handles what another node, or anybody else, has published.
 func (a *Adapter) take(m redis.Message) error {
 	name := m.Channel
 	if m.Pattern != "" {
@@ -180,7 +180,7 @@ func (a *Adapter) takeBroadcast(ns *namespace, m redis.Message) error {
 	}
 	room := strings.TrimPrefix(m.Channel, a.broadcastChannel(ns.name))
 	if room = strings.TrimSuffix(room, "#"); room != "" && !a.node.HasRoom(ns.name, room) {
-		return nil // nobody to send it to, whatever it is
+		return nil // no socket to send it to
 	}
 	b, err := decodeBroadcast(m.Data)
 	switch {
@@ -198,7 +198,7 @@ func (a *Adapter) Broadcast(t socketiojwt.Target, event []byte, attachments [][]
 	if len(t.Rooms) == 1 {
 		m.channel += t.Rooms[0] + "#"
 	}
-	if a.accepts() == nil { // else it is in vain
+	if a.accepts() == nil { // else encoding would be in vain
 		data, err := encodeBroadcast(a.own, t, event, attachments)
 		if err != nil {
 			a.lost(1, err)

@@ -41,9 +41,9 @@ const (
 	requestLeave        = 3
 	requestDisconnect   = 4
 	requestFetch        = 5 // the sockets
-	requestServerSide   = 6 // an event for the servers: there is no handler for it here
+	requestServerSide   = 6 // an event for the servers, which have no handlers here
 	requestBroadcast    = 7 // a broadcast that is to be acknowledged
-	answerClientCount   = 8 // to that
+	answerClientCount   = 8 // the answer to requestBroadcast
 	maxAnswersOfUnknown = 10_000
 )
 
@@ -79,15 +79,15 @@ type packet struct {
 	Nsp  *string         `json:"nsp"`
 }
 
-// options say who is meant.
+// options say which sockets are meant.
 type options struct {
 	Rooms  names `json:"rooms"`
 	Except names `json:"except"`
 	Flags  flags `json:"flags,omitzero"`
 }
 
-// flags are those that have a meaning here. guests is of this package's nodes: without it a
-// broadcast to no room in particular is not for guests, whoever sends it.
+// flags are the flags that have a meaning here. guests is a flag of this package: without it a
+// broadcast without rooms is not for guests, whoever sends it.
 type flags struct {
 	Volatile bool `json:"volatile"`
 	Guests   bool `json:"guests"`
@@ -111,7 +111,7 @@ type broadcast struct {
 func beginBroadcast(uid string) []byte {
 	p := newPacker()
 	if err := errors.Join(p.EncodeArrayLen(3), p.EncodeString(uid)); err != nil {
-		panic(err) // memory takes what is written
+		panic(err) // a bytes.Buffer takes everything
 	}
 	return p.out.Bytes()
 }
@@ -186,8 +186,8 @@ func decodeBroadcast(data []byte) (b broadcast, err error) {
 	return b, err
 }
 
-// event checks that the packet is one, and that nothing but its data had attachments: they are
-// numbered.
+// event checks that the packet is an event, and that no other part of the message had attachments,
+// because these are numbered through.
 func (p *packet) event(attachments [][]byte) ([]byte, error) {
 	switch {
 	case p.Type == nil || *p.Type != typeEvent && *p.Type != typeBinaryEvent:
@@ -198,7 +198,7 @@ func (p *packet) event(attachments [][]byte) ([]byte, error) {
 	return p.Data, nil
 }
 
-// request is one of any type, with the fields that it has.
+// request is a request of any type, with the fields that it has.
 type request struct {
 	UID       string   `json:"uid,omitempty"`
 	RequestID string   `json:"requestId,omitempty"`
@@ -224,7 +224,7 @@ func decode(data []byte, v any) (attachments [][]byte, err error) {
 	return attachments, nil
 }
 
-// optionsOf returns options that have lists where JavaScript wants them.
+// optionsOf returns options with empty lists where JavaScript needs lists.
 func optionsOf(t socketiojwt.Target) *options {
 	return &options{Rooms: append(names{}, t.Rooms...), Except: append(names{}, t.Except...)}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // What goes to other nodes waits in one queue, and goes over one connection, so it keeps its order.
-// What is not known to have arrived in Redis when the connection is lost is not sent again: it may
-// have.
+// When the connection is lost, a message that Redis has not answered is not sent again, because
+// Redis may have it.
 
 const (
 	batchBytes = 1 << 20 // of messages in one exchange
@@ -29,10 +29,10 @@ var (
 type message struct {
 	channel string
 	data    []byte
-	// counts asks Redis first how many nodes there are.
+	// counts asks Redis first how many nodes are subscribed.
 	counts bool
-	// done is called once: with that number, or with why Redis did not take the message. nil:
-	// nobody waits for it. It must not block.
+	// done is called once: with the number of nodes, or with why Redis did not take the message.
+	// nil: nobody waits for it. It must not block.
 	done func(nodes int, err error)
 }
 
@@ -44,7 +44,7 @@ func (m *message) finish(nodes int, err error) {
 	}
 }
 
-// accepts reports whether anything sent now could arrive.
+// accepts returns why a message that is sent now cannot arrive, nil if it may.
 func (a *Adapter) accepts() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -83,7 +83,8 @@ func (a *Adapter) enqueue(m *message) error {
 	return nil
 }
 
-// lost counts messages, and tells of a reason that is new. That Redis is away was told already.
+// lost counts messages, and logs a reason that is new. That Redis is not connected is logged
+// elsewhere.
 func (a *Adapter) lost(n int, err error) {
 	text := err.Error()
 	a.mu.Lock()
@@ -98,8 +99,9 @@ func (a *Adapter) lost(n int, err error) {
 	}
 }
 
-// lose drops what is in the queue, and ends the questions: no answer can come any more.
-func (a *Adapter) lose(err error) {
+// dropQueue drops the messages in the queue, and ends the questions, because no answer can come any
+// more.
+func (a *Adapter) dropQueue(err error) {
 	a.mu.Lock()
 	lost := a.queue
 	a.queue, a.queued = nil, 0
@@ -117,7 +119,7 @@ func (a *Adapter) lose(err error) {
 
 func notSent(err error) error { return fmt.Errorf("%w: %w", errNotConnected, err) }
 
-// publish sends what comes into the queue, until ctx ends or the connection does, and returns why.
+// publish sends the messages of the queue until ctx or the connection ends, and returns why.
 func (a *Adapter) publish(ctx context.Context, conn redis.Conn) error {
 	idle := time.NewTicker(pingEvery)
 	defer idle.Stop()
@@ -144,7 +146,7 @@ func (a *Adapter) publish(ctx context.Context, conn redis.Conn) error {
 	return context.Cause(ctx)
 }
 
-// next takes messages out of the queue. last says that there will be no more than what is there.
+// next takes messages out of the queue. last says that no more will come.
 func (a *Adapter) next() (batch []*message, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -197,8 +199,8 @@ func (a *Adapter) exchange(conn redis.Conn, batch []*message) error {
 	return err
 }
 
-// readReplies reads what Redis says to one message: how many nodes there are, or that it refuses
-// it.
+// readReplies reads the replies of Redis to one message: how many nodes are subscribed, or that
+// Redis refuses the message.
 func readReplies(m *message, receive func() (any, error)) (nodes int, refused, err error) {
 	if m.counts {
 		nodes, refused, err = readCount(receive)
@@ -233,7 +235,7 @@ func readCount(receive func() (any, error)) (nodes int, refused, err error) {
 	return nodes, refused, nil
 }
 
-// answered notes what Redis said of a message.
+// answered notes what Redis replied to a message.
 func (a *Adapter) answered(m *message, nodes int, refused error) {
 	a.mu.Lock()
 	a.queued -= m.size()

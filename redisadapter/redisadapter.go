@@ -1,6 +1,7 @@
 // Package redisadapter connects the nodes of one application through Redis, in the protocol of
-// Node's @socket.io/redis-adapter 8. So a cluster may have nodes of this package and of Node, and
-// whatever emits through Redis, such as @socket.io/redis-emitter, reaches the clients of both.
+// Node's @socket.io/redis-adapter 8. A cluster may have nodes of this package and of Node, and a
+// program that emits through Redis, such as one with @socket.io/redis-emitter, reaches the clients
+// of both.
 //
 //	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 //	sio.SetAdapter(redisadapter.New(redisadapter.Options{
@@ -10,18 +11,19 @@
 //	}))
 //
 // A broadcast reaches the clients of its own node at once, whether Redis is there or not. It
-// reaches those of another node if both nodes are connected to Redis at that moment: Redis keeps
-// nothing for later. What a node could not send is counted as lost, see [Stats]; what it missed
-// while it was away nobody counts. What arrives arrives once, and in the order in which its node
-// sent it.
+// reaches those of another node if both nodes are connected to Redis at that moment, because Redis
+// keeps nothing for later. A message that a node could not send is counted as lost, see [Stats].
+// Nobody counts the messages that a node missed while it was not connected. A message that arrives
+// arrives once, and in the order in which its node sent it.
 //
-// Whoever can publish in this Redis can broadcast to everybody, put sockets into rooms and end
-// them. Who can subscribe hears it all. Give the nodes a user of their own, and TLS where the
-// network is not.
+// Who can publish in this Redis can broadcast to everybody, put sockets into rooms and end them.
+// Who can subscribe hears it all. Give the nodes a Redis user of their own, and use TLS where the
+// network is not private.
 //
 // All nodes need the same Redis, or the same master where it has replicas; Dial finds it where it
-// may change. It is not for Redis Cluster. The user that Dial logs in as needs the commands PING,
-// PUBLISH, PUBSUB, SUBSCRIBE and PSUBSCRIBE, and channels that docs/cluster.md lists.
+// may change. The package is not for Redis Cluster. The user that Dial logs in as needs the
+// commands PING, PUBLISH, PUBSUB, SUBSCRIBE and PSUBSCRIBE, and the channels that docs/cluster.md
+// lists.
 package redisadapter
 
 import (
@@ -38,13 +40,13 @@ import (
 
 // Options configure New. Only Dial is required.
 type Options struct {
-	// Dial opens a new connection to Redis, with the user, password and TLS it needs. It is called
-	// again whenever a connection is lost. ctx ends after Timeout. The connection must not come
-	// from a redis.Pool: the Adapter closes it while it is in use where Redis does not answer.
-	// Required.
+	// Dial opens a new connection to Redis, with the user, password and TLS that it needs. It is
+	// called again whenever a connection is lost. ctx ends after Timeout. The connection must not
+	// come from a redis.Pool, because the Adapter closes it while it is in use where Redis does not
+	// answer. Required.
 	Dial func(ctx context.Context) (redis.Conn, error)
 
-	// Prefix begins the names of the channels, such as Prefix#/#. Nodes that have the same one hear
+	// Prefix begins the names of the channels, such as Prefix#/#. Nodes with the same Prefix hear
 	// each other; in Node it is the option `key`. Default: "", which means "socket.io".
 	Prefix string
 
@@ -52,13 +54,13 @@ type Options struct {
 	// asked. Negative values are an error. Default: 0, which means 5 seconds, as in Node.
 	Timeout time.Duration
 
-	// QueueBytes is how much may wait for Redis; more is lost. Negative values are an error.
+	// QueueBytes is how many bytes may wait for Redis; more is lost. Negative values are an error.
 	// Default: 0, which means 16 MiB.
 	QueueBytes int
 
-	// Logger is told at level Info when Redis comes, at Warn when it goes, when messages are lost
-	// and of one that cannot be read: a line for each change. It gets no message. Default: nil,
-	// silent.
+	// Logger is told at level Info when Redis comes, and at Warn when it goes, when messages are
+	// lost, and of a message that cannot be read: a line for each change. It gets no message.
+	// Default: nil, silent.
 	Logger *slog.Logger
 }
 
@@ -70,11 +72,11 @@ const (
 
 // Stats are counts since New.
 type Stats struct {
-	Connected bool   // now: other nodes hear this one, and it hears them
+	Connected bool   // now: this node hears others, and others hear it
 	Sent      uint64 // messages that Redis took
-	Lost      uint64 // messages that it did not take, or may not have
+	Lost      uint64 // messages that Redis did not take, or may not have taken
 	Received  uint64 // messages of other nodes
-	Malformed uint64 // those of them that are none, and were dropped
+	Malformed uint64 // received messages that cannot be read, and were dropped
 }
 
 // Adapter is the socketiojwt.Adapter that New makes. Its methods are safe for concurrent use.
@@ -89,16 +91,16 @@ type Adapter struct {
 	closing func() error
 	done    chan struct{}     // closed when run has returned
 	node    *socketiojwt.Node // of Attach
-	wake    chan struct{}     // something is in the queue, or there never will be
+	wake    chan struct{}     // something is in the queue, or the Adapter is closed
 	joined  chan struct{}     // there is a new namespace
 
 	mu         sync.Mutex
 	closed     bool
 	connected  bool
-	warned     bool // that it is not
+	warned     bool // it was logged that it is not connected
 	queue      []*message
-	queued     int // bytes of queue, and of what is on its way
-	trouble    string
+	queued     int    // bytes of queue, and of messages on their way
+	trouble    string // why messages were lost, as it was logged last
 	namespaces map[string]*namespace
 	routes     map[string]route // by channel, and by pattern
 	questions  map[string]*question
@@ -108,8 +110,8 @@ type Adapter struct {
 var _ socketiojwt.Adapter = (*Adapter)(nil)
 
 // New returns an Adapter for one Server. It connects when SetAdapter is given it, and does not wait
-// for Redis, which need not be there yet. It panics if a field of opts is wrong, which is a mistake
-// in the program. Close, or that of the Server, ends it.
+// for Redis, which need not be there yet. New panics if a field of opts is wrong, which is a
+// mistake in the program. Close of the Adapter or of the Server ends it.
 func New(opts Options) *Adapter {
 	switch {
 	case opts.Dial == nil:
@@ -148,7 +150,7 @@ func New(opts Options) *Adapter {
 	return a
 }
 
-// Attach starts it. It is called by Server.SetAdapter, and panics when it is called again.
+// Attach starts the Adapter. Server.SetAdapter calls it. It panics when it is called again.
 func (a *Adapter) Attach(node *socketiojwt.Node) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,7 +164,7 @@ func (a *Adapter) Attach(node *socketiojwt.Node) {
 	go a.run()
 }
 
-// AddNamespace has the node hear what others send to a namespace.
+// AddNamespace makes the node hear what others send to a namespace.
 func (a *Adapter) AddNamespace(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,9 +183,9 @@ func (a *Adapter) Stats() Stats {
 	return now
 }
 
-// Close sends what waits, for which it blocks up to Timeout, disconnects from Redis and returns
-// when nothing of the Adapter runs any more; so it blocks as long as Options.Dial does. What is
-// broadcast after it is lost. The error is nil; Close may be called again.
+// Close sends what waits, for which it blocks up to Timeout, and disconnects from Redis. It returns
+// when nothing of the Adapter runs any more, so it blocks as long as Options.Dial does. What is
+// broadcast after Close is lost. The error is nil. Close may be called again.
 func (a *Adapter) Close() error { return a.closing() }
 
 func (a *Adapter) close() error {
@@ -207,7 +209,7 @@ func (a *Adapter) close() error {
 	return nil
 }
 
-// signal leaves a note for who waits for c, which has room for one.
+// signal wakes who waits for c, which has room for one signal.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

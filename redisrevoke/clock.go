@@ -5,7 +5,7 @@ import "time"
 // clocksApart is how far the clocks of a node and of Redis may be apart before that is logged.
 const clocksApart = time.Minute
 
-// compare notes what time it is for Redis, as it said between two times of the node.
+// compare notes what time it is for Redis, as Redis said between two times of the node.
 func (r *Revocations) compare(began, ended, theirs time.Time) {
 	ahead := theirs.Sub(began.Add(ended.Sub(began) / 2))
 	r.mu.Lock()
@@ -19,6 +19,6 @@ func (r *Revocations) compare(began, ended, theirs time.Time) {
 	})
 }
 
-// clock returns the earlier of the times that it is for the node and for Redis. What is removed is
-// removed for all nodes, so it has to have expired for both. It is called with the mutex.
+// clock returns the earlier of the times of the node and of Redis. A record is removed for all
+// nodes, so it has to have expired by both clocks. clock is called with the mutex.
 func (r *Revocations) clock() time.Time { return time.Now().Add(min(0, r.ahead)) }

@@ -2,8 +2,8 @@ package redisrevoke
 
 import "sync"
 
-// condition is something that holds, as a rule. It is logged when it ceases to, and when it holds
-// again, once each.
+// condition is something that holds, as a rule. It is logged once when it ceases to hold, and once
+// when it holds again.
 type condition struct {
 	mu     sync.Mutex
 	broken bool

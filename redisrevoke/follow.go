@@ -11,21 +11,22 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// Three goroutines talk to Redis, each over connections of its own. follow waits for what is
-// added. serve does what calls of Add and Revoked ask for. lookAround sees where Dial leads.
+// Three goroutines talk to Redis, each over connections of its own. follow waits for what is added.
+// serve does what calls of Add and Revoked ask for. lookAround sees where Dial leads.
 
 const (
 	minBackOff = 50 * time.Millisecond
 	maxBackOff = time.Second
-	blockTime  = time.Second // and so, how long it takes to see that Redis was emptied
+	blockTime  = time.Second // also how long it takes to see that Redis was emptied
 	pageSize   = 500         // entries in one exchange
 )
 
 func newEpoch() string { return rand.Text() }
 
-// settleTime is how long it takes until every node in reach has seen a new epoch and has
-// begun to write back what it knows: over a connection that it has to that Redis, or because
-// lookAround finds it, and the question is answered that was on its way to another Redis.
+// settleTime is how long it takes until every node in reach has seen a new epoch and has begun to
+// write back what it knows. A node sees the epoch over the connection that it has to that Redis, or
+// because lookAround finds it, when the question that was on its way to another Redis has been
+// answered.
 func (r *Revocations) settleTime() time.Duration {
 	return max(blockTime+maxBackOff+r.opts.Timeout, lookEvery+2*r.opts.Timeout)
 }
@@ -36,7 +37,7 @@ func (r *Revocations) settledAt(opened opening) time.Time {
 	return opened.at.Add(r.settleTime() - age)
 }
 
-// pageTime is the longest that there can be between two pages of a node that writes back.
+// pageTime is the longest time between two pages of a node that writes back.
 func (r *Revocations) pageTime() time.Duration { return 2 * r.opts.Timeout }
 
 var (
@@ -48,11 +49,11 @@ var (
 	errElsewhere = errors.New("redis is another one, or has lost data")
 )
 
-// follow reads what is added, from whatever Redis there is, until Close.
+// follow reads what is added, from the Redis that Dial leads to, until Close.
 func (r *Revocations) follow() {
 	backOff := minBackOff
-	var told error // why it is not connected, since it was last
-	failed := 0    // how often it could not connect since
+	var told error // why follow is not connected, as it was logged
+	failed := 0    // how often follow could not connect since
 	for {
 		var since time.Time // this connection has been of use
 		err := r.followConnection(func() {
@@ -63,7 +64,7 @@ func (r *Revocations) follow() {
 				r.mu.Unlock()
 				r.log.Info("redisrevoke: connected", "revocations", n, "failed", failed)
 				since, told, failed = now, nil, 0
-			case now.Sub(since) >= maxBackOff: // else it may be lost again and again
+			case now.Sub(since) >= maxBackOff: // else the connection may be lost again and again
 				backOff = minBackOff
 			}
 		})
@@ -93,8 +94,8 @@ func (r *Revocations) meanwhile() string {
 	return "refused"
 }
 
-// followConnection follows one connection until it ends, and returns why. It calls useful whenever it has
-// read all there was.
+// followConnection follows one connection until it ends, and returns why. It calls useful whenever
+// it has read all that there was.
 func (r *Revocations) followConnection(useful func()) error {
 	conn, opened, err := r.dial()
 	if err != nil {
@@ -131,15 +132,15 @@ func (r *Revocations) followConnection(useful func()) error {
 	}
 }
 
-// follows notes which epoch follow is connected to, "" for none, and what makes it look again.
+// follows notes which epoch follow is connected to, "" for none, and what ends that connection.
 func (r *Revocations) follows(epoch string, leave context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.following, r.leave = epoch, leave
 }
 
-// found tells follow which epoch Dial leads to. Where it is another one than that of its connection,
-// follow looks again.
+// found tells follow which epoch Dial leads to. If that is not the epoch of its connection, follow
+// connects again.
 func (r *Revocations) found(epoch string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,8 +149,8 @@ func (r *Revocations) found(epoch string) {
 	}
 }
 
-// load reads the whole stream where the epoch is another than before. What it lacks of what the
-// node knows is then due to be sent.
+// load reads the whole stream where the epoch is another than before. Entries that the node knows
+// and the stream lacks are then to be sent.
 func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening) error {
 	r.mu.Lock()
 	same, first := opened.epoch == r.epoch, r.epoch == ""
@@ -194,14 +195,14 @@ func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening)
 	return nil
 }
 
-// page is what one XREAD brought, or why there will be no other.
+// page is what one XREAD returned, or why no other follows.
 type page struct {
 	entries []entry
 	err     error
 }
 
-// pages reads the whole stream. One page is fetched while the one before is taken in, which takes as
-// long. They have to be received up to the last, or to the error.
+// pages reads the whole stream. It fetches a page while the one before is taken in, which takes as
+// long. The caller has to receive all pages up to the last, or to the error.
 func (r *Revocations) pages(ctx context.Context, conn redis.Conn) <-chan page {
 	pages := make(chan page, 1)
 	go func() {
@@ -235,8 +236,8 @@ func (r *Revocations) xread(last position, options ...any) command {
 	return do("XREAD", args...)
 }
 
-// read takes in what was added, for which it waits up to block. It returns errUnread where nothing
-// was loaded yet, and whether there may be more.
+// read takes in what was added, for which it waits up to block. It returns whether there may be
+// more, and errUnread where nothing was loaded yet.
 func (r *Revocations) read(ctx context.Context, conn redis.Conn, block time.Duration) (more bool, err error) {
 	r.mu.Lock()
 	epoch, last := r.epoch, r.last
@@ -265,8 +266,8 @@ func (r *Revocations) read(ctx context.Context, conn redis.Conn, block time.Dura
 	if r.epoch != epoch {
 		return false, errUnread
 	}
-	// One step with the reading of r.last above: when the other goroutine finds that
-	// there is nothing after last, all before it is in replica.
+	// This is one step with the read of r.last above: when the other goroutine finds that there is
+	// nothing after last, all before it is in replica.
 	r.take(entries, time.Time{})
 	for _, e := range entries { // another node may have written it back
 		r.isThere(e.record.ID)
@@ -277,8 +278,8 @@ func (r *Revocations) read(ctx context.Context, conn redis.Conn, block time.Dura
 	return len(entries) == pageSize, nil
 }
 
-// take puts into replica what the node does not know yet. What was written back after recent, by
-// the clock of Redis, says that more may come. It is called with the mutex.
+// take puts into replica what the node does not know yet. An entry that was written back after
+// recent, by the clock of Redis, says that more may come. take is called with the mutex.
 func (r *Revocations) take(entries []entry, recent time.Time) {
 	now := time.Now()
 	skipped, example := 0, ""
@@ -301,7 +302,7 @@ func (r *Revocations) take(entries []entry, recent time.Time) {
 		}
 		r.known[rec.ID] = &note{record: rec, at: []position{e.at}}
 		if !rec.expired(now) {
-			_ = r.replica.Add(r.ctx, rec.revocation()) // fails for what is wrong only, which it is not
+			_ = r.replica.Add(r.ctx, rec.revocation()) // fails only for a revocation that is wrong, and this one is not
 		}
 	}
 	if skipped > 0 {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// lookEvery is how often a node sees where Dial leads by now.
+// lookEvery is how often a node sees where Dial leads.
 const lookEvery = time.Second
 
-// lookAround opens connections until Close. A failover may leave the master of before alive, and its
-// connections open, so nothing that happens on those tells that Dial leads to another one.
-// The connection is one for serve, whose own never gets old enough for anybody to close it because it
-// is idle.
+// lookAround opens connections until Close. After a failover the old master may be alive, and its
+// connections open, so nothing on them tells that Dial leads to another one. serve gets the
+// connection that lookAround opened, so its own never gets old enough to be closed because it is
+// idle.
 func (r *Revocations) lookAround() {
 	defer func() { r.keep(serveConn{}) }()
 	for {
@@ -21,7 +21,7 @@ func (r *Revocations) lookAround() {
 			return
 		}
 		var l serveConn
-		if r.open(&l) == nil { // else the connections of before may still be good
+		if r.open(&l) == nil { // else the earlier connections may still be good
 			r.keep(l)
 		}
 	}

@@ -12,19 +12,21 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// What is in Redis: a stream with an entry for each revocation, and the epoch, which
-// changes when the stream may have lost entries. The epoch is made by openScript, which runs
-// first on each connection. A connection is to one process, so whoever restarts Redis, or
-// fails over to a replica that lacked the last writes, is found out by the process's run_id in
-// the epoch; whoever empties Redis, by the epoch that is gone. Whoever makes a replica of it, which then
-// holds the data of its master, and a master again, is found out by the replication id in the epoch,
-// which is a new one from then on: run_id stays, and the other data may have the same epoch. (It also is
-// a new one when the first replica comes, and an hour after the last one has left.) The stream never is
-// without the epoch's entry, so one that is missing was deleted or evicted.
+// Redis has a stream with an entry for each revocation, and the epoch, which changes when the
+// stream may have lost entries. openScript makes the epoch. It runs first on each connection.
 //
-// A replica may lack what its master has, so it is no place to ask: openScript returns nothing there. From
-// a master it returns the epoch, and in milliseconds when that was made and what time it is. The epoch of nodes of
-// version 0.1.0 has no replication id, and they take this one for theirs.
+// A connection is to one process. A restart, and a failover to a replica that lacked the last
+// writes, show by the run_id of the process in the epoch. An empty Redis has no epoch. A master
+// that was made a replica, which then holds the data of its master, and a master again shows by the
+// replication id in the epoch, which is a new one from then on: its run_id stays, and the other
+// data may have the same epoch. (The replication id also changes when the first replica comes, and
+// an hour after the last one has left.) The stream always has the epoch's entry, so a stream that
+// is missing was deleted or evicted.
+//
+// A replica may lack what its master has, so it must not be asked: openScript returns nothing
+// there. From a master it returns the epoch, and in milliseconds when the epoch was made and what
+// time it is. The epoch of nodes of version 0.1.0 has no replication id; they take an epoch with
+// one for theirs.
 const openScript = `
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 if not run then return redis.error_reply('ERR INFO has no run_id') end
@@ -47,7 +49,7 @@ end
 return {epoch, made, string.format('%.0f', now)}
 `
 
-// The fields of entries.
+// The fields of entries in the stream.
 const (
 	fieldRevocation = "revocation"
 	fieldEpoch      = "epoch"
@@ -61,9 +63,9 @@ type command struct {
 
 func do(name string, args ...any) command { return command{name, args} }
 
-// exchange sends commands and returns the replies, of which those that are a redis.Error are
-// values: Redis refused the command. After an error the connection is closed. Closing it is also what
-// ends an exchange that takes longer than limit, as redigo has no other way for a write.
+// exchange sends commands and returns the replies. A reply that is a redis.Error is a value: Redis
+// refused the command. After an error the connection is closed. An exchange that takes longer than
+// limit is ended by closing the connection, because redigo has no other way to end a write.
 func exchange(ctx context.Context, conn redis.Conn, limit time.Duration, commands ...command) ([]any, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
@@ -94,7 +96,7 @@ func roundTrip(conn redis.Conn, limit time.Duration, commands []command) ([]any,
 	}
 	receive := conn.Receive
 	if c, ok := conn.(redis.ConnWithTimeout); ok {
-		// XREAD blocks longer than what Dial may have set for other commands.
+		// XREAD blocks longer than the timeout that Dial may have set for other commands.
 		receive = func() (any, error) { return c.ReceiveWithTimeout(limit) }
 	}
 	replies := make([]any, len(commands))
@@ -118,18 +120,18 @@ var (
 	errAlone   = errors.New("redis lacks the replicas that min-replicas-to-write asks for, so another may be the master by now")
 )
 
-// look asks whether the stream is the one of an epoch, and all that was added is in it. It comes
-// last in an exchange: what is lost after that was still there when the commands before ran. judge reads
-// the replies.
+// look returns the commands that ask whether the stream is the one of an epoch, and whether all
+// that was added is in it. They come last in an exchange: data that is lost after them was still
+// there when the commands before ran. judge reads the replies.
 func (r *Revocations) look() []command {
 	return []command{do("EXISTS", r.stream), do("GET", r.epochOf), do("INFO", "replication"), do("XDEL", r.stream, noEntry)}
 }
 
-// noEntry is the id of no entry. To remove that changes nothing, and is refused where Redis takes no
+// noEntry is the id of no entry. To remove it changes nothing, and is refused where Redis takes no
 // writes because it lacks replicas.
 const noEntry = "0-0"
 
-// judge returns errReplica, errAlone, errLost, or why it cannot tell. An epoch of "" stands for any.
+// judge returns errReplica, errAlone, errLost, or why it cannot tell. The epoch "" stands for any.
 func judge(replies []any, epoch string) error {
 	exists, err := redis.Bool(replies[0], refusal(replies[0]))
 	if err != nil {
@@ -155,8 +157,8 @@ func judge(replies []any, epoch string) error {
 	return nil
 }
 
-// opening is what openScript returned: the epoch, when it was made, and what time it was then by
-// the clock of Redis; and when that came, by the node's.
+// opening is what openScript returned: the epoch, when it was made, and what time it was by the
+// clock of Redis. at is when the reply came, by the clock of the node.
 type opening struct {
 	epoch     string
 	made, now time.Time
@@ -205,7 +207,7 @@ func parseOpening(reply any) (opened opening, err error) {
 	return opening{epoch: fields[0], made: time.UnixMilli(made), now: time.UnixMilli(now)}, err
 }
 
-// callDial calls the user's function, in a goroutine that it may end.
+// callDial calls the application's function, in a goroutine that the function may end.
 func (r *Revocations) callDial(ctx context.Context) (conn redis.Conn, err error) {
 	err = errors.New("Options.Dial ended its goroutine")
 	done := make(chan struct{})
@@ -228,7 +230,7 @@ func (r *Revocations) callDial(ctx context.Context) (conn redis.Conn, err error)
 	return conn, nil
 }
 
-// withoutURL cuts off the URL in which the password may be.
+// withoutURL cuts the URL off, which may contain the password.
 func withoutURL(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
@@ -244,7 +246,7 @@ func refusal(reply any) error {
 	return nil
 }
 
-var errOddReply = errors.New("redis answered with something else than it was asked for")
+var errOddReply = errors.New("redis sent a reply of a kind that was not asked for")
 
 // position is the id of an entry in the stream.
 type position struct{ milliseconds, sequence uint64 }
@@ -265,7 +267,7 @@ func parsePosition(id string) (p position, err error) {
 	return p, err
 }
 
-// entry is one of the stream.
+// entry is an entry of the stream.
 type entry struct {
 	at      position
 	isEpoch bool // and no revocation

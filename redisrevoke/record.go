@@ -10,8 +10,8 @@ import (
 
 // record is a revocation as it is in Redis.
 type record struct {
-	// ID is the same wherever and however often the record is written, so that a node takes
-	// it once: kicking a user twice would end a session that began after the first time.
+	// ID is the same wherever and however often the record is written, so that a node takes it
+	// once: to end the sessions of a user twice would end one that began after the first time.
 	ID string `json:"id"`
 
 	Issuer       string    `json:"iss,omitempty"`
@@ -31,7 +31,7 @@ type reason struct {
 	Message string `json:"message"`
 }
 
-// endOfTime is the last that JSON's format can say.
+// endOfTime is the last date that JSON's format of time can write.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 func recordOf(id string, r socketiojwt.Revocation) record {
@@ -76,7 +76,7 @@ func (rec *record) revocation() socketiojwt.Revocation {
 
 func (rec *record) encode() ([]byte, error) { return json.Marshal(rec) }
 
-// decodeRecord takes what anybody who can write to Redis may have put there.
+// decodeRecord reads data that anybody who can write to Redis may have put there.
 func decodeRecord(data []byte) (record, error) {
 	var rec record
 	if err := json.Unmarshal(data, &rec); err != nil {

@@ -16,7 +16,8 @@ type round struct {
 	read error // whether all that was in Redis when it began is in replica
 }
 
-// ask waits for a round that begins after it was called, and is as strict as one of its own.
+// ask waits for a round that begins after ask was called. Its result is as good as that of a round
+// of the caller's own.
 func (r *Revocations) ask(ctx context.Context) (*round, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("no answer within %v", r.opts.Timeout))
 	defer cancel()
@@ -71,7 +72,7 @@ func (r *Revocations) serve() {
 		}
 		before := r.loaded()
 		r.try(&l, now)
-		if r.loaded() != before { // what was sent may have gone where it is lost
+		if r.loaded() != before { // what was sent may have gone to a Redis that is lost
 			r.try(&l, now)
 		}
 		close(now.done)
@@ -81,7 +82,7 @@ func (r *Revocations) serve() {
 // serveConn is a connection of serve.
 type serveConn struct {
 	conn    redis.Conn // nil while there is none
-	epoch   string     // that was there when it was opened
+	epoch   string     // the epoch when the connection was opened
 	settled time.Time  // when all nodes in reach have seen the epoch
 }
 
@@ -92,7 +93,7 @@ func (l *serveConn) close() {
 	}
 }
 
-// open opens the connection, and tells follow which epoch is there.
+// open opens the connection, and tells follow which epoch Dial leads to.
 func (r *Revocations) open(l *serveConn) error {
 	conn, opened, err := r.dial()
 	if err != nil {
@@ -104,8 +105,9 @@ func (r *Revocations) open(l *serveConn) error {
 }
 
 // try does a round. Redis, or what is between, may have closed a connection that was idle, and its
-// master may be a replica by now. So where one that was open before is of no use, the round is done again on
-// a new one. Not more often: others wait for the next round.
+// master may be a replica by now. So where a connection that was open before is of no use, the
+// round is done again on a new one. It is done twice at most, because others wait for the next
+// round.
 func (r *Revocations) try(l *serveConn, now *round) {
 	r.choose(l)
 	wasOpen := l.conn != nil
@@ -118,8 +120,8 @@ func (r *Revocations) try(l *serveConn, now *round) {
 	}
 }
 
-// choose takes the newest connection. What is in a Redis that follow has left counts for nothing, so
-// one to that is closed.
+// choose takes the newest connection. It closes one to a Redis that follow has left, because what
+// is there counts for nothing.
 func (r *Revocations) choose(l *serveConn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +134,8 @@ func (r *Revocations) choose(l *serveConn) {
 	}
 }
 
-// do does a round over one connection. It returns an error where that is of no use any more.
+// do does a round over one connection. It returns an error where the connection is of no use any
+// more.
 func (r *Revocations) do(l *serveConn, now *round) (lost error) {
 	now.sent, now.read = nil, nil
 	if l.conn == nil {
@@ -152,8 +155,8 @@ func (r *Revocations) do(l *serveConn, now *round) (lost error) {
 	return lost
 }
 
-// isSettled reports whether all nodes in reach have seen the epoch of a connection. The answer took its time,
-// so of two times the earlier is the better.
+// isSettled reports whether all nodes in reach have seen the epoch of a connection. A reply takes
+// its time, so of two times for the same moment the earlier one is the better.
 func (r *Revocations) isSettled(l *serveConn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,12 +171,12 @@ func (r *Revocations) loaded() string {
 	return r.epoch
 }
 
-// send writes what is not in Redis yet: all that was added, and then one page of what Redis has lost. The
-// next page is due when the node has read what others have written back meanwhile. It returns whether Redis has
-// all that was added, and an error where the connection is lost.
+// send writes what is not in Redis yet: all that was added, and then one page of what Redis has
+// lost. The next page is due when the node has read what others have written back meanwhile.
+// refused says why Redis does not have all that was added. lost says that the connection is lost.
 func (r *Revocations) send(l *serveConn) (refused, lost error) {
 	if epoch := r.loaded(); epoch != "" && epoch != l.epoch {
-		return errUnread, nil // until follow knows what is there: it would be written again with each round
+		return errUnread, nil // follow has yet to read what is there; otherwise each round would write it again
 	}
 	all := r.choosePage(r.unsent, -1)
 	for len(all) > 0 && refused == nil {
@@ -193,8 +196,8 @@ func (r *Revocations) send(l *serveConn) (refused, lost error) {
 	return refused, nil
 }
 
-// choosePage returns up to most of the ids, from anywhere in the map, so that nodes which write back the same
-// do not write the same page.
+// choosePage returns up to most of the ids, from anywhere in the map, so that nodes that write back
+// the same ids do not write the same page.
 func (r *Revocations) choosePage(from map[string]bool, most int) (ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -237,7 +240,7 @@ func (r *Revocations) sendPage(l *serveConn, ids []string, again bool) (refused,
 			continue
 		}
 		sending = append(sending, n)
-		// A stream that is gone is for openScript to make, or nobody would notice.
+		// Only openScript makes a stream that is missing: else nobody would notice the loss.
 		add := do("XADD", r.stream, "NOMKSTREAM", "*", fieldRevocation, data)
 		if again {
 			add.args = append(add.args, fieldAgain, "1")
@@ -261,7 +264,7 @@ func (r *Revocations) sendPage(l *serveConn, ids []string, again bool) (refused,
 		case reply == nil:
 			refused = errNoStream
 		case r.epoch != "" && r.epoch != l.epoch:
-			refused = errUnread // it has gone where it is lost
+			refused = errUnread // the entry has gone to a Redis that is lost
 		default:
 			sending[i].sentIn = l.epoch
 			r.isThere(sending[i].ID)
@@ -270,8 +273,8 @@ func (r *Revocations) sendPage(l *serveConn, ids []string, again bool) (refused,
 	return refused, nil
 }
 
-// catchUp takes in all there is in Redis. It returns whether the node may then judge, and an
-// error where the connection is lost or of no use.
+// catchUp takes in all that is in Redis. read says why the node may not judge then. lost says that
+// the connection is lost or of no use.
 func (r *Revocations) catchUp(conn redis.Conn) (read, lost error) {
 	for {
 		more, err := r.read(r.ctx, conn, 0)

@@ -7,7 +7,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// sweepEvery is how often what has expired is removed.
+// sweepEvery is how often expired records are removed.
 var sweepEvery = time.Minute
 
 // stale is an entry of the stream whose record has expired.
@@ -16,7 +16,8 @@ type stale struct {
 	at position
 }
 
-// expiredEntries returns the entries that have expired, and forgets what has expired and has none.
+// expiredEntries returns the entries of records that have expired, and forgets expired records
+// without entries.
 func (r *Revocations) expiredEntries() (expired []stale) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,8 +40,8 @@ func (r *Revocations) expiredEntries() (expired []stale) {
 	return expired
 }
 
-// sweep removes the first page of what has expired from Redis, and returns the rest. What Redis has
-// removed is forgotten here. What it has not, the next expiredEntries finds again.
+// sweep removes the first page of expired entries from Redis, and returns the rest. The node
+// forgets what Redis has removed. What Redis has not removed, the next expiredEntries finds again.
 func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, expired []stale) (rest []stale, err error) {
 	page, rest := expired[:min(len(expired), pageSize)], expired[min(len(expired), pageSize):]
 	if len(page) == 0 {
@@ -70,14 +71,14 @@ func (r *Revocations) sweep(ctx context.Context, conn redis.Conn, expired []stal
 		if n == nil {
 			continue
 		}
-		if n.at = n.at[1:]; len(n.at) == 0 { // they came in this order
+		if n.at = n.at[1:]; len(n.at) == 0 { // the entries of a record come in this order
 			r.forget(e.id)
 		}
 	}
 	return rest, nil
 }
 
-// sweepUnsent forgets what has expired before Redis has seen it.
+// sweepUnsent forgets records that have expired before Redis has seen them.
 func (r *Revocations) sweepUnsent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

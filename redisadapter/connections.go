@@ -11,25 +11,26 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// There are two connections, because one that hears cannot publish. They live and end together: who
-// asks all nodes counts those that hear, so a node must not hear what it cannot answer.
+// There are two connections, because one that is subscribed cannot publish. They open and close
+// together: a node that asks all others counts those that are subscribed, so a node must not be
+// subscribed when it cannot answer.
 
 const (
 	minBackOff = 50 * time.Millisecond
 	maxBackOff = 2 * time.Second
-	pingEvery  = 10 * time.Second // so a connection that the network has cut is found
+	pingEvery  = 10 * time.Second // so that a connection that the network has cut is found
 )
 
-// run is connected to whatever Redis there is, until Close.
+// run keeps the Adapter connected to the Redis that Dial leads to, until Close.
 func (a *Adapter) run() {
 	defer close(a.done)
 	for backOff := minBackOff; ; backOff = min(2*backOff, maxBackOff) {
-		err := a.session(func() {
+		err := a.runConnections(func() {
 			backOff = minBackOff
 			a.is(true, nil)
 		})
 		a.is(false, err)
-		a.lose(err)
+		a.dropQueue(err)
 		if !a.pause(backOff) {
 			return
 		}
@@ -50,14 +51,14 @@ func (a *Adapter) pause(backOff time.Duration) bool {
 		select {
 		case <-timer.C:
 			return true
-		case <-a.wake: // by Close, or of no importance now
+		case <-a.wake: // Close, or a message, which has to wait
 		case <-a.ctx.Done():
 			return false
 		}
 	}
 }
 
-// is notes that Redis is there, or why it is not, and tells when that changes.
+// is notes that the Adapter is connected, or why it is not, and logs when that changes.
 func (a *Adapter) is(connected bool, err error) {
 	a.mu.Lock()
 	a.connected = connected
@@ -73,8 +74,8 @@ func (a *Adapter) is(connected bool, err error) {
 	}
 }
 
-// session is two connections, until one of them ends. It returns why.
-func (a *Adapter) session(connected func()) error {
+// runConnections is two connections, until one of them ends. It returns why.
+func (a *Adapter) runConnections(connected func()) error {
 	publishes, err := a.dial()
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (a *Adapter) session(connected func()) error {
 
 func (a *Adapter) noAnswer() error { return fmt.Errorf("no answer within %v", a.opts.Timeout) }
 
-// dial connects. Whoever ignores the context is waited for.
+// dial connects. A Dial that ignores its context is waited for.
 func (a *Adapter) dial() (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.opts.Timeout)
 	defer cancel()
@@ -137,8 +138,8 @@ func (a *Adapter) ping(conn redis.Conn) error {
 	})
 }
 
-// within has f talk to Redis for Timeout at most. Closing the connection is what ends f, as redigo
-// has no other way for a write.
+// within has f talk to Redis for Timeout at most. It closes the connection to end f, because redigo
+// has no other way to end a write.
 func (a *Adapter) within(conn redis.Conn, f func(receive func() (any, error)) error) error {
 	limit := a.opts.Timeout
 	ctx, cancel := context.WithTimeoutCause(a.ctx, limit, a.noAnswer())
@@ -156,7 +157,7 @@ func (a *Adapter) within(conn redis.Conn, f func(receive func() (any, error)) er
 	return err
 }
 
-// receiveWithin waits for longer than Dial may have set for other commands.
+// receiveWithin waits for a reply, also for longer than Dial may have set for other commands.
 func receiveWithin(conn redis.Conn, limit time.Duration) (any, error) {
 	if c, ok := conn.(redis.ConnWithTimeout); ok {
 		return c.ReceiveWithTimeout(limit)
