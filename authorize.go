@@ -277,7 +277,7 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 		return nil, errMalformed(err)
 	case token == nil || token.Header == nil: // the header is JSON's null
 		return nil, errMalformed(err)
-	case !keyAsked: // no or an unknown alg, or not in the user's jwt.WithValidMethods
+	case !keyAsked: // no or an unknown alg, or not in the jwt.WithValidMethods of ParserOptions
 		return nil, errInvalidAlgorithm(err)
 	case errors.Is(err, jwt.ErrTokenInvalidClaims):
 		return nil, errClaims(err)
@@ -298,7 +298,7 @@ func (a *Authorizer) decodeBounded(payload []byte, claims jwt.Claims) *Unauthori
 	return nil
 }
 
-var errNoClaims = errors.New("it returned nothing that can be decoded into; return a new pointer or jwt.MapClaims{}")
+var errNoClaims = errors.New("NewClaims returned nothing that can be decoded into; return a new pointer or jwt.MapClaims{}")
 
 // decodable reports whether golang-jwt can decode claims into c and then sees them. With a nil map
 // it cannot, and would take the token for one without claims.

@@ -55,7 +55,7 @@ func run(ctx context.Context, f func() (any, error), returned func()) (any, erro
 // minCallbacks is how many callbacks may run at once, however small MaxPending is.
 const minCallbacks = 100
 
-var errTooManyCallbacks = errors.New("as many callbacks are running as Options.MaxPending says; the ones before do not return, or take long")
+var errTooManyCallbacks = errors.New("as many callbacks run as Options.MaxPending allows; earlier ones do not return, or take long")
 
 // notAccepted is what the client is told when a callback that was to accept it failed with err. A
 // callback that took too long has decided nothing, so the client may try again.

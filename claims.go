@@ -38,7 +38,7 @@ type claimNames struct {
 var (
 	errNoObject = errors.New("the claims are no JSON object")
 	errTwice    = errors.New("a registered claim comes twice")
-	errFolded   = errors.New("a claim is a registered one but for its case, which only jwt.MapClaims can tell apart")
+	errFolded   = errors.New("the name of a claim is a registered one but for its case, which only jwt.MapClaims can tell apart")
 )
 
 // readNames reads the names of the claims in the second part of a token. A registered name that

@@ -34,7 +34,7 @@ import (
 func (a *Authorizer) Drain(ctx context.Context) error {
 	hubs := a.stats.servers()
 	if len(hubs) == 0 {
-		return errors.New("socketiojwt: Drain: it knows no server: serve HTTP through Authorizer.Handler")
+		return errors.New("socketiojwt: Drain: this Authorizer knows no server; serve HTTP through Authorizer.Handler")
 	}
 	errs := make([]error, len(hubs))
 	var group sync.WaitGroup

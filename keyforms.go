@@ -14,7 +14,7 @@ import (
 // key, an Ed25519 key in SPKI, has 44 bytes.
 const shortestKey = 40
 
-var errUnreadableKey = errors.New(`this looks like a key, but there is less in it than one, or more; pass the public key as PEM, from "-----BEGIN PUBLIC KEY-----" to "-----END PUBLIC KEY-----"`)
+var errUnreadableKey = errors.New(`this looks like a key, but is incomplete, or has something else beside it; pass the public key as PEM, from "-----BEGIN PUBLIC KEY-----" to "-----END PUBLIC KEY-----"`)
 
 // keyIn returns the public key that data is another form of, nil if data is none. An error means
 // that data is a key, or looks like one, and cannot be used.

@@ -107,7 +107,7 @@ func (sock *socket) onError(err error) {
 func describe(err error) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = fmt.Sprintf("a %T that cannot say what it is", err)
+			text = fmt.Sprintf("a %T whose Error panics", err)
 		}
 	}()
 	return err.Error()

@@ -221,7 +221,7 @@ func TestMemoryRevocations(t *testing.T) {
 			socketiojwt.Revocation
 			want string
 		}{
-			{socketiojwt.Revocation{Until: now}, "socketiojwt: Revocation: set TokenID, SID, Subject or Identity; nothing is revoked without, and a token that has none of them cannot be"},
+			{socketiojwt.Revocation{Until: now}, "socketiojwt: Revocation: set TokenID, SID, Subject or Identity; without one nothing is revoked, and a token that has none of them cannot be"},
 			{socketiojwt.Revocation{TokenID: "x", Subject: "y", Until: now}, "socketiojwt: Revocation: TokenID and Subject are both set; revoke them one by one"},
 			{socketiojwt.Revocation{TokenID: "x"}, "socketiojwt: Revocation: set Until to when the last token it concerns has expired"},
 			{socketiojwt.Revocation{TokenID: "x", SessionsOnly: true, Until: now}, "socketiojwt: Revocation: SessionsOnly needs SID, Subject or Identity"},

@@ -77,7 +77,7 @@ func FreePort(tb testing.TB) string {
 // Addr returns its host and port, which are fixed once it has started.
 func (s *Server) Addr() string { return s.addr }
 
-// Start starts it, and waits until it answers.
+// Start starts the Redis, and waits until it answers.
 func (s *Server) Start() {
 	s.tb.Helper()
 	path, err := exec.LookPath("redis-server")
@@ -130,7 +130,7 @@ func (s *Server) answers() bool {
 	return err == nil && strings.Contains(info, fmt.Sprintf("\nprocess_id:%d\r", s.cmd.Process.Pid))
 }
 
-// Kill ends it as kill -9 does.
+// Kill ends the Redis as kill -9 does.
 func (s *Server) Kill() {
 	s.tb.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -160,7 +160,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Dial connects to it. It may be called from any goroutine.
+// Dial connects to the Redis. It may be called from any goroutine.
 func (s *Server) Dial(ctx context.Context) (redis.Conn, error) {
 	return redis.DialContext(ctx, "tcp", s.addr)
 }

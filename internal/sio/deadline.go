@@ -11,11 +11,11 @@ import (
 
 // waiting is what a Conn keeps until a socket of it is admitted. conn.mu guards it.
 type waiting struct {
-	since    time.Time
-	most     time.Duration
-	timer    *time.Timer
-	over     bool // a socket was admitted
-	admitted []func()
+	since      time.Time
+	most       time.Duration
+	timer      *time.Timer
+	ended      bool // a socket was admitted
+	onAdmitted []func()
 }
 
 // defaultWait is how long a connection may be without an admitted socket where nobody calls Wait.
@@ -27,7 +27,7 @@ const defaultWait = 45 * time.Second
 func (c *Conn) Wait(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d <= c.wait.most || c.wait.over || c.closed || c.protocol.joinsRoot() {
+	if d <= c.wait.most || c.wait.ended || c.closed || c.protocol.joinsRoot() {
 		return
 	}
 	c.wait.most = d
@@ -43,7 +43,7 @@ func (c *Conn) Wait(d time.Duration) {
 func (c *Conn) Waits() (since time.Time, waits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.wait.since, !c.wait.over && !c.protocol.joinsRoot()
+	return c.wait.since, !c.wait.ended && !c.protocol.joinsRoot()
 }
 
 // OnAdmitted calls f when the first socket is admitted, at once when one was. f must be quick, and
@@ -51,27 +51,27 @@ func (c *Conn) Waits() (since time.Time, waits bool) {
 func (c *Conn) OnAdmitted(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.wait.over {
+	if c.wait.ended {
 		f()
 		return
 	}
-	c.wait.admitted = append(c.wait.admitted, f)
+	c.wait.onAdmitted = append(c.wait.onAdmitted, f)
 }
 
 // socketAdmitted is called with mu when a socket is admitted.
 func (c *Conn) socketAdmitted() {
-	if c.wait.over {
+	if c.wait.ended {
 		return
 	}
 	c.stopWaiting()
-	for _, f := range c.wait.admitted {
+	for _, f := range c.wait.onAdmitted {
 		f()
 	}
-	c.wait.admitted = nil
+	c.wait.onAdmitted = nil
 }
 
 func (c *Conn) stopWaiting() {
-	c.wait.over = true
+	c.wait.ended = true
 	if c.wait.timer != nil {
 		c.wait.timer.Stop()
 	}
@@ -80,7 +80,7 @@ func (c *Conn) stopWaiting() {
 // timedOut is called by the timer.
 func (c *Conn) timedOut() {
 	c.mu.Lock()
-	over := c.wait.over
+	over := c.wait.ended
 	c.mu.Unlock()
 	if !over {
 		c.End(true)

@@ -263,7 +263,8 @@ func encodePacket(typ int, nsp string, id int64, args []any) ([]Frame, error) {
 	return frames, nil
 }
 
-// namespacePrefix is "" for the root, else the namespace with a comma, as socket.io-client 2 writes it.
+// namespacePrefix is "" for the root, else the namespace with a comma, as socket.io-client 2 writes
+// it.
 func namespacePrefix(nsp string) string {
 	if nsp == "" || nsp == "/" {
 		return ""
@@ -304,7 +305,8 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// assembler puts Socket.IO packets together from Engine.IO messages: a text and the attachments it announces.
+// assembler puts Socket.IO packets together from Engine.IO messages: a text and the attachments
+// that it announces.
 type assembler struct {
 	version version
 	open    *Packet // waits for attachments

@@ -176,7 +176,8 @@ func (c *Client) closeFrame(ctx context.Context) {
 }
 
 // UpgradeNow moves the client from polling to a WebSocket, as engine.io-client does: no packet is
-// lost or overtakes another, and what is sent meanwhile waits. If it fails the client goes on polling.
+// lost or overtakes another, and what is sent meanwhile waits. If it fails the client goes on
+// polling.
 func (c *Client) UpgradeNow(ctx context.Context) error {
 	if err := c.Probe(ctx); err != nil {
 		return err
@@ -212,8 +213,8 @@ func (c *Client) Probe(ctx context.Context) error {
 	return nil
 }
 
-// FinishUpgrade is the second half of UpgradeNow, for the last WebSocket that Probe opened: it waits
-// for the poll and the POST under way, sends 5, and goes on there.
+// FinishUpgrade is the second half of UpgradeNow, for the last WebSocket that Probe opened: it
+// waits for the poll and the POST under way, sends 5, and goes on there.
 func (c *Client) FinishUpgrade() error {
 	ctx, cancel := context.WithTimeout(c.ctx, DefaultTimeout)
 	defer cancel()

@@ -326,7 +326,7 @@ func (u *Server) Drain(ctx context.Context) error {
 	u.checkIdle()
 	u.mu.Unlock()
 	if err := transport.Until(ctx, u.idle); err != nil {
-		return fmt.Errorf("go-socket.io has not let go of all connections: a handler or OnDisconnect still runs, or Serve never did: %w", err)
+		return fmt.Errorf("go-socket.io still has connections, because a handler or OnDisconnect still runs, or because Serve was not called: %w", err)
 	}
 	return nil
 }
