@@ -12,7 +12,7 @@ import (
 
 // gateResult is what a gate leaves in the context of a handshake request that it lets through.
 type gateResult struct {
-	auth    *Authorizer // nil: the root is public
+	auth    *Authorizer // nil: the root is public, or a gate in front has decided
 	verdict *verdict    // nil: the namespaces decide
 	outer   *gateResult // of a gate in front of this one
 

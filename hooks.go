@@ -57,8 +57,8 @@ func (a *Authorizer) OnDisconnect(s socketio.Conn, _ string) {
 }
 
 // hook takes a socket that go-socket.io is connecting. It waits for nothing, because go-socket.io
-// calls it inside OnConnect, under a lock that every client of the namespace needs (hazards 2 and
-// 13).
+// calls it inside OnConnect: what blocks there while a broadcast runs deadlocks the namespace
+// (hazard 2), and broadcasts reach the socket already (hazard 13).
 func (a *Authorizer) hook(s socketio.Conn) {
 	c := a.connectionOf(s)
 	if c == nil {
