@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/xml"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -129,5 +130,26 @@ func TestScaleHasOne(t *testing.T) {
 		if !found || len(ticks) < 2 || len(ticks) > labelsOfAxis+2 {
 			t.Errorf("%v: ticks at %v", s, ticks)
 		}
+	}
+}
+
+// The chart of the documentation has all its panels.
+func TestChartOfDocs(t *testing.T) {
+	svg, err := os.ReadFile("../docs/performance.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := marks(t, string(svg))
+	if n := len(texts(all, "heading")); n < 8 {
+		t.Errorf("%d panels, want 8 or more", n)
+	}
+	page, err := os.ReadFile("../docs/PERFORMANCE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := texts(all, "muted")
+	_, command, found := strings.Cut(notes[len(notes)-1], "go run . ")
+	if !found || !strings.Contains(string(page), command) {
+		t.Errorf("PERFORMANCE.md does not have the command of its chart: %s", command)
 	}
 }
