@@ -234,6 +234,27 @@ func TestJavaScriptCompiles(t *testing.T) {
 	}
 }
 
+// Code of Go and JavaScript is under the names that the tests look for: "ts" and "tsx" are those of
+// client/test/docs.test.mjs. The other languages are not checked, or by the tests that run them.
+func TestBlocksHaveKnownLanguages(t *testing.T) {
+	t.Parallel()
+	known := []string{
+		"go", "js", "ts", "tsx", "", "sh", "html", "json", "yaml", "nginx", "haproxy", "swift", "java", "dart", "python", "cpp",
+	}
+	for page, text := range pages(t) {
+		open := false
+		for i, line := range strings.Split(text, "\n") {
+			language, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+			if !isFence {
+				continue
+			}
+			if open = !open; open && !slices.Contains(known, language) {
+				t.Errorf("%s:%d: a block of %q", page, i+1, language)
+			}
+		}
+	}
+}
+
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
