@@ -58,15 +58,7 @@ func subjectOf(token *jwt.Token) string {
 	return subject
 }
 
-func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	flag.Parse()
-
-	db := tenants{
-		"north": "the secret of north, at least 32 bytes",
-		"south": "the secret of south, at least 32 bytes",
-	}
-
+func newServer(db tenants) (*socketiojwt.Server, error) {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
 		// ctx ends when the client's time to authenticate is over or the client
 		// is gone: hand it to whatever is asked for the secret.
@@ -94,7 +86,7 @@ func main() {
 		Timeout:  10 * time.Second,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
 
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
@@ -114,6 +106,20 @@ func main() {
 			log.Print(err)
 		}
 	})
+	return sio, nil
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	flag.Parse()
+
+	sio, err := newServer(tenants{
+		"north": "the secret of north, at least 32 bytes",
+		"south": "the secret of south, at least 32 bytes",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	go sio.Serve()
 
 	mux := http.NewServeMux()

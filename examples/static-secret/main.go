@@ -28,18 +28,14 @@ import (
 	socketio "github.com/googollee/go-socket.io"
 )
 
-func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	flag.Parse()
-
+func newServer(secret string) (*socketiojwt.Server, error) {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
-		Secret:    socketiojwt.StaticSecret(os.Getenv("JWT_SECRET")),
+		Secret:    socketiojwt.StaticSecret(secret),
 		Handshake: true,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-
 	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
 	sio.OnConnect("/", func(s socketio.Conn) error {
 		session, _ := auth.Session(s)
@@ -49,6 +45,17 @@ func main() {
 	sio.OnEvent("/", "echo", func(_ socketio.Conn, text string) string {
 		return text // what a handler returns is the acknowledgement
 	})
+	return sio, nil
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	flag.Parse()
+
+	sio, err := newServer(os.Getenv("JWT_SECRET"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	go sio.Serve()
 
 	mux := http.NewServeMux()
