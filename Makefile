@@ -19,7 +19,7 @@ TEST_TOOLS = go cc node npm redis-server chromium nginx haproxy
 
 help:
 	@echo 'make demo          start the chat example; PORT=8081 chooses the port, TOKEN_LIFE=20s a short login'
-	@echo 'make demo-cluster  two nodes of the cluster example and a Redis, on ports PORT to PORT+2'
+	@echo 'make demo-cluster  two nodes of the cluster example on PORT and PORT+1, and a Redis on PORT+2'
 	@echo 'make test          run every test: Go, both go-socket.io versions, examples, the client, real clients, a browser'
 	@echo 'make test-quick    what one runs while working, under a minute: the Go tests without -race, -short'
 	@echo 'make lint          gofmt, go vet, staticcheck; links and code in the documentation'

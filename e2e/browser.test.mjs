@@ -143,6 +143,7 @@ describe('the chat', { concurrency: 2 }, () => {
 
       await red.click('#logout');
       await isIn(red, 'out', 'Logged out');
+      assert.equal(await red.evaluate('document.activeElement.dataset.user'), 'red', 'the focus is lost');
       assert.equal(await red.locator('#messages li').count(), 0);
       await red.click('#revoked');
       await red.waitForSelector('#refused:not([hidden])');
@@ -161,8 +162,13 @@ describe('the chat', { concurrency: 2 }, () => {
         const response = await route.fetch();
         await route.fulfill({ response, json: { ...await response.json(), token: 'nonsense' } });
       });
+      let answer;
+      const held = new Promise(resolve => { answer = resolve; });
+      await page.route('**/socket.io/?*', route => held.then(() => route.continue()));
       await page.goto(server.url);
       await page.click('text=Log in as blue');
+      await isIn(page, 'connecting', 'Connecting');
+      answer();
       await isIn(page, 'refused', 'Refused: invalid_token');
       await sees(page, '#problem', 'The server says: jwt malformed');
     })));

@@ -115,7 +115,9 @@ function leave(state, text, problem = '') {
   element('messages').replaceChildren();
   element('problem').textContent = problem;
   showStatus(state, text);
+  const focusGoes = !element('room').hidden;
   show('login');
+  if (focusGoes) document.querySelector('[data-user]').focus();
 }
 
 // What is seen -----------------------------------------------------------------------

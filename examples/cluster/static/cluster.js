@@ -78,7 +78,9 @@ function leave(state, status, problem = '') {
   element('count').textContent = '';
   element('problem').textContent = problem;
   showStatus(state, status);
+  const focusGoes = !element('room').hidden;
   show(false);
+  if (focusGoes) document.querySelector('[data-user]').focus();
 }
 
 // state is for the style sheet: out, connecting, in, away, expired or refused.
