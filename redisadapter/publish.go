@@ -151,7 +151,7 @@ func (a *Adapter) next() (batch []*message, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n, size := 0, 0
-	for n < len(a.queue) && n < batchSize && (n == 0 || size < batchBytes) {
+	for n < len(a.queue) && n < batchSize && size < batchBytes {
 		size += a.queue[n].size()
 		n++
 	}

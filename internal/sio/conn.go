@@ -486,7 +486,7 @@ func (c *Conn) end(closes bool, words []LastWord) []*Socket {
 		// A client that was told to go, and is in no other namespace, has nothing to stay for. A
 		// client that was refused may ask again.
 		closes = closes || last && !slices.ContainsFunc(c.sockets, func(s *Socket) bool { return !s.ended() })
-		if closes && !c.closing {
+		if closes {
 			frames = c.appendRefused(frames)
 		}
 	}

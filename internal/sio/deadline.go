@@ -27,7 +27,7 @@ const defaultWait = 45 * time.Second
 func (c *Conn) Wait(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d <= c.wait.most || c.wait.ended || c.closed || c.protocol.joinsRoot() {
+	if d <= c.wait.most || c.wait.ended || c.protocol.joinsRoot() {
 		return
 	}
 	c.wait.most = d

@@ -45,9 +45,6 @@ func (s *Socket) expect(a ack) uint64 {
 	if s.foreign {
 		id += firstForeignAck
 	}
-	if s.state == stateEnded {
-		return id
-	}
 	if s.acks == nil {
 		s.acks = make(map[uint64]ack, 1)
 	}

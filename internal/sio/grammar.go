@@ -92,9 +92,6 @@ func parseHeader(data []byte, limits Limits, p protocol) (h Header, body []byte,
 		if end < 0 {
 			end = len(rest)
 		}
-		if end > maxNamespaceBytes+maxQueryBytes {
-			return h, nil, BadNamespace
-		}
 		h.Namespace, h.Query = p.namespace(string(rest[:end]))
 		if len(h.Namespace) > maxNamespaceBytes || len(h.Query) > maxQueryBytes ||
 			strings.ContainsFunc(h.Namespace, isControl) || (h.Type != Connect && h.Query != "") {

@@ -75,9 +75,6 @@ func (ns *Namespace) leaveAll(s *Socket) {
 func (ns *Namespace) add(s *Socket) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	if s.out || s.listed {
-		return
-	}
 	s.listed, s.place = true, len(ns.all)
 	ns.all = append(ns.all, s)
 }

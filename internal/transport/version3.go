@@ -150,7 +150,7 @@ func nextText(body []byte) (packet, []byte, error) {
 		}
 		n = n*10 + int(body[i]-'0')
 	}
-	if i == 0 || i == len(body) || n == 0 {
+	if i == len(body) || n == 0 {
 		return packet{}, nil, errPayload
 	}
 	body = body[i+1:]
@@ -179,7 +179,7 @@ func nextBinary(body []byte) (packet, []byte, error) {
 		}
 		n = n*10 + int(body[i])
 	}
-	if kind > 1 || i == 1 || i == len(body) || n == 0 || n > len(body)-i-1 {
+	if kind > 1 || i == len(body) || n == 0 || n > len(body)-i-1 {
 		return packet{}, nil, errPayload
 	}
 	data, rest := body[i+1:i+1+n:i+1+n], body[i+1+n:]
