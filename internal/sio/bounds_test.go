@@ -76,7 +76,7 @@ func newQuietServer(t *testing.T, limits transport.Limits) *testServer {
 	hub := transport.NewHub(transport.Config{
 		PingInterval: time.Hour, PingTimeout: time.Hour, Limits: limits, Polling: new(transport.PollingConfig),
 	})
-	s := &testServer{t: t, arrived: make(chan *Conn, 100), Server: NewServer(hub, noForeign{}, testLimits)}
+	s := &testServer{t: t, arrived: make(chan *Conn, 100), Server: NewServer(hub, noUpstream{}, testLimits)}
 	s.SetDoorkeeper(s)
 	s.Add(Root)
 	return s
@@ -146,7 +146,7 @@ func TestWaitOfWhoIsGone(t *testing.T) {
 			c.Wait(time.Hour)
 		}
 		gone := make(chan struct{})
-		c.OnGone(func() { close(gone) })
+		c.OnClosed(func() { close(gone) })
 		c.Client().Abort()
 		<-gone
 		if when == "after" {
@@ -169,7 +169,7 @@ func TestEndTwice(t *testing.T) {
 	s.Add("/a")
 	c := s.arrive("/a")
 	for range 2 {
-		c.End(false, Word{Socket: c.Socket("/a")})
+		c.End(false, LastWord{Socket: c.Socket("/a")})
 	}
 	lane := make(chan struct{})
 	c.lane.run(func() { close(lane) })

@@ -1,4 +1,4 @@
-package socketiojwt_test
+package contract_test
 
 import (
 	"sync"
@@ -6,34 +6,35 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 )
 
 // slowExit is a server whose OnDisconnect of /admin waits until it is set free.
 type slowExit struct {
-	*testServer
+	*harness.App
 	held  chan struct{}
 	free  func() // lets OnDisconnect go on
-	calls record
+	calls harness.Record
 }
 
 func startSlowExit(t *testing.T, onDisconnect func(c socketio.Conn)) *slowExit {
 	t.Helper()
 	s := &slowExit{held: make(chan struct{})}
 	s.free = sync.OnceFunc(func() { close(s.held) })
-	s.testServer = startAt(t, inMemory(t), handshakeMode, func(server *testServer) {
+	s.App = harness.StartAt(t, harness.InMemory(t), harness.HandshakeMode, func(server *harness.App) {
 		server.OnConnect("/", func(socketio.Conn) error { return nil })
 		server.OnEvent("/", "mark", func(socketio.Conn) {})
-		server.OnConnect("/admin", func(socketio.Conn) error { s.calls.add("connect"); return nil })
+		server.OnConnect("/admin", func(socketio.Conn) error { s.calls.Add("connect"); return nil })
 		server.OnDisconnect("/admin", func(c socketio.Conn, _ string) {
 			if onDisconnect != nil {
 				onDisconnect(c)
 			}
 			<-s.held
-			s.calls.add("disconnect")
+			s.calls.Add("disconnect")
 		})
-		server.Plain().OnConnect("/plain", func(socketio.Conn) error { return nil })
+		server.Plain.OnConnect("/plain", func(socketio.Conn) error { return nil })
 	}, "/", "/admin")
 	t.Cleanup(s.free) // before the server is closed, also when the test has failed
 	return s
@@ -41,7 +42,7 @@ func startSlowExit(t *testing.T, onDisconnect func(c socketio.Conn)) *slowExit {
 
 func (s *slowExit) enter(t *testing.T) (*siotest.Client, siotest.Must) {
 	t.Helper()
-	c, must := s.dial(t, bob(t, "websocket"))
+	c, must := s.Dial(t, harness.Bob(t, "websocket"))
 	must.NextRaw("40")
 	must.Join("/admin")
 	must.Connected("/admin")
@@ -57,7 +58,7 @@ func TestJoiningAgainWaitsForOnDisconnect(t *testing.T) {
 		_, must := s.enter(t)
 		must.Send("41/admin", "40/admin", "41/admin", "40/admin", `421["mark"]`)
 		synctest.Wait()
-		s.calls.eventually(t, "connect")
+		s.calls.Eventually(t, "connect")
 		if n := s.In("/admin").Count(); n != 0 {
 			t.Errorf("%d sockets before the last one's OnDisconnect has returned", n)
 		}
@@ -65,7 +66,7 @@ func TestJoiningAgainWaitsForOnDisconnect(t *testing.T) {
 		must.NextRaw("40/admin")
 		must.NextRaw("40/admin")
 		must.NextRaw("431[]")
-		s.calls.eventually(t, "connect, disconnect, connect, disconnect, connect")
+		s.calls.Eventually(t, "connect, disconnect, connect, disconnect, connect")
 	})
 }
 
@@ -121,7 +122,7 @@ func TestNobodyJoinsWhoIsGone(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.free()
 		synctest.Wait()
-		s.calls.eventually(t, "connect, disconnect")
+		s.calls.Eventually(t, "connect, disconnect")
 		if n := s.In("/admin").Count(); n != 0 {
 			t.Errorf("%d sockets are left", n)
 		}
