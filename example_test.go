@@ -23,7 +23,7 @@ import (
 
 func Example() {
 	auth, err := socketiojwt.Authorize(socketiojwt.Options{
-		Secret:    socketiojwt.StaticSecret("your secret or public key"),
+		Secret:    socketiojwt.StaticSecret("your secret of 32 bytes, or public key"),
 		Handshake: true, // false: wait for an `authenticate` event
 	})
 	if err != nil {

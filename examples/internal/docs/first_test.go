@@ -66,7 +66,7 @@ func TestFirstProgramRuns(t *testing.T) {
 		}
 	}
 
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "bob"}).SignedString([]byte("your secret or public key"))
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "bob"}).SignedString([]byte("your secret of 32 bytes, or public key"))
 	if err != nil {
 		t.Fatal(err)
 	}
