@@ -14,10 +14,10 @@ type fakeBridge struct {
 	read          bool   // the root's hook has run
 }
 
-func (g *fakeBridge) Enter()                     { g.enters() }
-func (g *fakeBridge) Deliver(*Socket, *Packet)   {}
-func (g *fakeBridge) AfterEmits(*Socket, func()) {}
-func (g *fakeBridge) Closed()                    {}
+func (g *fakeBridge) Enter()                         { g.enters() }
+func (g *fakeBridge) Deliver(*Socket, *Packet)       {}
+func (g *fakeBridge) AfterEmits(_ *Socket, f func()) { f() }
+func (g *fakeBridge) Closed()                        {}
 
 func (g *fakeBridge) JoinRoot(s *Socket) {
 	if g.read {
