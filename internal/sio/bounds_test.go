@@ -179,7 +179,7 @@ func TestEndTwice(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := count(s.calls, "exit /a"); n != 1 {
+	if n := count(s.calls, "disconnect /a"); n != 1 {
 		t.Errorf("%d times exit in %q", n, s.calls)
 	}
 }
