@@ -107,6 +107,7 @@ func eachFlip(raw string, f func(flipped string)) {
 }
 
 func TestRFCTokensVerifyAndNoneWithAFlippedBitDoes(t *testing.T) {
+	t.Parallel()
 	then := jwt.WithTimeFunc(func() time.Time { return time.Unix(1300819379, 0) })
 	check := func(t *testing.T, key any, raw string) {
 		a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(key), ParserOptions: []jwt.ParserOption{then}})
@@ -137,6 +138,7 @@ func TestRFCTokensVerifyAndNoneWithAFlippedBitDoes(t *testing.T) {
 }
 
 func TestRFCTokenIsExpiredToday(t *testing.T) {
+	t.Parallel()
 	tc := rfcTokens["RFC 7515 A.1 HS256"]
 	a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(tc.key)})
 	_, err := a.Verify(t.Context(), testRequest, tc.token)
@@ -147,6 +149,7 @@ func TestRFCTokenIsExpiredToday(t *testing.T) {
 }
 
 func TestEveryShapeOfATokenIsRefusedAsNodeDoes(t *testing.T) {
+	t.Parallel()
 	good := harness.SignHS256(t, jwt.MapClaims{"sub": "a"})
 	parts := strings.Split(good, ".")
 	const hs256 = `{"alg":"HS256"}`
@@ -216,6 +219,7 @@ func TestEveryShapeOfATokenIsRefusedAsNodeDoes(t *testing.T) {
 }
 
 func TestNullClaimsAreRefusedForStructsToo(t *testing.T) {
+	t.Parallel()
 	a := harness.Authorize(t, socketiojwt.Options{NewClaims: func() jwt.Claims { return &jwt.RegisteredClaims{} }})
 	_, err := a.Verify(t.Context(), testRequest, harness.SignParts(`{"alg":"HS256"}`, `null`))
 	checkRefusal(t, err, tokenRefusal("jwt malformed"))
@@ -224,6 +228,7 @@ func TestNullClaimsAreRefusedForStructsToo(t *testing.T) {
 }
 
 func TestTokensOfMaxTokenBytesAreRead(t *testing.T) {
+	t.Parallel()
 	raw := harness.SignHS256(t, jwt.MapClaims{})
 	for limit, want := range map[int]error{len(raw): nil, len(raw) - 1: tokenRefusal("jwt too long")} {
 		a := harness.Authorize(t, socketiojwt.Options{MaxTokenBytes: limit})
@@ -233,6 +238,7 @@ func TestTokensOfMaxTokenBytesAreRead(t *testing.T) {
 }
 
 func TestFailedClaimsAreReportedInNodesOrder(t *testing.T) {
+	t.Parallel()
 	opts := func(o ...jwt.ParserOption) []jwt.ParserOption { return o }
 	all := opts(jwt.WithAudience("a"), jwt.WithIssuer("i"), jwt.WithSubject("s"), jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(), jwt.WithIssuedAt())
 	const past, future = 1, 4000000000
@@ -264,6 +270,7 @@ func TestFailedClaimsAreReportedInNodesOrder(t *testing.T) {
 }
 
 func TestTokenExpiresAtItsSecond(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := harness.Authorize(t, socketiojwt.Options{})
 		exp := time.Now().Add(time.Minute).Truncate(time.Second)
@@ -283,6 +290,7 @@ func TestTokenExpiresAtItsSecond(t *testing.T) {
 }
 
 func TestSessionIsWhatTheTokenSays(t *testing.T) {
+	t.Parallel()
 	a := harness.Authorize(t, socketiojwt.Options{Accept: func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
 		if !token.Valid {
 			t.Error("Accept got a token that is not marked valid")
@@ -307,6 +315,7 @@ func TestSessionIsWhatTheTokenSays(t *testing.T) {
 }
 
 func TestNumericSubjectsStayDifferent(t *testing.T) {
+	t.Parallel()
 	const large = "9007199254740993" // the first integer that is no float64
 	for sub, want := range map[any]string{42: "42", -1.5: "-1.5", "42": "42", json.Number("7"): "7", large: large, json.Number(large): large} {
 		for name, options := range map[string][]jwt.ParserOption{"float64": nil, "json.Number": {jwt.WithJSONNumber()}} {
@@ -348,6 +357,7 @@ func (c *trickyClaims) GetSubject() (string, error) {
 }
 
 func TestTroubleInTheClaimsTypeIsARefusal(t *testing.T) {
+	t.Parallel()
 	tricky := func() jwt.Claims { return &trickyClaims{} }
 	for name, tc := range map[string]struct {
 		newClaims func() jwt.Claims
@@ -379,6 +389,7 @@ func TestTroubleInTheClaimsTypeIsARefusal(t *testing.T) {
 }
 
 func TestAlgorithmsAreCheckedUnderConcurrency(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.StaticSecret(jwt.VerificationKeySet{Keys: []jwt.VerificationKey{harness.Secret, k.Ed25519Public}})})
 	good, bad := harness.Sign(t, jwt.SigningMethodEdDSA, k.Ed25519, jwt.MapClaims{}), harness.Sign(t, jwt.SigningMethodES256, k.P256, jwt.MapClaims{})
@@ -433,6 +444,7 @@ func FuzzToken(f *testing.F) {
 // The other examples of RFC 7515: A.4 signs a text that is no JSON, so
 // its key and its signature are good, and it is no token; A.5 is not signed at all.
 func TestRFC7515ES512AndNone(t *testing.T) {
+	t.Parallel()
 	key := &ecdsa.PrivateKey{
 		PublicKey: ecdsa.PublicKey{
 			Curve: elliptic.P521(),

@@ -395,6 +395,7 @@ func TestPlainNamespacesBesideOurs(t *testing.T) {
 }
 
 func TestBroadcastsReachAuthenticatedSocketsOnce(t *testing.T) {
+	t.Parallel()
 	for name, optional := range map[string]bool{"others wait": false, "others are guests": true} {
 		t.Run(name, func(t *testing.T) {
 			s := harness.Start(t, socketiojwt.Options{Optional: optional, CloseGrace: -1}, func(s *harness.App) {
@@ -444,6 +445,7 @@ func TestBroadcastsReachAuthenticatedSocketsOnce(t *testing.T) {
 // Arguments may be changed as soon as a broadcast has returned (hazard 32). What cannot be
 // encoded is reported by go-socket.io as ever.
 func TestBroadcastArguments(t *testing.T) {
+	t.Parallel()
 	var done harness.Record
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error { c.Join("room"); c.Emit("hello"); return nil })
@@ -477,6 +479,7 @@ func TestBroadcastArguments(t *testing.T) {
 }
 
 func TestForEachMayCloseAndSeesAdmittedSocketsOnly(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error { c.Join("lobby"); c.Emit("hello"); return nil })
 	})

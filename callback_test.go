@@ -22,6 +22,7 @@ import (
 
 // Callbacks that do not return are bounded in number, and who comes then is told to come back.
 func TestCallbacksThatNeverReturn(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*socketiojwt.Options, func()){
 		"Secret": func(o *socketiojwt.Options, forever func()) {
 			o.Secret = socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
@@ -68,6 +69,7 @@ func TestCallbacksThatNeverReturn(t *testing.T) {
 
 // What a failed callback means for the client: whether it may come back.
 func TestCallbacksThatFail(t *testing.T) {
+	t.Parallel()
 	late := fmt.Errorf("users: %w", context.DeadlineExceeded)
 	for name, test := range map[string]struct {
 		secret, accept error
@@ -129,6 +131,7 @@ func TestCallbacksThatFail(t *testing.T) {
 // One host cannot have all the callbacks that may run: in a handshake of a client 1.x or 2.x anybody makes Secret run,
 // with any token.
 func TestCallbacksOfOneHost(t *testing.T) {
+	t.Parallel()
 	const most = 200
 	hold := make(chan struct{})
 	auth := harness.Authorize(t, socketiojwt.Options{
@@ -174,6 +177,7 @@ func (r *recorder) WriteHeader(int)             {}
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
 func TestCallbacksDecideWhatTheClientIsTold(t *testing.T) {
+	t.Parallel()
 	typedNil := func() error { var e *socketiojwt.UnauthorizedError; return e }
 	custom := func(code, message string) error {
 		return fmt.Errorf("wrapped: %w", &socketiojwt.UnauthorizedError{Code: code, Message: message})
@@ -214,6 +218,7 @@ func TestCallbacksDecideWhatTheClientIsTold(t *testing.T) {
 }
 
 func TestAcceptIsAskedOnlyAboutGoodTokensAndMayPanic(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
 	calls := 0
 	a := harness.Authorize(t, socketiojwt.Options{Logger: logger(&log), Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
@@ -238,6 +243,7 @@ func TestAcceptIsAskedOnlyAboutGoodTokensAndMayPanic(t *testing.T) {
 }
 
 func TestVerificationEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	forever := func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
 		time.Sleep(time.Hour)
 		return harness.Secret, nil
@@ -273,6 +279,7 @@ func TestVerificationEndsWithItsContext(t *testing.T) {
 }
 
 func TestCallbacksAreNotStartedAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	called := func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {

@@ -55,6 +55,7 @@ var farAway = []string{
 }
 
 func TestFarDatesDoNotWrapRound(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, leeway := range []time.Duration{0, time.Minute, 1000 * time.Hour} {
 			opts := opts
@@ -86,6 +87,7 @@ func TestFarDatesDoNotWrapRound(t *testing.T) {
 
 // iat is compared for jwt.WithIssuedAt and Revocations only (RFC 7519 §4.1.6).
 func TestFarIssuedAtIsNotCompared(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, date := range farAway {
 			_, err := verifyPayload(t, opts, `{"iat":`+date+`}`)
@@ -96,6 +98,7 @@ func TestFarIssuedAtIsNotCompared(t *testing.T) {
 
 // What is no float64 is decoded by jwt.WithJSONNumber only, and is further than all dates.
 func TestDatesThatAreNoFloat64(t *testing.T) {
+	t.Parallel()
 	for payload, want := range map[string]string{
 		`{"exp":1e400}`:  accepted,
 		`{"exp":-1e400}`: expired,
@@ -119,6 +122,7 @@ func TestDatesThatAreNoFloat64(t *testing.T) {
 
 // golang-jwt takes a number in quotes for a date too, though not in a map.
 func TestFarDatesInQuotes(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for payload, want := range map[string]string{
 			`{"exp":"1e300"}`:                    accepted,
@@ -144,6 +148,7 @@ func TestFarDatesInQuotes(t *testing.T) {
 }
 
 func TestFarDatesOfOtherBase64(t *testing.T) {
+	t.Parallel()
 	opts := socketiojwt.Options{ParserOptions: []jwt.ParserOption{jwt.WithPaddingAllowed(), jwt.WithStrictDecoding()}}
 	for _, payload := range []string{`{"exp":1e300}`, `{"exp":1e300 }`, `{"exp":1e300  }`} {
 		_, err := verifyPayload(t, opts, payload)
@@ -154,6 +159,7 @@ func TestFarDatesOfOtherBase64(t *testing.T) {
 }
 
 func TestTypesOfFarDatesAreChecked(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, value := range []string{`"x"`, `[1e300]`, `{"exp":1e300}`, `true`, `01e300`, `1.e300`, `1e300-1`, `+1e300`, `--1e300`, `-`, `1e300 1`} {
 			_, err := verifyPayload(t, opts, `{"exp":`+value+`}`)
@@ -163,6 +169,7 @@ func TestTypesOfFarDatesAreChecked(t *testing.T) {
 }
 
 func TestSessionsOfFarDates(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, date := range farAway {
 			payload := `{"role":"admin","sub":"bob","big":12345678901234567890,"exp":` + date + `,"iat":-` + date + `,"jti":"one"}`
@@ -213,6 +220,7 @@ func TestSessionsOfFarDates(t *testing.T) {
 
 // Secret and Accept see the dates that were compared.
 func TestCallbacksSeeFarDates(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		check := func(token *jwt.Token) {
 			if exp, err := token.Claims.GetExpirationTime(); err != nil || exp.Before(time.Now()) {
@@ -231,6 +239,7 @@ func TestCallbacksSeeFarDates(t *testing.T) {
 
 // No timer of a date that never comes fires at once.
 func TestSessionsThatNeverEnd(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, date := range []string{"9007199254740991", "9223372036854775807", "1e300"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -249,6 +258,7 @@ func TestSessionsThatNeverEnd(t *testing.T) {
 }
 
 func TestRevocationOfFarIssuedAt(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		list := socketiojwt.NewMemoryRevocations()
 		opts.Revocations = list
@@ -294,6 +304,7 @@ func valueOf(name string) string {
 var registeredNames = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 func TestRegisteredNamesTwiceAreMalformed(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		for _, name := range registeredNames {
 			value := valueOf(name)
@@ -318,6 +329,7 @@ func TestRegisteredNamesTwiceAreMalformed(t *testing.T) {
 
 // A map has what it was sent, under the name it was sent. A struct would take another's.
 func TestNamesThatOnlyFoldToARegisteredOne(t *testing.T) {
+	t.Parallel()
 	eachClaimsType(t, func(t *testing.T, opts socketiojwt.Options) {
 		opts.Revocations = socketiojwt.NewMemoryRevocations()
 		for _, name := range registeredNames {
@@ -353,6 +365,7 @@ func TestNamesThatOnlyFoldToARegisteredOne(t *testing.T) {
 
 // A struct need not know all claims, and the `jti` is found beside what it cannot read.
 func TestTokenIDBesideOtherClaims(t *testing.T) {
+	t.Parallel()
 	opts := claimsTypes["struct"]
 	opts.Revocations = socketiojwt.NewMemoryRevocations()
 	session, err := verifyPayload(t, opts, `{"x":1e400,"jti":"one"}`)
@@ -366,6 +379,7 @@ func TestTokenIDBesideOtherClaims(t *testing.T) {
 
 // Names inside of values, in values, near to registered ones, and others twice are good.
 func TestHonestNames(t *testing.T) {
+	t.Parallel()
 	for _, payload := range []string{
 		`{"sub":"bob","x":{"sub":"eve","Sub":"eve","sub":"eve"},"y":[{"sub":1},{"Sub":2}]}`,
 		`{"sub":"bob","x":["sub","sub"],"y":"sub","z":"\",\"sub\":1,\""}`,

@@ -83,6 +83,7 @@ func (s *plainServer) seats(t *testing.T) (clients []*siotest.Client) {
 // Clients are sent away so that they come back, nobody new is let in, Drain returns when the server's own
 // OnDisconnect has run for all, and may be called again.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, func() { time.Sleep(10 * time.Millisecond) })
 		clients := s.seats(t)
@@ -144,7 +145,6 @@ func (s *plainServer) refuses(t *testing.T) {
 // Strangers and clients with a token connect, ask for namespaces and leave all the time: nothing of that
 // ends the process when the server is closed after Drain.
 func TestDrainInAStorm(t *testing.T) {
-	t.Parallel()
 	for range 5 {
 		s := startPlain(t, harness.Loopback(t), harness.HandshakeMode, nil)
 		var came atomic.Int32
@@ -183,6 +183,7 @@ func TestDrainInAStorm(t *testing.T) {
 
 // Drain says what it waited for in vain, and can be called again.
 func TestDrainEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, func() { <-hold })
@@ -206,6 +207,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 
 // One of several Authorizers is enough to make Close safe; each waits for its own sockets.
 func TestDrainOfSeveralAuthorizers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		at := harness.InMemory(t)
 		plain := socketio.NewServer(socketiojwt.Harden(nil))
@@ -251,6 +253,7 @@ func TestDrainOfSeveralAuthorizers(t *testing.T) {
 
 // An Authorizer that knows no server has nothing to make safe.
 func TestDrainOfNoServer(t *testing.T) {
+	t.Parallel()
 	if err := harness.Authorize(t, harness.HandshakeMode).Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "Authorizer.Handler") {
 		t.Error(err)
 	}
@@ -284,6 +287,7 @@ func TestDrainWithoutGate(t *testing.T) {
 // A server that was closed and not drained before sends its clients away, and a client that comes later
 // ends nothing.
 func TestForgottenDrain(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := startPlain(t, harness.InMemory(t), harness.HandshakeMode, nil)
 		clients := s.seats(t)
@@ -311,6 +315,7 @@ func TestForgottenDrain(t *testing.T) {
 // A connection that did not get to go-socket.io, because what stands between the gate and the server
 // answered for it, is not waited for.
 func TestDrainOfWhoNeverEntered(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		at := harness.InMemory(t)
 		auth := harness.Authorize(t, harness.HandshakeMode)

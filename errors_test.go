@@ -10,6 +10,7 @@ import (
 )
 
 func TestUnauthorizedErrorIsThePayloadOfTheContract(t *testing.T) {
+	t.Parallel()
 	const want = `{"message":"jwt expired","code":"invalid_token","type":"UnauthorizedError"}`
 	e := socketiojwt.UnauthorizedError{Code: socketiojwt.CodeInvalidToken, Message: "jwt expired"}
 	for name, v := range map[string]any{"value": e, "pointer": &e} {
@@ -21,6 +22,7 @@ func TestUnauthorizedErrorIsThePayloadOfTheContract(t *testing.T) {
 }
 
 func TestUnauthorizedErrorMatchesByCodeAndByMessageIfThereIsOne(t *testing.T) {
+	t.Parallel()
 	err := fmt.Errorf("wrapped: %w", &socketiojwt.UnauthorizedError{Code: "a", Message: "b"})
 	for _, tc := range []struct {
 		target error
@@ -41,6 +43,7 @@ func TestUnauthorizedErrorMatchesByCodeAndByMessageIfThereIsOne(t *testing.T) {
 }
 
 func TestUnauthorizedErrorTextIsWhatTheClientMayKnow(t *testing.T) {
+	t.Parallel()
 	for want, e := range map[string]*socketiojwt.UnauthorizedError{
 		"a: b": {Code: "a", Message: "b"},
 		"a":    {Code: "a"},
@@ -53,6 +56,7 @@ func TestUnauthorizedErrorTextIsWhatTheClientMayKnow(t *testing.T) {
 }
 
 func TestOnlyTheServersOwnTroubleIsRetryable(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		code string
 		want bool

@@ -43,6 +43,7 @@ func modes(t *testing.T, f func(t *testing.T, handshake bool, transport string))
 }
 
 func TestSessionEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		synctest.Test(t, func(t *testing.T) {
 			gone, refused := make(chan string, 1), make(chan string, 1)
@@ -79,6 +80,7 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 }
 
 func TestSessionsThatDoNotEnd(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		opts  socketiojwt.Options
@@ -109,6 +111,7 @@ func TestSessionsThatDoNotEnd(t *testing.T) {
 }
 
 func TestExpiryWarning(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		synctest.Test(t, func(t *testing.T) {
 			s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{Handshake: handshake, ExpiryWarning: 30 * time.Second}, nil)
@@ -138,6 +141,7 @@ func TestExpiryWarning(t *testing.T) {
 }
 
 func TestRefreshInPlace(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		synctest.Test(t, func(t *testing.T) {
 			connects := 0
@@ -191,6 +195,7 @@ func TestRefreshInPlace(t *testing.T) {
 
 // A refresh that is being verified when the old token expires is too late, and not half.
 func TestRefreshTooLate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 			Accept: func(ctx context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
@@ -217,6 +222,7 @@ func TestRefreshTooLate(t *testing.T) {
 
 // A token that expires while Accept decides does not make a session.
 func TestTokenExpiresWhileItIsVerified(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 			Accept: func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
@@ -238,6 +244,7 @@ func TestTokenExpiresWhileItIsVerified(t *testing.T) {
 // With a public root only the protected namespaces end, and the client may authenticate anew:
 // by a new token, not by the one that its handshake carried.
 func TestExpiryWithAPublicRoot(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		t.Run(fmt.Sprintf("handshake=%v", handshake), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -302,6 +309,7 @@ func TestExpiryWithAPublicRoot(t *testing.T) {
 
 // Who has left the protected root has nothing to stay for when the session ends.
 func TestExpiryWithoutTheRoot(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{}, func(s *harness.App) {
 			s.OnConnect("/a", func(socketio.Conn) error { return nil })
@@ -320,6 +328,7 @@ func TestExpiryWithoutTheRoot(t *testing.T) {
 
 // Every namespace is told.
 func TestExpiryInEveryNamespace(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{Handshake: true, ExpiryWarning: 10 * time.Second}, func(s *harness.App) {
 			for _, nsp := range []string{"/", "/a", "/b"} {
@@ -352,6 +361,7 @@ func TestExpiryInEveryNamespace(t *testing.T) {
 }
 
 func TestLifetimeOptions(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		opts socketiojwt.Options
 		want string
@@ -369,6 +379,7 @@ func TestLifetimeOptions(t *testing.T) {
 // KeepExpired lets sessions outlive their tokens. It lets nobody in on one that has expired, and
 // that Revocations have forgotten by then.
 func TestKeepExpiredAndRevokedWhileItIsAccepted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		list := socketiojwt.NewMemoryRevocations()
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{

@@ -20,6 +20,7 @@ import (
 
 // A server's own hooks run once for each client, with the gate and without.
 func TestPlainHooksRunOnce(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		gated   bool
 		version int
@@ -61,6 +62,7 @@ func TestPlainHooksRunOnce(t *testing.T) {
 // and there is a root, without which go-socket.io keeps sessions for ever. Behind another handler an
 // unknown namespace ends the connection.
 func TestHandlerKnowsTheNamespacesOfItsServer(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("EIO=%d/known %t", version, known), func(t *testing.T) {
@@ -96,6 +98,7 @@ func TestHandlerKnowsTheNamespacesOfItsServer(t *testing.T) {
 // In a namespace with the hook, handlers run for admitted sockets only, wrapped in Guard or not. In one
 // without, those that are not wrapped run for everybody, and those that are for nobody.
 func TestHandlersOfHooks(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, handshake := range []bool{false, true} {
 			t.Run(fmt.Sprintf("EIO=%d/handshake %t", version, handshake), func(t *testing.T) {
@@ -143,6 +146,7 @@ func TestHandlersOfHooks(t *testing.T) {
 
 // The plain server's OnDisconnect and OnError run for strangers, too, who have no session.
 func TestPlainHooksRunForStrangers(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
 			t.Parallel()
@@ -195,6 +199,7 @@ func TestPlainHooksRunForStrangers(t *testing.T) {
 // BroadcastToNamespace of the plain server sends a copy for each room that a socket is in. A room that
 // OnAuthenticated joins reaches each admitted socket once. Strangers hear neither.
 func TestBroadcastsOfThePlainServerComeOnceForEachRoom(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, transport := range harness.Transports {
 			t.Run(fmt.Sprintf("EIO=%d/%s", version, transport), func(t *testing.T) {
@@ -274,6 +279,7 @@ func TestRootIsAskedForAgainBeforeItsHookRuns(t *testing.T) {
 // Who does not register OnDisconnect loses nothing: what ends is forgotten when the client joins again,
 // or is gone.
 func TestHooksWithoutOnDisconnect(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		auth := harness.Authorize(t, harness.HandshakeMode)
 		plain := socketio.NewServer(socketiojwt.Harden(nil))
@@ -327,6 +333,7 @@ func TestRefusalsFasterThanOnUnauthorized(t *testing.T) {
 // The gate takes the root for protected, also where the hooks are on /admin only: clients 1.x and 2.x
 // need a token for it then, but hold none of the MaxPending places.
 func TestGateInFrontOfAPublicRoot(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{false, true} {
 		for _, version := range []int{3, 4} {
 			t.Run(fmt.Sprintf("EIO=%d/handshake %t", version, handshake), func(t *testing.T) {
@@ -357,6 +364,7 @@ func TestGateInFrontOfAPublicRoot(t *testing.T) {
 
 // A socket that ended while OnAuthenticated ran stays in none of the rooms that OnAuthenticated joins.
 func TestHooksLeaveNoRoomsBehind(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			entered, proceed := make(chan struct{}), make(chan struct{})
@@ -395,6 +403,7 @@ func TestHooksLeaveNoRoomsBehind(t *testing.T) {
 // A guest runs handlers, without a session, and hears what is broadcast to the namespace, not to a room
 // that OnAuthenticated joins.
 func TestGuestsOfHooks(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
 			t.Parallel()
@@ -421,7 +430,6 @@ func TestGuestsOfHooks(t *testing.T) {
 
 // A client that asks again as soon as it is refused is answered each time.
 func TestHooksAnswerWhoComesBackAtOnce(t *testing.T) {
-	t.Parallel()
 	const clients, times = 4, 1500
 	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true})
 	plain := socketio.NewServer(socketiojwt.Harden(nil))
@@ -444,6 +452,7 @@ func TestHooksAnswerWhoComesBackAtOnce(t *testing.T) {
 
 // Handlers of any signature go-socket.io takes keep it.
 func TestGuardedHandlers(t *testing.T) {
+	t.Parallel()
 	type point struct{ X, Y int }
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "none", func(socketio.Conn) {})

@@ -66,6 +66,7 @@ func refusals(tb testing.TB) []struct {
 }
 
 func TestGateRefusesBeforeThereIsASession(t *testing.T) {
+	t.Parallel()
 	for _, test := range refusals(t) {
 		for _, transport := range []string{"polling", "websocket", "jsonp"} {
 			t.Run(test.name+"/"+transport, func(t *testing.T) {
@@ -96,6 +97,7 @@ func TestGateRefusesBeforeThereIsASession(t *testing.T) {
 }
 
 func TestGateRefusalByteForByte(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, nil)
 	open := `0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":5000}`
 	packets := []string{open, "44" + harness.Refusal("credentials_required", "no token provided"), "41", "1"}
@@ -117,6 +119,7 @@ func TestGateRefusalByteForByte(t *testing.T) {
 }
 
 func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		s := harness.Start(t, socketiojwt.Options{Handshake: handshake}, nil)
 		for _, test := range []struct {
@@ -151,6 +154,7 @@ func TestGateAnswersWhatIsNoHandshake(t *testing.T) {
 }
 
 func TestHandshakeAcceptsTokenFromEachPlace(t *testing.T) {
+	t.Parallel()
 	good := harness.TokenOf(t, "bob")
 	for _, test := range []struct {
 		name string
@@ -198,6 +202,7 @@ func TestHandshakeAcceptsTokenFromEachPlace(t *testing.T) {
 
 // With a public root, the namespace decides, on its own token or that of the handshake.
 func TestHandshakeOfANamespace(t *testing.T) {
+	t.Parallel()
 	good := harness.TokenOf(t, "bob")
 	for _, test := range []struct {
 		name  string
@@ -243,6 +248,7 @@ func TestHandshakeOfANamespace(t *testing.T) {
 }
 
 func TestRefusedNamespaceMayBeJoinedAgain(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(socketio.Conn) error { return nil })
 		s.OnEvent("/admin", "rooms", func(c socketio.Conn) []string { return c.Rooms() })
@@ -268,6 +274,7 @@ func TestRefusedNamespaceMayBeJoinedAgain(t *testing.T) {
 
 // The hook alone, on a server without a gate.
 func TestConnectHookWithoutGate(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			auth := harness.Authorize(t, socketiojwt.Options{Handshake: true})
@@ -297,6 +304,7 @@ func TestConnectHookWithoutGate(t *testing.T) {
 
 // go-socket.io calls OnError without a Conn when a hook in front of ours returned an error.
 func TestErrorWithoutConn(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, harness.HandshakeMode)
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	server.OnConnect("/", func(c socketio.Conn) error { _ = auth.OnConnect(c); return errors.New("no") })
@@ -321,6 +329,7 @@ func TestErrorWithoutConn(t *testing.T) {
 }
 
 func TestServerWithoutHarden(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true, Logger: slog.New(slog.DiscardHandler)})
 	server := socketio.NewServer(nil)
 	defer func() {
@@ -336,6 +345,7 @@ func TestServerWithoutHarden(t *testing.T) {
 
 // A namespace whose token is longer than its name may be, and one that is too long: it hears so once.
 func TestLongTokenOfANamespace(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/open", "echo", func(_ socketio.Conn, text string) string { return text })
 	}, "/admin")
@@ -355,6 +365,7 @@ func TestLongTokenOfANamespace(t *testing.T) {
 
 // Names that nobody has are answered, whatever they are.
 func TestOddNamespaces(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 			s.OnEvent("/room[1]", "echo", func(_ socketio.Conn, text string) string { return text })
@@ -378,6 +389,7 @@ func TestOddNamespaces(t *testing.T) {
 
 // The verdict of the gate counts once. After a Disconnect, Accept is asked again.
 func TestVerdictCountsOnce(t *testing.T) {
+	t.Parallel()
 	var accepted atomic.Int64
 	auth := harness.Authorize(t, socketiojwt.Options{
 		Handshake: true,
@@ -412,6 +424,7 @@ func TestVerdictCountsOnce(t *testing.T) {
 // The verdict of the gate is no answer to a namespace that is joined much later: the token may have
 // been revoked by another node, and nobody knows.
 func TestVerdictDoesNotKeep(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var away atomic.Bool
 		auth := harness.Authorize(t, socketiojwt.Options{

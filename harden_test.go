@@ -236,6 +236,7 @@ func TestPlainNamespaceRegisteredLate(t *testing.T) {
 
 // A ConnInitor that panics takes no place of MaxPending with it.
 func TestConnInitorThatPanics(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, socketiojwt.Options{MaxPending: 2})
 	s := auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{ConnInitor: func(r *http.Request, _ engineio.Conn) {
 		if r.URL.Query().Has("bad") {
@@ -255,6 +256,7 @@ func TestConnInitorThatPanics(t *testing.T) {
 }
 
 func TestNegativeLimitsPanic(t *testing.T) {
+	t.Parallel()
 	defer func() {
 		if got := fmt.Sprint(recover()); got != "socketiojwt: Limits.BodyTime is -1s: use 0 for the default of 20s" {
 			t.Errorf("panic says %q", got)

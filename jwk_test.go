@@ -59,6 +59,7 @@ func jsonOf(t *testing.T, value any) string {
 func jwks(keys ...any) map[string]any { return map[string]any{"keys": keys} }
 
 func TestPublicJWKsAreNeverHMACSecrets(t *testing.T) {
+	t.Parallel()
 	for _, s := range signers() {
 		genuine := harness.Sign(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
 		key := jwkOf(t, s.private.Public())
@@ -124,6 +125,7 @@ func TestPublicJWKsAreNeverHMACSecrets(t *testing.T) {
 
 // A JWK of kind oct is a secret, but not as it is: others sign with the bytes of its k.
 func TestSecretInAJWK(t *testing.T) {
+	t.Parallel()
 	k := base64.RawURLEncoding.EncodeToString([]byte(harness.Secret))
 	for _, text := range []string{`{"kty":"oct","k":"` + k + `"}`, `{"keys":[{"alg":"HS256","k":"` + k + `","kty":"oct"}]}`} {
 		forged := forgeries(t, []byte(text), []byte(k), []byte(harness.Secret))

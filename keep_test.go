@@ -15,6 +15,7 @@ import (
 
 // A large token does not take with it what else its request had.
 func TestLargeTokenLeavesTheRest(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"polling", "websocket"} {
 		t.Run(transport, func(t *testing.T) {
 			got := make(chan string, 1)
@@ -43,6 +44,7 @@ func TestLargeTokenLeavesTheRest(t *testing.T) {
 
 // A cookie counts for `authenticate` in either mode, however much comes with it.
 func TestCookieOfLargeHandshake(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{10, 10_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			s := harness.Start(t, socketiojwt.Options{Handshake: true, Cookie: "jwt"}, nil)

@@ -220,6 +220,7 @@ func checkIsRefused(t *testing.T, f form, whatToDo string, forged []string) {
 }
 
 func TestPublicKeysInTextOrDERAreNeverHMACSecrets(t *testing.T) {
+	t.Parallel()
 	for _, s := range signers() {
 		genuine := harness.Sign(t, s.method, s.private, jwt.MapClaims{"sub": "a"})
 		for _, d := range publicDERs(t, s.private) {
@@ -239,6 +240,7 @@ func TestPublicKeysInTextOrDERAreNeverHMACSecrets(t *testing.T) {
 }
 
 func TestPrivateKeysInTextOrDERAreRefusedAsSuch(t *testing.T) {
+	t.Parallel()
 	for _, s := range signers() {
 		pkcs8, err := x509.MarshalPKCS8PrivateKey(s.private)
 		if err != nil {
@@ -279,6 +281,7 @@ func TestPrivateKeysInTextOrDERAreRefusedAsSuch(t *testing.T) {
 
 // Keys that no JWT algorithm uses are keys nevertheless.
 func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
+	t.Parallel()
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -347,6 +350,7 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 }
 
 func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
+	t.Parallel()
 	random := func(n int) []byte {
 		b := make([]byte, n)
 		_, _ = rand.Read(b) // it never fails

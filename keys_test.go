@@ -19,6 +19,7 @@ import (
 )
 
 func TestAKeyOnlyMeetsTheAlgorithmsOfItsKind(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	certificate, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, &k.RSA.PublicKey, k.RSA)
 	if err != nil {
@@ -73,6 +74,7 @@ func TestAKeyOnlyMeetsTheAlgorithmsOfItsKind(t *testing.T) {
 
 // Every asymmetric algorithm with a static key, as PEM and as Go's type, seen by a client.
 func TestIdentityProvidersAlgorithms(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	for _, provider := range []struct {
 		private crypto.Signer
@@ -119,6 +121,7 @@ func TestIdentityProvidersAlgorithms(t *testing.T) {
 }
 
 func TestPublicKeysAreNeverHMACSecrets(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	text := harness.PublicPEM(t, &k.RSA.PublicKey)
 	for name, secret := range map[string][]byte{
@@ -140,6 +143,7 @@ func TestPublicKeysAreNeverHMACSecrets(t *testing.T) {
 }
 
 func TestMethodsNarrowWhatTheKeyAllows(t *testing.T) {
+	t.Parallel()
 	asked := false
 	for name, secret := range map[string]socketiojwt.Secret{
 		"static": socketiojwt.StaticSecret(harness.Secret),

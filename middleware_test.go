@@ -16,6 +16,7 @@ import (
 )
 
 func TestMiddleware(t *testing.T) {
+	t.Parallel()
 	list := socketiojwt.NewMemoryRevocations()
 	revoke(t, list, socketiojwt.Revocation{TokenID: "revoked"})
 	good := harness.TokenOf(t, "bob")
@@ -86,6 +87,7 @@ func TestMiddleware(t *testing.T) {
 
 // A guest of one Authorizer is not somebody whom another let in before.
 func TestMiddlewareInMiddleware(t *testing.T) {
+	t.Parallel()
 	outer := harness.Authorize(t, socketiojwt.Options{Cookie: "one"})
 	inner := harness.Authorize(t, socketiojwt.Options{Cookie: "two", Optional: true})
 	handler := outer.Middleware(inner.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -31,6 +31,7 @@ func eachWay(t *testing.T, f func(t *testing.T, version int, transport string, h
 // Each protected namespace that a client joins is asked for, in either mode, and a refusal there is that
 // of the one namespace.
 func TestAcceptNamespace(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, version int, transport string, handshake bool) {
 		var asked, ran harness.Record
 		s := harness.Start(t, socketiojwt.Options{
@@ -94,6 +95,7 @@ func TestAcceptNamespace(t *testing.T) {
 
 // The namespace where the client authenticates may be the one that it must not join.
 func TestAcceptNamespaceOfTheRoot(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, version int, transport string, handshake bool) {
 		s := harness.Start(t, socketiojwt.Options{
 			Handshake: handshake,
@@ -124,6 +126,7 @@ func TestAcceptNamespaceOfTheRoot(t *testing.T) {
 // What a client sends while a namespace is asked about is kept; a client that leaves meanwhile, or a callback
 // that comes too late, leaves nothing behind.
 func TestSlowAcceptNamespace(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, version int, transport string, handshake bool) {
 		asked, answer := make(chan string, 100), make(chan error)
 		s := harness.Start(t, socketiojwt.Options{
@@ -168,6 +171,7 @@ func TestSlowAcceptNamespace(t *testing.T) {
 
 // An AcceptNamespace that takes too long is no verdict: the client may try again.
 func TestAcceptNamespaceThatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{
 		Handshake: true,
 		Timeout:   100 * time.Millisecond,
@@ -187,6 +191,7 @@ func TestAcceptNamespaceThatTakesTooLong(t *testing.T) {
 
 // A guest who authenticates is asked about, too.
 func TestAcceptNamespaceOfGuests(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		s := harness.Start(t, socketiojwt.Options{
 			Optional: true,
@@ -223,6 +228,7 @@ func TestAcceptNamespaceOfGuests(t *testing.T) {
 
 // With the hooks one by one AcceptNamespace decides as with Protect.
 func TestAcceptNamespaceWithHooks(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, handshake := range []bool{true, false} {
 			t.Run(fmt.Sprintf("EIO=%d/handshake=%t", version, handshake), func(t *testing.T) {
@@ -286,6 +292,7 @@ func acceptNamespaceWithHooks(t *testing.T, version int, handshake bool) {
 // The session of another namespace has a socket asked about whose own token is still being verified: that is
 // answered all the same.
 func TestAcceptNamespaceAnswersAuthenticate(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { acceptNamespaceAnswersAuthenticate(t, version) })
@@ -340,6 +347,7 @@ func acceptNamespaceAnswersAuthenticate(t *testing.T, version int) {
 // The session that AcceptNamespace was asked about is the one that lets the socket in: not another's that came when
 // that had ended.
 func TestAcceptNamespaceOfAnotherSession(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, acceptNamespaceOfAnotherSession)
 }
 
@@ -391,6 +399,7 @@ func acceptNamespaceOfAnotherSession(t *testing.T) {
 
 // Who leaves a namespace and joins it again while it is being decided about the first life has a second one.
 func TestLeaveAndJoinWhileItIsDecided(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, what := range []string{"AcceptNamespace", "AcceptNamespace, no at first", "Accept"} {
 			t.Run(fmt.Sprintf("EIO=%d/%s", version, what), func(t *testing.T) {
@@ -444,6 +453,7 @@ func TestLeaveAndJoinWhileItIsDecided(t *testing.T) {
 // CloseGrace is for who is not authenticated: a client whose good token came in time is not disconnected while
 // AcceptNamespace is asked.
 func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -470,6 +480,7 @@ func TestAcceptNamespaceOutlastsCloseGrace(t *testing.T) {
 
 // A guest of a namespace where AcceptNamespace has yet to agree, or does not, has no session there.
 func TestAcceptNamespaceGivesGuestsNoSession(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, acceptNamespaceGivesGuestsNoSession)
 }
 

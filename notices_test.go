@@ -22,6 +22,7 @@ import (
 // Harden is in TestServerWithoutHarden, replaced hooks are in TestNothingGoesAroundProtect.
 
 func TestServingTheServerItself(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		var log harness.Record
 		auth := harness.Authorize(t, socketiojwt.Options{Handshake: handshake, Logger: harness.LogTo(&log)})
@@ -47,6 +48,7 @@ func TestServingTheServerItself(t *testing.T) {
 }
 
 func TestTheGateIsNotMissedWhereItIs(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	for _, front := range []func(*socketiojwt.Authorizer, *socketio.Server, *socketiojwt.Server) http.Handler{
 		func(_ *socketiojwt.Authorizer, _ *socketio.Server, sio *socketiojwt.Server) http.Handler { return sio },
@@ -77,6 +79,7 @@ func TestTheGateIsNotMissedWhereItIs(t *testing.T) {
 }
 
 func TestNamespaceRegisteredOnTheServerItself(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true, Logger: harness.LogTo(&log)})
 	server := socketio.NewServer(socketiojwt.Harden(nil))
@@ -99,6 +102,7 @@ func TestNamespaceRegisteredOnTheServerItself(t *testing.T) {
 }
 
 func TestUnknownVersion(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	s := harness.Start(t, socketiojwt.Options{Logger: harness.LogTo(&log)}, nil)
 	for _, transport := range []string{"polling", "websocket"} {
@@ -113,6 +117,7 @@ func TestUnknownVersion(t *testing.T) {
 
 // What goes wrong before there is a connection is told to nobody else, so the log has it, once.
 func TestNotices(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	s := harness.Start(t, socketiojwt.Options{Logger: harness.LogTo(&log)}, nil)
 	for range 3 {
@@ -139,6 +144,7 @@ func TestNotices(t *testing.T) {
 
 // The last requests of a client whose connection has ended may come late, which is no mistake.
 func TestNoticesOfNoLateRequest(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	s := harness.Start(t, socketiojwt.Options{Logger: harness.LogTo(&log)}, nil)
 	ask := func(sid string) {
@@ -169,6 +175,7 @@ func TestNoticesOfNoLateRequest(t *testing.T) {
 
 // Who has one address of IPv6 has very many, and is told of once.
 func TestNoticesOfOneNetwork(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	s := harness.Start(t, socketiojwt.Options{Logger: harness.LogTo(&log)}, nil)
 	for i := range 3 {
@@ -181,6 +188,7 @@ func TestNoticesOfOneNetwork(t *testing.T) {
 
 // Auth0 shows the secret of older applications in base64, and signs with what it stands for.
 func TestSecretInBase64(t *testing.T) {
+	t.Parallel()
 	shown := base64.RawURLEncoding.EncodeToString([]byte(harness.Secret))
 	decoded, err := base64.RawURLEncoding.DecodeString(shown)
 	if err != nil {
@@ -194,6 +202,7 @@ func TestSecretInBase64(t *testing.T) {
 }
 
 func TestPEMThatWasBentOnItsWay(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	text := harness.PublicPEM(t, &k.P256.PublicKey)
 	token := harness.Sign(t, jwt.SigningMethodES256, k.P256, jwt.MapClaims{})
@@ -220,6 +229,7 @@ func TestPEMThatWasBentOnItsWay(t *testing.T) {
 }
 
 func TestWrongAudience(t *testing.T) {
+	t.Parallel()
 	var log harness.Record
 	s := harness.Start(t, socketiojwt.Options{
 		Handshake: true, Logger: harness.LogTo(&log),
@@ -243,6 +253,7 @@ func TestWrongAudience(t *testing.T) {
 // The token of a client whose proxy keeps the Authorization header for itself, and of a browser,
 // which cannot set one on a WebSocket.
 func TestHeaderThatGetsLost(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		opts socketiojwt.Options
 		want string

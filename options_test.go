@@ -22,6 +22,7 @@ import (
 )
 
 func TestAuthorizeNamesTheFieldThatIsWrong(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(k.P256)
 	if err != nil {
@@ -143,6 +144,7 @@ func withOrigin(origin string) socketiojwt.Options {
 }
 
 func TestZeroOptionsMeanTheDocumentedDefaults(t *testing.T) {
+	t.Parallel()
 	got := harness.Authorize(t, socketiojwt.Options{}).Normalised()
 	if got.Timeout != 5*time.Second || got.QueryParam != "token" || got.MaxTokenBytes != 8192 || got.MaxAttempts != 5 || got.MaxPending != 10_000 {
 		t.Errorf("got %+v", got)
@@ -153,6 +155,7 @@ func TestZeroOptionsMeanTheDocumentedDefaults(t *testing.T) {
 }
 
 func TestOptionsThatAreFineAreKept(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]socketiojwt.Options{
 		"header":        {Handshake: true, HeaderRequired: true},
 		"query":         {Handshake: true, QueryParam: "jwt", Cookie: "c"},
@@ -171,6 +174,7 @@ func TestOptionsThatAreFineAreKept(t *testing.T) {
 }
 
 func TestLaterChangesToOptionsHaveNoEffect(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	secret, edPublic := []byte(harness.Secret), bytes.Clone(k.Ed25519Public)
 	methods := []string{"HS256"}
@@ -189,6 +193,7 @@ func TestLaterChangesToOptionsHaveNoEffect(t *testing.T) {
 }
 
 func TestWeakKeysWorkAndAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +227,7 @@ func TestWeakKeysWorkAndAreLoggedOnce(t *testing.T) {
 }
 
 func TestPrintingOptionsDoesNotPrintTheSecret(t *testing.T) {
+	t.Parallel()
 	opts := socketiojwt.Options{Secret: socketiojwt.StaticSecret(harness.Secret)}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		text := fmt.Sprintf(format, opts)
@@ -237,6 +243,7 @@ func TestPrintingOptionsDoesNotPrintTheSecret(t *testing.T) {
 }
 
 func TestStaticSecretIsASecretOfItsOwn(t *testing.T) {
+	t.Parallel()
 	key, err := socketiojwt.StaticSecret(harness.Secret).Key(context.Background(), testRequest, nil)
 	if got, ok := key.([]byte); err != nil || !ok || string(got) != harness.Secret {
 		t.Errorf("got %v, %v", key, err)

@@ -51,6 +51,7 @@ func stays(t *testing.T, must siotest.Must) time.Duration {
 // Whoever authenticates meanwhile is told so, may try again, and is disconnected when its time is up, which
 // clients take for a lost connection: they come back.
 func TestBusyInTheRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"3", "4"} {
 		for _, transport := range harness.Transports {
 			for name, opts := range map[string]socketiojwt.Options{
@@ -121,6 +122,7 @@ func TestBusyInTheRoundTrip(t *testing.T) {
 // The client calls back, as socketio-jwt's do after every refusal: that ends the connection, and is no
 // reason to stay away.
 func TestBusyAndTheCallback(t *testing.T) {
+	t.Parallel()
 	list := newOutage()
 	s := harness.Start(t, socketiojwt.Options{Revocations: list, Timeout: time.Minute}, nil)
 	list.down.Store(true)
@@ -134,6 +136,7 @@ func TestBusyAndTheCallback(t *testing.T) {
 
 // AcceptNamespace that cannot say for now does not send away either.
 func TestBusyNamespace(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 			AcceptNamespace: func(ctx context.Context, _ *socketiojwt.Session, namespace string) error {
@@ -151,6 +154,7 @@ func TestBusyNamespace(t *testing.T) {
 
 // However many clients are refused, two lines say that Revocations could not be asked, and for how many.
 func TestLogOfAnOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log harness.Record
 		list := newOutage()

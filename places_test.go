@@ -15,6 +15,7 @@ import (
 // Something between the gate and the server may say who the client is: the place that is given back is the one that
 // was taken.
 func TestPlacesOfClientsWithAnotherAddress(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, socketiojwt.Options{MaxPending: 40, Timeout: time.Hour})
 	plain := socketio.NewServer(socketiojwt.Harden(nil))
 	plain.OnConnect("/", auth.OnConnect)

@@ -41,6 +41,7 @@ var logLines = []string{
 // Whatever happens, no token, key or claim gets into the log or the Stats: each of those here
 // holds a word that is nowhere else.
 func TestLogAndStatsHoldNoTokenKeyOrClaim(t *testing.T) {
+	t.Parallel()
 	const (
 		word   = "canary"
 		secret = "canary-key"
@@ -178,6 +179,7 @@ func TestLogAndStatsHoldNoTokenKeyOrClaim(t *testing.T) {
 
 // The line of a panic says whose it was, whichever callback it was in.
 func TestPanicsAreLoggedWithTheirClient(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*socketiojwt.Options){
 		"UserRoom": func(o *socketiojwt.Options) { o.UserRoom = func(*socketiojwt.Session) string { panic("x") } },
 		"OnAuthenticated": func(o *socketiojwt.Options) {
@@ -224,6 +226,7 @@ func TestPanicsAreLoggedWithoutALogger(t *testing.T) {
 
 // Of several fields that are wrong it is always the same that is named.
 func TestAuthorizeNamesTheFirstWrongField(t *testing.T) {
+	t.Parallel()
 	opts := socketiojwt.Options{Secret: socketiojwt.StaticSecret(harness.Secret), Timeout: 1, CloseGrace: 1, ExpiryWarning: 1}
 	for range 100 {
 		if _, err := socketiojwt.Authorize(opts); err == nil || !strings.HasPrefix(err.Error(), "socketiojwt: Timeout: ") {
@@ -234,6 +237,7 @@ func TestAuthorizeNamesTheFirstWrongField(t *testing.T) {
 
 // Nothing that holds a token prints it, however it is printed.
 func TestNothingPrintsATokenOrAHeader(t *testing.T) {
+	t.Parallel()
 	token := harness.TokenOf(t, "bob")
 	request := &socketiojwt.Request{
 		Namespace: "/", SessionID: "the-session-id", RemoteAddr: "192.0.2.1:1",

@@ -29,6 +29,7 @@ func revoke(t *testing.T, m socketiojwt.Revocations, r socketiojwt.Revocation) {
 }
 
 func TestRevocation(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, handshake bool, transport string) {
 		synctest.Test(t, func(t *testing.T) {
 			list := socketiojwt.NewMemoryRevocations()
@@ -116,6 +117,7 @@ func TestRevocation(t *testing.T) {
 
 // The `jti` is found in claims of any type.
 func TestRevocationOfCustomClaims(t *testing.T) {
+	t.Parallel()
 	for name, newClaims := range map[string]func() jwt.Claims{
 		"registered": func() jwt.Claims { return &jwt.RegisteredClaims{} },
 		"pointer":    func() jwt.Claims { return &jwt.MapClaims{} },
@@ -142,6 +144,7 @@ type touchyClaims struct{ jwt.RegisteredClaims }
 func (touchyClaims) GetIssuedAt() (*jwt.NumericDate, error) { panic("a bug") }
 
 func TestRevocationOfClaimsThatPanic(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{
 		Revocations: socketiojwt.NewMemoryRevocations(),
 		NewClaims:   func() jwt.Claims { return &touchyClaims{} },
@@ -163,6 +166,7 @@ func (l lameRevocations) Revoked(context.Context, *jwt.RegisteredClaims) (bool, 
 }
 
 func TestRevocationsThatFail(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func() (bool, error){
 		"error": func() (bool, error) { return false, errors.New("internal: no connection") },
 		"panic": func() (bool, error) { panic("internal: a bug") },
@@ -187,6 +191,7 @@ func TestRevocationsThatFail(t *testing.T) {
 // A token that is revoked between its check and the moment its session can be found does not
 // make a session.
 func TestRevokedWhileItIsAccepted(t *testing.T) {
+	t.Parallel()
 	list := socketiojwt.NewMemoryRevocations()
 	s := harness.Start(t, socketiojwt.Options{
 		Handshake:   true,
@@ -214,6 +219,7 @@ func TestRevokedWhileItIsAccepted(t *testing.T) {
 }
 
 func TestMemoryRevocations(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		list := socketiojwt.NewMemoryRevocations()
 		now := time.Now()
@@ -287,6 +293,7 @@ func TestMemoryRevocations(t *testing.T) {
 // What expires at the same time is not forgotten by one caller, who would wait for it, and is over all
 // the same.
 func TestMuchIsForgotten(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const many, atOnce = 3500, 1000
 		list := socketiojwt.NewMemoryRevocations()
@@ -318,6 +325,7 @@ func TestMuchIsForgotten(t *testing.T) {
 // Clients get in while others are revoked all the time. Who is meant is checked again, but no
 // longer than Timeout.
 func TestRevocationsThatNeverCease(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		sub  string
 		want string
@@ -349,6 +357,7 @@ func TestRevocationsThatNeverCease(t *testing.T) {
 
 // Trouble with Revocations does not use up the attempts of who tries to stay.
 func TestRefreshWhileRevocationsAreAway(t *testing.T) {
+	t.Parallel()
 	var away atomic.Bool
 	s := harness.Start(t, socketiojwt.Options{MaxAttempts: 2, Revocations: lameRevocations{socketiojwt.NewMemoryRevocations(), func() (bool, error) {
 		if away.Load() {
@@ -372,6 +381,7 @@ func TestRefreshWhileRevocationsAreAway(t *testing.T) {
 // The clock of an issuer may be ahead: what was used before a subject is revoked was issued before, and
 // what says that it will be issued is too.
 func TestRevocationAndAClockThatIsAhead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		list := socketiojwt.NewMemoryRevocations()
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{Handshake: true, Revocations: list}, harness.Chat)

@@ -20,6 +20,7 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			s := harness.Start(t, socketiojwt.Options{}, harness.Chat)
@@ -41,6 +42,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestRoundTripRefusal(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, data, code, message string
 	}{
@@ -72,6 +74,7 @@ func TestRoundTripRefusal(t *testing.T) {
 // Events before authentication are dropped, as on Node, where nobody listens yet: no answer,
 // nobody is sent away, and what comes behind them counts.
 func TestEventsBeforeAuthentication(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			var ran, log harness.Record
@@ -104,6 +107,7 @@ func TestEventsBeforeAuthentication(t *testing.T) {
 }
 
 func TestRoundTripTimeout(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"polling", "websocket"} {
 		t.Run(transport, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -125,6 +129,7 @@ func TestRoundTripTimeout(t *testing.T) {
 
 // The deadline runs until authentication succeeds, whatever the client does meanwhile.
 func TestRoundTripDeadlineCannotBeMoved(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		sends []string
@@ -158,6 +163,7 @@ func TestRoundTripDeadlineCannotBeMoved(t *testing.T) {
 }
 
 func TestCloseGrace(t *testing.T) {
+	t.Parallel()
 	bad := `42["authenticate",{"token":"x"}]`
 	for _, test := range []struct {
 		name  string
@@ -216,6 +222,7 @@ func TestCloseGrace(t *testing.T) {
 }
 
 func TestMaxAttempts(t *testing.T) {
+	t.Parallel()
 	var verified atomic.Int32
 	s := harness.Start(t, socketiojwt.Options{
 		CloseGrace:  -1,
@@ -243,6 +250,7 @@ func TestMaxAttempts(t *testing.T) {
 }
 
 func TestMaxPending(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{MaxPending: 2}, harness.Chat)
 	var clients []siotest.Must
 	for range 2 {
@@ -259,6 +267,7 @@ func TestMaxPending(t *testing.T) {
 }
 
 func TestRefresh(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		t.Run(fmt.Sprint("handshake ", handshake), func(t *testing.T) {
 			var told atomic.Int32
@@ -313,6 +322,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestOptionalRoundTrip(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Optional: true}, harness.Chat)
 	_, must := s.Dial(t, siotest.Options{})
 	must.NextRaw("40")
@@ -336,6 +346,7 @@ func TestOptionalRoundTrip(t *testing.T) {
 // Sockets that wait in other namespaces are let in with the first that authenticates,
 // and those that join later at once. Only who sent `authenticate` gets `authenticated`.
 func TestOneSessionForAllNamespaces(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
@@ -374,6 +385,7 @@ func TestOneSessionForAllNamespaces(t *testing.T) {
 }
 
 func TestRoundTripOfANamespace(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
 		s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
 		s.OnEvent("/admin", "echo", func(_ socketio.Conn, text string) string { return text })
@@ -394,6 +406,7 @@ func TestRoundTripOfANamespace(t *testing.T) {
 }
 
 func TestCookieInTheRoundTrip(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Cookie: "jwt"}, harness.Chat)
 	header := http.Header{"Cookie": {"jwt=" + harness.TokenOf(t, "bob")}}
 	_, must := s.Dial(t, siotest.Options{Header: header})
@@ -412,6 +425,7 @@ func TestCookieInTheRoundTrip(t *testing.T) {
 // A lookup that does not end in time ends with the deadline, whether it listens to its
 // context or not.
 func TestSecretThatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	for _, listens := range []bool{true, false} {
 		for _, handshake := range []bool{true, false} {
 			t.Run(fmt.Sprintf("listens %t, handshake %t", listens, handshake), func(t *testing.T) {
@@ -454,6 +468,7 @@ func TestSecretThatTakesTooLong(t *testing.T) {
 
 // A client that is in may try again after a while: it needs a newer token to stay.
 func TestAttemptsOfASession(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{Handshake: true, MaxAttempts: 3, Timeout: 10 * time.Second}, harness.Chat)
 		_, must := s.Dial(t, harness.Bob(t, "websocket"))

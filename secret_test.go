@@ -21,6 +21,7 @@ import (
 )
 
 func TestKeySetsVerifyWithAnyKeyThatFits(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	set := jwt.VerificationKeySet{Keys: []jwt.VerificationKey{"an old secret of thirty-two bytes or so", harness.Secret, &k.RSA.PublicKey, k.Ed25519Public}}
 	for name, secret := range map[string]socketiojwt.Secret{
@@ -54,6 +55,7 @@ func TestKeySetsVerifyWithAnyKeyThatFits(t *testing.T) {
 }
 
 func TestSecretsThatGiveNoUsableKeyAreUnavailableAndLogged(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	smallPrime := new(big.Int).SetInt64(65537)
 	typedNil := func() error { var e *socketiojwt.UnauthorizedError; return e }
@@ -115,6 +117,7 @@ type theirError struct{ text string }
 func (e *theirError) Error() string { return e.text }
 
 func TestKeysOfASetThatCannotVerifyArePassedOver(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
 	set := jwt.VerificationKeySet{Keys: []jwt.VerificationKey{"", nil, 42, harness.Keys().RSA, harness.Secret}}
 	a := harness.Authorize(t, socketiojwt.Options{Secret: harness.SecretReturning(set), Logger: logger(&log)})
@@ -128,6 +131,7 @@ func TestKeysOfASetThatCannotVerifyArePassedOver(t *testing.T) {
 }
 
 func TestSecretSeesTheRequestAndTheTokenAndCannotChangeTheVerdict(t *testing.T) {
+	t.Parallel()
 	k := harness.Keys()
 	forged := harness.Sign(t, jwt.SigningMethodHS256, []byte(harness.PublicPEM(t, &k.RSA.PublicKey)), jwt.MapClaims{"sub": "a"})
 	for name, meddle := range map[string]func(*jwt.Token) any{
@@ -162,6 +166,7 @@ func TestSecretSeesTheRequestAndTheTokenAndCannotChangeTheVerdict(t *testing.T) 
 }
 
 func TestWhatSecretDoesToItsTokenStaysThere(t *testing.T) {
+	t.Parallel()
 	a := harness.Authorize(t, socketiojwt.Options{Secret: socketiojwt.Keyfunc(func(token *jwt.Token) (any, error) {
 		delete(token.Claims.(jwt.MapClaims), "exp")
 		token.Header["alg"] = "none"

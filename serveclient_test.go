@@ -56,6 +56,7 @@ func askForFile(handler http.Handler, name string, header ...string) *httptest.R
 }
 
 func TestServeClient(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, nil)
 	s.ServeClient(clientDist())
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
@@ -116,6 +117,7 @@ func TestServeClient(t *testing.T) {
 }
 
 func TestServeClientNotModified(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())
 	plain := askForFile(s, "socket.io.js").Header().Get("ETag")
@@ -160,6 +162,7 @@ func TestServeClientNotModified(t *testing.T) {
 }
 
 func TestServeClientCompresses(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())
 	for accepted, want := range map[string]string{
@@ -192,6 +195,7 @@ func TestServeClientCompresses(t *testing.T) {
 }
 
 func TestServeClientWithoutFiles(t *testing.T) {
+	t.Parallel()
 	s, log := loggedServer(t)
 	refused := func(name, why string) {
 		t.Helper()
@@ -228,6 +232,7 @@ func TestServeClientWithoutFiles(t *testing.T) {
 
 // What is no request for a file of the client goes to the gate, which answers as Node does.
 func TestServeClientServesNothingElse(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())
 	for _, target := range []string{
@@ -265,6 +270,7 @@ func TestServeClientServesNothingElse(t *testing.T) {
 
 // However many ranges a stranger asks for, the answer is the file.
 func TestServeClientIgnoresRanges(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())
 	for _, ranges := range []string{"bytes=0-3", "bytes=0-0" + strings.Repeat(",0-0", 20), "bytes=9999-"} {
@@ -290,6 +296,7 @@ func (c *countedFS) Open(name string) (fs.File, error) {
 }
 
 func TestServeClientReadsOnce(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	files := &countedFS{FS: clientDist(), opened: make(map[string]int)}
 	s.ServeClient(files)
@@ -309,6 +316,7 @@ func TestServeClientReadsOnce(t *testing.T) {
 }
 
 func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
+	t.Parallel()
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	one := harness.Authorize(t, socketiojwt.Options{}).Protect(server, "/one")
 	two := harness.Authorize(t, socketiojwt.Options{}).Protect(server, "/two")
@@ -324,6 +332,7 @@ func TestServeClientIsOfOneGoSocketIOServer(t *testing.T) {
 
 // A gate in front of a Server, or of the go-socket.io server itself, hides no file.
 func TestServeClientBehindAnotherGate(t *testing.T) {
+	t.Parallel()
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	defer server.Close()
 	auth := harness.Authorize(t, socketiojwt.Options{Handshake: true})
@@ -355,6 +364,7 @@ func TestServeClientBehindAnotherGate(t *testing.T) {
 }
 
 func TestServeClientWhileItServes(t *testing.T) {
+	t.Parallel()
 	s, _ := loggedServer(t)
 	s.ServeClient(clientDist())
 	var wg sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/harness"
@@ -23,6 +24,7 @@ import (
 )
 
 func TestOnConnectMayEmitJoinBroadcastAndTakeItsTime(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			var done harness.Record
@@ -57,6 +59,7 @@ func TestOnConnectMayEmitJoinBroadcastAndTakeItsTime(t *testing.T) {
 }
 
 func TestOnConnectErrorRefusesThatNamespaceOnly(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		refuse func() error
 		logged string
@@ -111,6 +114,7 @@ func TestOnConnectErrorRefusesThatNamespaceOnly(t *testing.T) {
 }
 
 func TestOnDisconnectRunsOnce(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(*siotest.Client, siotest.Must){
 		"client says 41":      func(c *siotest.Client, _ siotest.Must) { _ = c.Leave("/"); c.Close() },
 		"client closes":       func(c *siotest.Client, _ siotest.Must) { c.Close() },
@@ -162,29 +166,34 @@ func TestOnDisconnectRunsOnce(t *testing.T) {
 }
 
 func TestUnauthenticatedSocketsNeverReachTheUsersCode(t *testing.T) {
-	var done harness.Record
-	s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
-		s.OnConnect("/", func(socketio.Conn) error { done.Add("OnConnect"); return nil })
-		s.OnDisconnect("/", func(socketio.Conn, string) { done.Add("OnDisconnect") })
-		s.OnError("/", func(socketio.Conn, error) { done.Add("OnError") })
-		s.OnEvent("/", "event", func(socketio.Conn) { done.Add("OnEvent") })
-	})
-	for _, transport := range harness.Transports {
-		for _, packet := range []string{`42["event"]`, `42["event"`, "41", `42["authenticate",{"token":"x"}]`} {
-			c, must := s.Dial(t, siotest.Options{Transport: transport})
-			must.NextRaw("40")
-			_ = c.SendPacket(packet)
-			must.Closed()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var done harness.Record
+		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{}, func(s *harness.App) {
+			s.OnConnect("/", func(socketio.Conn) error { done.Add("OnConnect"); return nil })
+			s.OnDisconnect("/", func(socketio.Conn, string) { done.Add("OnDisconnect") })
+			s.OnError("/", func(socketio.Conn, error) { done.Add("OnError") })
+			s.OnEvent("/", "event", func(socketio.Conn) { done.Add("OnEvent") })
+		})
+		for _, transport := range harness.Transports {
+			for _, packet := range []string{`42["event"]`, `42["event"`, "41", `42["authenticate",{"token":"x"}]`} {
+				c, must := s.Dial(t, siotest.Options{Transport: transport})
+				must.NextRaw("40")
+				_ = c.SendPacket(packet)
+				must.Closed()
+			}
 		}
-	}
-	harness.Eventually(t, "all are gone", func() bool { return s.Count() == 0 })
-	if done.String() != "" {
-		t.Errorf("these ran: %s", done.String())
-	}
+		harness.Eventually(t, "all are gone", func() bool { return s.Count() == 0 })
+		synctest.Wait()
+		if done.String() != "" {
+			t.Errorf("these ran: %s", done.String())
+		}
+	})
 }
 
 // OnError may close the connection while broadcasts run (hazard 20).
 func TestOnErrorMayClose(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "bad", func(c socketio.Conn) { c.Emit("x", make(chan int)) }) // cannot be encoded
 		s.OnError("/", func(c socketio.Conn, err error) { _ = c.Close() })
@@ -211,6 +220,7 @@ func TestOnErrorMayClose(t *testing.T) {
 }
 
 func TestPublicNamespacesAreSafeToo(t *testing.T) {
+	t.Parallel()
 	var done harness.Record
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error { c.Emit("hello", "anybody"); return nil })
@@ -231,6 +241,7 @@ func TestPublicNamespacesAreSafeToo(t *testing.T) {
 }
 
 func TestTwoAuthorizersOnOneServer(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			users := harness.Authorize(t, harness.HandshakeMode)
@@ -278,6 +289,7 @@ func TestTwoAuthorizersOnOneServer(t *testing.T) {
 }
 
 func TestProtectPanicsOnMistakes(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, harness.HandshakeMode)
 	for name, mistake := range map[string]func(){
 		"the same namespace twice": func() {
@@ -317,6 +329,7 @@ func TestProtectPanicsOnMistakes(t *testing.T) {
 
 // Harden keeps what is configured, and Protect finds it all the same.
 func TestProtectWithOtherEngineOptions(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]*engineio.Options{
 		"polling only":   {Transports: []transport.Transport{polling.Default}},
 		"websocket only": {Transports: []transport.Transport{websocket.Default}},

@@ -19,6 +19,7 @@ import (
 )
 
 func TestDisconnect(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{}, harness.Chat)
 	bob, bobsToo, eve := must(t, s, "bob"), must(t, s, "bob"), must(t, s, "eve")
 
@@ -64,6 +65,7 @@ func TestDisconnect(t *testing.T) {
 
 // A session is found by its subject whichever of its neighbours has gone before.
 func TestDisconnectOneByOne(t *testing.T) {
+	t.Parallel()
 	for gone := range 4 {
 		s := harness.Start(t, socketiojwt.Options{}, nil)
 		for n := range 4 {
@@ -81,6 +83,7 @@ func TestDisconnectOneByOne(t *testing.T) {
 
 // A session that was refreshed while match looked at it is looked at again.
 func TestDisconnectWhileItIsRefreshed(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{}, harness.Chat)
 	c, must := s.Enter(t, false, "websocket", harness.SignHS256(t, jwt.MapClaims{"sub": "bob", "jti": "old"}))
 	must.NextRaw(`42["welcome","bob"]`)
@@ -101,6 +104,7 @@ func TestDisconnectWhileItIsRefreshed(t *testing.T) {
 
 // With the root goes the connection, so its public namespaces are told to go, too.
 func TestRootEndsPublicNamespaces(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Revocations: socketiojwt.NewMemoryRevocations()}, func(s *harness.App) {
 		s.OnConnect("/public", func(socketio.Conn) error { return nil })
 	}, "/")
@@ -124,6 +128,7 @@ func must(t *testing.T, s *harness.App, sub string) siotest.Must {
 }
 
 func TestUserRoom(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Optional: true, UserRoom: func(s *socketiojwt.Session) string {
 		switch s.Subject() {
 		case "nobody":
@@ -203,6 +208,7 @@ func (c quickClaims) GetExpirationTime() (*jwt.NumericDate, error) {
 // Refresh, expiry, revocation, Disconnect and the client's own leaving race for each session. It
 // ends once, by one of them, and nothing of it is left.
 func TestEndsThatRace(t *testing.T) {
+	t.Parallel()
 	list := socketiojwt.NewMemoryRevocations()
 	var in, out atomic.Int64
 	s := harness.Start(t, socketiojwt.Options{
@@ -298,7 +304,7 @@ func TestDisconnectedWhileItIsWelcomed(t *testing.T) {
 	defer harness.Meanwhile(2, func() {
 		s.Auth.Disconnect(func(*socketiojwt.Session) bool { return true }, nil)
 	})()
-	for i := range 200 {
+	for i := range 100 {
 		_, must := s.Dial(t, siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.TokenOf(t, "bob"))})
 		rest := must.Rest()
 		if n := len(rest); n < 2 || !strings.Contains(rest[n-2].Raw, `"code":"unauthorized"`) || rest[n-1].Raw != "41" {
@@ -310,6 +316,7 @@ func TestDisconnectedWhileItIsWelcomed(t *testing.T) {
 // What is still to be done for a socket whose session has ended is done in the name of that one, also
 // when the connection has another by then.
 func TestOnDisconnectFindsTheSessionThatEnded(t *testing.T) {
+	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})
 	left := make(chan string, 2)
 	s := harness.Start(t, socketiojwt.Options{
@@ -351,6 +358,7 @@ func TestOnDisconnectFindsTheSessionThatEnded(t *testing.T) {
 // Who leaves the protected root before the session is there does not stay without one, which would
 // never end.
 func TestLeavingTheRootBeforeTheSession(t *testing.T) {
+	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})
 	var times atomic.Int64
 	list := socketiojwt.NewMemoryRevocations()
@@ -393,7 +401,7 @@ func TestNoBroadcastAfterTheEnd(t *testing.T) {
 		<-time.After(time.Microsecond)
 		s.BroadcastToNamespace("/a", "news")
 	})()
-	for range 200 {
+	for range 100 {
 		c, must := s.Dial(t, siotest.Options{Transport: "websocket"})
 		must.NextRaw("40")
 		must.Join("/a")
@@ -414,6 +422,7 @@ func TestNoBroadcastAfterTheEnd(t *testing.T) {
 
 // What still runs for a socket that has ended does not take its successor out of the rooms.
 func TestSuccessorWaitsForHandlers(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(socketio.Conn) error { return nil })
 		s.OnConnect("/a", func(c socketio.Conn) error { c.Join("mine"); return nil })

@@ -171,6 +171,7 @@ func TestStatsOfConnections(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{CloseGrace: -1}, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error { c.Emit("hello"); return nil })
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/harness"
@@ -31,6 +32,7 @@ func requestTo(query string, header http.Header) *socketiojwt.Request {
 }
 
 func TestHandshakeTokenIsFoundAsInNode(t *testing.T) {
+	t.Parallel()
 	auth := func(values ...string) http.Header { return http.Header{"Authorization": values} }
 	plain := socketiojwt.Options{Handshake: true}
 	required := socketiojwt.Options{Handshake: true, HeaderRequired: true}
@@ -97,6 +99,7 @@ func TestHandshakeTokenIsFoundAsInNode(t *testing.T) {
 }
 
 func TestCookieCountsOnlyForPagesThatMaySendIt(t *testing.T) {
+	t.Parallel()
 	opts := socketiojwt.Options{Handshake: true, Cookie: "jwt", AllowedOrigins: []string{"https://App.example", "http://dev.example:3000", "https://port.example:443"}}
 	a := harness.Authorize(t, opts)
 	const host = "API.example:8080"
@@ -179,6 +182,7 @@ func TestCookieCountsOnlyForPagesThatMaySendIt(t *testing.T) {
 }
 
 func TestNamespaceTokenIsThatOfTheQuery(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		opts  socketiojwt.Options
 		query string
@@ -203,6 +207,7 @@ func TestNamespaceTokenIsThatOfTheQuery(t *testing.T) {
 }
 
 func TestAuthenticateDataTakesAnything(t *testing.T) {
+	t.Parallel()
 	for data, want := range map[string]struct {
 		raw               string
 		present, isString bool
@@ -250,6 +255,7 @@ func TestAuthenticateDataTakesAnything(t *testing.T) {
 }
 
 func TestAuthenticateDataForgetsWhatItHeldAndPrintsNothing(t *testing.T) {
+	t.Parallel()
 	var d socketiojwt.AuthenticateData
 	if err := json.Unmarshal([]byte(`{"token":"secret"}`), &d); err != nil {
 		t.Fatal(err)
@@ -402,7 +408,7 @@ var cookiePages = []struct {
 func origin(value string) http.Header { return http.Header{"Origin": {value}} }
 
 // startCookieServer serves pages of any origin, which CORS may well allow.
-func startCookieServer(tb testing.TB, handshake bool, entered *atomic.Int64) *harness.App {
+func startCookieServer(tb testing.TB, at harness.Place, handshake bool, entered *atomic.Int64) *harness.App {
 	tb.Helper()
 	auth := harness.Authorize(tb, socketiojwt.Options{
 		Handshake:      handshake,
@@ -410,7 +416,7 @@ func startCookieServer(tb testing.TB, handshake bool, entered *atomic.Int64) *ha
 		AllowedOrigins: []string{"https://app.example", "http://localhost:3000"},
 	})
 	anybody := func(*http.Request) bool { return true }
-	s := &harness.App{Auth: auth, At: harness.Loopback(tb)}
+	s := &harness.App{Auth: auth, At: at}
 	s.Server = auth.Protect(socketio.NewServer(socketiojwt.Harden(&engineio.Options{Transports: []transport.Transport{
 		&polling.Transport{CheckOrigin: anybody},
 		&websocket.Transport{CheckOrigin: anybody},
@@ -428,10 +434,9 @@ func startCookieServer(tb testing.TB, handshake bool, entered *atomic.Int64) *ha
 // Cross-site WebSocket hijacking, and the same by polling and by script: a page of another
 // site never gets in on the cookie of its visitor.
 func TestCookieOfAnotherPage(t *testing.T) {
+	t.Parallel()
 	good := harness.TokenOf(t, "bob")
 	for _, handshake := range []bool{true, false} {
-		var entered atomic.Int64
-		s := startCookieServer(t, handshake, &entered)
 		for _, page := range cookiePages {
 			for _, transport := range []string{"polling", "websocket", "upgrade", "jsonp"} {
 				o := siotest.Options{Transport: transport, Header: page.header.Clone()}
@@ -454,28 +459,32 @@ func TestCookieOfAnotherPage(t *testing.T) {
 					o.Header.Set("Host", page.host)
 				}
 				t.Run(fmt.Sprintf("handshake %t/%s/%s", handshake, page.name, transport), func(t *testing.T) {
-					before := entered.Load()
-					_, must := s.Dial(t, o)
-					switch {
-					case in && !handshake:
-						must.NextRaw("40")
-						must.Emit("/", "authenticate")
-						must.NextRaw(`42["authenticated"]`)
-						must.NextRaw(`42["welcome","bob"]`)
-					case in:
-						must.NextRaw("40")
-						must.NextRaw(`42["welcome","bob"]`)
-					case handshake:
-						harness.Expect(t, must.Rest(), "44"+harness.Refusal("credentials_required", "no token provided"), "41")
-					default:
-						must.NextRaw("40")
-						must.Send(`42["authenticate",{}]`)
-						harness.Unauthorized(t, must.Next(), "invalid_token", "invalid token datatype")
-						harness.Expect(t, must.Rest(), "41")
-					}
-					if n := entered.Load() - before; (n == 1) != in {
-						t.Errorf("OnConnect ran %d times", n)
-					}
+					synctest.Test(t, func(t *testing.T) {
+						var entered atomic.Int64
+						s := startCookieServer(t, harness.InMemory(t), handshake, &entered)
+						_, must := s.Dial(t, o)
+						switch {
+						case in && !handshake:
+							must.NextRaw("40")
+							must.Emit("/", "authenticate")
+							must.NextRaw(`42["authenticated"]`)
+							must.NextRaw(`42["welcome","bob"]`)
+						case in:
+							must.NextRaw("40")
+							must.NextRaw(`42["welcome","bob"]`)
+						case handshake:
+							harness.Expect(t, must.Rest(), "44"+harness.Refusal("credentials_required", "no token provided"), "41")
+						default:
+							must.NextRaw("40")
+							must.Send(`42["authenticate",{}]`)
+							harness.Unauthorized(t, must.Next(), "invalid_token", "invalid token datatype")
+							harness.Expect(t, must.Rest(), "41")
+						}
+						synctest.Wait()
+						if n := entered.Load(); (n == 1) != in {
+							t.Errorf("OnConnect ran %d times", n)
+						}
+					})
 				})
 			}
 		}
@@ -484,9 +493,10 @@ func TestCookieOfAnotherPage(t *testing.T) {
 
 // What a page sends itself is not its visitor's, so where it is from does not matter.
 func TestOwnTokenOfAnotherPage(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		var entered atomic.Int64
-		s := startCookieServer(t, handshake, &entered)
+		s := startCookieServer(t, harness.Loopback(t), handshake, &entered)
 		for _, transport := range []string{"polling", "websocket", "jsonp"} {
 			o := siotest.Options{Transport: transport, Header: http.Header{
 				"Origin": {"https://evil.example"}, "Cookie": {"jwt=" + harness.TokenOf(t, "bob")},
@@ -511,6 +521,7 @@ func TestOwnTokenOfAnotherPage(t *testing.T) {
 // A foreign page cannot use the cookie for a namespace either, nor by an upgrade that looks
 // better than the handshake.
 func TestCookieOfAnotherPageInANamespace(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		auth := harness.Authorize(t, socketiojwt.Options{Handshake: handshake, Cookie: "jwt"})
 		at := harness.Loopback(t)
@@ -539,6 +550,7 @@ func TestCookieOfAnotherPageInANamespace(t *testing.T) {
 
 // Without a CheckOrigin of its own, no WebSocket of a foreign page is opened at all.
 func TestForeignWebSocketIsRefusedByDefault(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		s := harness.Start(t, socketiojwt.Options{Handshake: handshake, Cookie: "jwt"}, nil)
 		for _, from := range []string{"https://evil.example", "null", s.At.URL + ".evil.example"} {

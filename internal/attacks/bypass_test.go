@@ -21,6 +21,7 @@ import (
 // A client that leaves and joins faster than it is decided about gets each decision all
 // the same, and keeps nothing busy.
 func TestQuickLeavingAndJoining(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
@@ -55,6 +56,7 @@ func TestQuickLeavingAndJoining(t *testing.T) {
 
 // Joining with bad tokens costs no more verifications than `authenticate` may.
 func TestRefusedJoinsAreAttempts(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnConnect("/", func(socketio.Conn) error { return nil })
 	}, "/admin")
@@ -73,6 +75,7 @@ func TestRefusedJoinsAreAttempts(t *testing.T) {
 
 // A client that vanishes while it waits for its own OnDisconnect is gone all the same.
 func TestVanishingWhileOnDisconnectRuns(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
@@ -95,6 +98,7 @@ func TestVanishingWhileOnDisconnectRuns(t *testing.T) {
 
 // What OnConnect says of an authenticated client is no failed attempt.
 func TestRefusedNamespacesAreNoAttempts(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		harness.Chat(s)
 		s.OnConnect("/admin", func(socketio.Conn) error { return errors.New("bob is no admin") })
@@ -111,6 +115,7 @@ func TestRefusedNamespacesAreNoAttempts(t *testing.T) {
 
 // The reason and the end do not wait for the user's OnUnauthorized.
 func TestSlowOnUnauthorized(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
 			OnUnauthorized: func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { time.Sleep(time.Minute) },
@@ -126,6 +131,7 @@ func TestSlowOnUnauthorized(t *testing.T) {
 }
 
 func TestOnConnectMayWaitForAnAcknowledgement(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error {
 			answered := make(chan string, 1)
@@ -140,6 +146,7 @@ func TestOnConnectMayWaitForAnAcknowledgement(t *testing.T) {
 }
 
 func TestOnErrorLeavesNoRoomsBehind(t *testing.T) {
+	t.Parallel()
 	var done harness.Record
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "number", func(socketio.Conn, int) {})
@@ -154,6 +161,7 @@ func TestOnErrorLeavesNoRoomsBehind(t *testing.T) {
 
 // Whatever is done to the plain server, a protected namespace stays shut.
 func TestNothingGoesAroundProtect(t *testing.T) {
+	t.Parallel()
 	secret := func(socketio.Conn) string { return "SECRET" }
 	for name, mistake := range map[string]func(*socketiojwt.Authorizer, *socketio.Server) *socketiojwt.Server{
 		"the result is ignored": func(auth *socketiojwt.Authorizer, server *socketio.Server) *socketiojwt.Server {
@@ -220,6 +228,7 @@ func TestNothingGoesAroundProtect(t *testing.T) {
 // Broadcasts of the plain server, and rooms joined too early, reach nobody who is not
 // authenticated either.
 func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, socketiojwt.Options{})
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	server.OnConnect("/", func(c socketio.Conn) error {
@@ -255,6 +264,7 @@ func TestPlainBroadcastsReachOnlyWhoIsAuthenticated(t *testing.T) {
 // Close of a server that was never started must not crash it either (hazard 23): the sessions
 // are on their way to Serve, also of those who have left.
 func TestCloseWithoutServe(t *testing.T) {
+	t.Parallel()
 	const clients = 3
 	for _, transport := range []string{"websocket", "polling"} {
 		t.Run(transport, func(t *testing.T) {
@@ -287,8 +297,19 @@ func TestCloseWithoutServe(t *testing.T) {
 			closed := make(chan error, 1)
 			go func() { closed <- sio.Close() }()
 			harness.Eventually(t, "it is closing", func() bool {
-				response, _ := harness.Get(t, at.URL+"/socket.io/?EIO=3&transport=polling")
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second) // before it is, a session is opened and waits
+				defer cancel()
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.URL+"/socket.io/?EIO=3&transport=polling", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Close = true
+				response, err := http.DefaultClient.Do(r)
 				<-handled
+				if err != nil {
+					return false
+				}
+				_ = response.Body.Close()
 				return response.StatusCode == http.StatusServiceUnavailable
 			})
 			go sio.Serve() // at last
@@ -302,6 +323,7 @@ func TestCloseWithoutServe(t *testing.T) {
 
 // go-socket.io puts a socket into the room of its own before it calls the connect-hook.
 func TestPlainBroadcastsDoNotReachWhoIsJustJoining(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{false, true} {
 		s := harness.Start(t, socketiojwt.Options{Handshake: handshake}, func(s *harness.App) {
 			s.OnConnect("/admin", func(socketio.Conn) error { return nil })
@@ -342,6 +364,7 @@ func TestPlainBroadcastsDoNotReachWhoIsJustJoining(t *testing.T) {
 // A client that leaves and joins again while go-socket.io is busy has two lives there at once. The
 // hook decides about the one that go-socket.io is connecting.
 func TestHooksOfLivesThatOverlap(t *testing.T) {
+	t.Parallel()
 	auth := harness.Authorize(t, harness.HandshakeMode)
 	server := socketio.NewServer(socketiojwt.Harden(nil))
 	busy := make(chan struct{})
@@ -381,6 +404,7 @@ func TestHooksOfLivesThatOverlap(t *testing.T) {
 // In protocol 5 a question mark is part of a namespace's name, and go-socket.io takes it for the end of one: a client
 // that asks for /admin?x must not be in /admin, nor in a root that it has not asked for.
 func TestQuestionMarkInTheNameOfAForeignNamespace(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"/admin", "/"} {
 		for _, handshake := range []bool{true, false} {
 			auth := harness.Authorize(t, socketiojwt.Options{Handshake: handshake})

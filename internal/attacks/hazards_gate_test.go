@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -62,6 +63,7 @@ func TestHazard02_RefusalDuringBroadcast(t *testing.T) {
 
 // Who never polls, and who is refused, leaves no session, and hooks are told of whom they know.
 func TestHazard04_LeakedSessions(t *testing.T) {
+	t.Parallel()
 	admitted := func(s *siege) {
 		s.OnConnect("/", func(c socketio.Conn) error {
 			if session, ok := s.Auth.Session(c); ok && session.Subject() == "banned" {
@@ -82,26 +84,30 @@ func TestHazard04_LeakedSessions(t *testing.T) {
 	}
 	lazy := siotest.Options{ManualPoll: true, NoPing: true}
 	t.Run("never polls", func(t *testing.T) {
-		s := besiege(t, anonymity, impatient, admitted)
-		for range 10 {
-			s.anonymous(lazy)
-			s.mallory(lazy)
-			c, err := siotest.Dial(t.Context(), s.At.URL, lazy)
-			s.honest.Must(t).OK(err)
-			c.Abort()
-		}
-		s.survived()
+		synctest.Test(t, func(t *testing.T) {
+			s := besiegeInMemory(t, anonymity, impatient, admitted)
+			for range 10 {
+				s.anonymous(lazy)
+				s.mallory(lazy)
+				c, err := siotest.Dial(t.Context(), s.At.URL, siotest.Options{ManualPoll: true, NoPing: true, HTTP: s.At.Client})
+				s.honest.Must(t).OK(err)
+				c.Abort()
+			}
+			s.survived()
+		})
 	})
 	t.Run("refused", func(t *testing.T) {
-		s := besiege(t, harness.HandshakeMode, engineio.Options{}, admitted)
-		for _, transport := range []string{"polling", "websocket"} {
-			for range 5 {
-				c, must := s.Dial(t, siotest.Options{Transport: transport, Query: harness.WithToken(harness.TokenOf(t, "banned"))})
-				s.leaving = append(s.leaving, c.Abort)
-				harness.Expect(t, must.Rest(), "40", "44"+harness.Refusal("unauthorized", "unauthorized"), "41")
+		synctest.Test(t, func(t *testing.T) {
+			s := besiegeInMemory(t, harness.HandshakeMode, engineio.Options{}, admitted)
+			for _, transport := range []string{"polling", "websocket"} {
+				for range 5 {
+					c, must := s.Dial(t, siotest.Options{Transport: transport, Query: harness.WithToken(harness.TokenOf(t, "banned"))})
+					s.leaving = append(s.leaving, c.Abort)
+					harness.Expect(t, must.Rest(), "40", "44"+harness.Refusal("unauthorized", "unauthorized"), "41")
+				}
 			}
-		}
-		s.survived()
+			s.survived()
+		})
 	})
 }
 
@@ -176,6 +182,7 @@ func (s *siege) note(c socketio.Conn, what string) {
 
 // Broadcasts do not reach those about whom it is not decided.
 func TestHazard13_BroadcastsBeforeTheDecision(t *testing.T) {
+	t.Parallel()
 	shout := func(s *siege, sid string) {
 		for _, nsp := range namespaces {
 			s.BroadcastToNamespace(nsp, "news", "x")
@@ -198,38 +205,42 @@ func TestHazard13_BroadcastsBeforeTheDecision(t *testing.T) {
 		}
 	}
 	t.Run("round trip", func(t *testing.T) {
-		s := besiege(t, anonymity, impatient, nil)
-		for _, transport := range harness.Transports {
-			c, must := s.anonymous(siotest.Options{Transport: transport})
-			must.Join("/admin")
-			must.Connected("/admin")
-			shout(s, c.SID())
-			quiet(t, must, "/")
-		}
-		s.survived()
+		synctest.Test(t, func(t *testing.T) {
+			s := besiegeInMemory(t, anonymity, impatient, nil)
+			for _, transport := range harness.Transports {
+				c, must := s.anonymous(siotest.Options{Transport: transport})
+				must.Join("/admin")
+				must.Connected("/admin")
+				shout(s, c.SID())
+				quiet(t, must, "/")
+			}
+			s.survived()
+		})
 	})
 	t.Run("handshake", func(t *testing.T) {
-		asked, release := make(chan struct{}), make(chan struct{})
-		opts := harness.HandshakeMode
-		opts.Secret = socketiojwt.SecretFunc(func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
-			if sub, _ := token.Claims.GetSubject(); sub == "eve" {
-				close(asked)
-				<-release
-				return nil, errors.New("no")
-			}
-			return []byte(harness.Secret), nil
+		synctest.Test(t, func(t *testing.T) {
+			asked, release := make(chan struct{}), make(chan struct{})
+			opts := harness.HandshakeMode
+			opts.Secret = socketiojwt.SecretFunc(func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
+				if sub, _ := token.Claims.GetSubject(); sub == "eve" {
+					close(asked)
+					<-release
+					return nil, errors.New("no")
+				}
+				return []byte(harness.Secret), nil
+			})
+			s := besiegeInMemory(t, opts, impatient, nil)
+			c, must := s.mallory(siotest.Options{Transport: "websocket"})
+			must.Join("/admin?token=" + harness.TokenOf(t, "eve"))
+			s.await("the decision", asked)
+			shout(s, c.SID())
+			close(release)
+			must.Type("/admin", siotest.Error)
+			must.Emit("/", "echo")
+			c.Close()
+			quiet(t, must, "/admin")
+			s.survived()
 		})
-		s := besiege(t, opts, impatient, nil)
-		c, must := s.mallory(siotest.Options{Transport: "websocket"})
-		must.Join("/admin?token=" + harness.TokenOf(t, "eve"))
-		s.await("the decision", asked)
-		shout(s, c.SID())
-		close(release)
-		must.Type("/admin", siotest.Error)
-		must.Emit("/", "echo")
-		c.Close()
-		quiet(t, must, "/admin")
-		s.survived()
 	})
 }
 
@@ -312,6 +323,9 @@ func TestHazard20_CloseFromOnError(t *testing.T) {
 		conns = append(conns, func() {
 			if i%4 == 0 {
 				_ = ws.WriteMessage(websocket.TextMessage, []byte(`42["echo",{}]`)) // it takes a string
+				for err := error(nil); err == nil; {                                // up to the close frame, which the server waits for
+					_, _, err = ws.ReadMessage()
+				}
 				return
 			}
 			_ = ws.NetConn().(interface{ SetLinger(int) error }).SetLinger(0)
@@ -320,7 +334,7 @@ func TestHazard20_CloseFromOnError(t *testing.T) {
 	}
 	harness.Eventually(t, "all are in", func() bool { return s.Count() == s.before.sessions+mallories })
 	for _, end := range conns {
-		end()
+		go end()
 	}
 	harness.Eventually(t, "OnError has closed them", func() bool { return closed.Load() >= mallories/4 && s.Count() <= s.before.sessions })
 	close(stop)

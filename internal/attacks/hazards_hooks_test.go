@@ -31,6 +31,7 @@ import (
 
 // Whatever ForEach's function does to a socket, it holds up nobody and leaves nothing.
 func TestHazard21_CloseInsideForEach(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			s := harness.Start(t, harness.HandshakeMode, harness.Chat)
@@ -54,6 +55,7 @@ func TestHazard21_CloseInsideForEach(t *testing.T) {
 
 // Leaving the root does not get around the deadline, and there is no second life after it.
 func TestHazard24_LeavingTheRoot(t *testing.T) {
+	t.Parallel()
 	const timeout = time.Second
 	for _, transport := range []string{"polling", "websocket"} {
 		for _, packets := range [][]string{{"41"}, {"41", "40"}, {"41", "40", `42["echo","x"]`}} {
@@ -104,6 +106,7 @@ func TestHazard24_LeavingTheRoot(t *testing.T) {
 
 // An upgrade with another token, and without the header, changes nothing of who a client is.
 func TestHazard25_IdentitySurvivesTheUpgrade(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "who", func(c socketio.Conn) string {
 			session, _ := s.Auth.Session(c)
@@ -144,6 +147,7 @@ func TestHazard25_IdentitySurvivesTheUpgrade(t *testing.T) {
 // Events that a client sends from `connect` on, while OnConnect still runs, all arrive
 // through the upgrade: once, in order, each acknowledged.
 func TestHazard28_EventsDuringTheUpgrade(t *testing.T) {
+	t.Parallel()
 	const clients, events = 20, 40
 	var counts sync.Map
 	var began sync.WaitGroup
@@ -283,6 +287,7 @@ func TestHazard32_NoDataRaces(t *testing.T) {
 
 // A client that sends CONNECT again is not connected again.
 func TestHazard34_ConnectAgain(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			var ran harness.Record
@@ -313,6 +318,7 @@ func TestHazard34_ConnectAgain(t *testing.T) {
 
 // No panic of the user's code ends the process or leaves anything.
 func TestHazard35_PanicsInCallbacks(t *testing.T) {
+	t.Parallel()
 	for how, bug := range map[string]func(){
 		"panic":           func() { panic("internal") },
 		"nil dereference": func() { _ = *(*int)(nil) },
@@ -382,6 +388,7 @@ func TestHazard35_PanicsInCallbacks(t *testing.T) {
 
 // A callback that ends its goroutine ends nothing of ours.
 func TestCallbacksThatEndTheirGoroutine(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{
 		OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { runtime.Goexit() },
 		OnUnauthorized:  func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { runtime.Goexit() },
@@ -403,6 +410,7 @@ func TestCallbacksThatEndTheirGoroutine(t *testing.T) {
 // A CheckOrigin that panics leaves nothing of its connection, and another upgrade may follow,
 // with the gate and without.
 func TestPanicsInCheckOrigin(t *testing.T) {
+	t.Parallel()
 	const good = "https://app.example"
 	for _, gated := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gate %t", gated), func(t *testing.T) {
@@ -448,6 +456,7 @@ func TestPanicsInCheckOrigin(t *testing.T) {
 // A preflight may ask for the Authorization header, starts nothing, and a page that may not
 // talk to the server learns nothing from it; a refusal can be read by a page that may.
 func TestHazard40_Preflight(t *testing.T) {
+	t.Parallel()
 	const good = "https://app.example"
 	allow := func(r *http.Request) bool { return r.Header.Get("Origin") == good }
 	auth := harness.Authorize(t, harness.HandshakeMode)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
@@ -24,26 +25,29 @@ const plainText = "text/plain;charset=UTF-8"
 // Who opens a session and never polls holds up no broadcast and nobody who comes, neither while
 // it is there nor when it is given up.
 func TestHazard01_NeverPolls(t *testing.T) {
+	t.Parallel()
 	for name, engine := range map[string]engineio.Options{"while it is there": {}, "given up": impatient} {
 		t.Run(name, func(t *testing.T) {
-			s := besiege(t, anonymity, engine, nil)
-			var mallories []*siotest.Client
-			for range 5 {
-				s.anonymous(siotest.Options{ManualPoll: true, NoPing: true})
-				c, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
-				for _, nsp := range namespaces {
-					s.within("broadcast", func() { s.BroadcastToNamespace(nsp, "news", "x") })
-					s.within("plain broadcast", func() { s.Plain.BroadcastToNamespace(nsp, "noise") })
-					s.within("message to one", func() { s.BroadcastToRoom(nsp, c.SID(), "news", "x") })
+			synctest.Test(t, func(t *testing.T) {
+				s := besiegeInMemory(t, anonymity, engine, nil)
+				var mallories []*siotest.Client
+				for range 5 {
+					s.anonymous(siotest.Options{ManualPoll: true, NoPing: true})
+					c, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
+					for _, nsp := range namespaces {
+						s.within("broadcast", func() { s.BroadcastToNamespace(nsp, "news", "x") })
+						s.within("plain broadcast", func() { s.Plain.BroadcastToNamespace(nsp, "noise") })
+						s.within("message to one", func() { s.BroadcastToRoom(nsp, c.SID(), "news", "x") })
+					}
+					mallories = append(mallories, c)
 				}
-				mallories = append(mallories, c)
-			}
-			if engine.PingTimeout == 0 { // which is too long to wait for
-				for _, c := range mallories {
-					c.Close()
+				if engine.PingTimeout == 0 { // which is too long to wait for
+					for _, c := range mallories {
+						c.Close()
+					}
 				}
-			}
-			s.survived()
+				s.survived()
+			})
 		})
 	}
 }
@@ -189,42 +193,45 @@ func TestHazard08_AttachmentCounts(t *testing.T) {
 
 // No WebSocket outlasts the session it was to become part of.
 func TestHazard11_OrphanedWebSockets(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*siege, *siotest.Client){
 		"the client closes": func(_ *siege, c *siotest.Client) { _, _ = c.PostRaw(plainText, strings.NewReader("1:1")) },
 		"the server closes": func(_ *siege, c *siotest.Client) { _ = c.SendPacket(`42["closeme"]`) },
 		"one takes over":    nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := besiege(t, harness.HandshakeMode, impatient, func(s *siege) {
-				s.OnEvent("/", "closeme", func(c socketio.Conn) { _ = c.Close() })
-			})
-			c, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
-			var probes []*websocket.Conn
-			for range 10 {
-				ws, _, err := s.webSocket(url.Values{"sid": {c.SID()}})
-				if err != nil {
-					continue // refused, which is as good
+			synctest.Test(t, func(t *testing.T) {
+				s := besiegeInMemory(t, harness.HandshakeMode, impatient, func(s *siege) {
+					s.OnEvent("/", "closeme", func(c socketio.Conn) { _ = c.Close() })
+				})
+				c, _ := s.mallory(siotest.Options{ManualPoll: true, NoPing: true})
+				var probes []*websocket.Conn
+				for range 10 {
+					ws, _, err := s.webSocket(url.Values{"sid": {c.SID()}})
+					if err != nil {
+						continue // refused, which is as good
+					}
+					probes = append(probes, ws)
+					_ = ws.WriteMessage(websocket.TextMessage, []byte("2probe"))
+					_ = ws.SetReadDeadline(time.Now().Add(siotest.DefaultTimeout))
+					_, _, _ = ws.ReadMessage()
 				}
-				probes = append(probes, ws)
-				_ = ws.WriteMessage(websocket.TextMessage, []byte("2probe"))
-				_ = ws.SetReadDeadline(time.Now().Add(siotest.DefaultTimeout))
-				_, _, _ = ws.ReadMessage()
-			}
-			if len(probes) == 0 {
-				t.Fatal("no upgrade was begun")
-			}
-			if end != nil {
-				end(s, c)
-			} else {
+				if len(probes) == 0 {
+					t.Fatal("no upgrade was begun")
+				}
+				if end != nil {
+					end(s, c)
+				} else {
+					for _, ws := range probes {
+						_ = ws.WriteMessage(websocket.TextMessage, []byte("5"))
+					}
+				}
+				harness.Eventually(t, "the session is given up", func() bool { return s.Count() <= s.before.sessions })
 				for _, ws := range probes {
-					_ = ws.WriteMessage(websocket.TextMessage, []byte("5"))
+					s.ends(ws.NetConn())
 				}
-			}
-			harness.Eventually(t, "the session is given up", func() bool { return s.Count() <= s.before.sessions })
-			for _, ws := range probes {
-				s.ends(ws.NetConn())
-			}
-			s.survived()
+				s.survived()
+			})
 		})
 	}
 }

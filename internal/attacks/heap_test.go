@@ -189,6 +189,7 @@ func TestHeapOfWhoSends(t *testing.T) {
 
 // What is not kept of a client that has ended is told all the same.
 func TestAuthOfTheRefused(t *testing.T) {
+	t.Parallel()
 	told := make(chan string, 1)
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, OnUnauthorized: func(r *socketiojwt.Request, _ *socketiojwt.UnauthorizedError) {
 		told <- string(r.Auth)
@@ -204,6 +205,7 @@ func TestAuthOfTheRefused(t *testing.T) {
 
 // What callbacks may need is found in a handshake that is larger than what is kept of it.
 func TestLargeHandshakes(t *testing.T) {
+	t.Parallel()
 	x := strings.Repeat("x", 20_000)
 	for _, version := range []int{3, 4} {
 		for _, transport := range harness.Transports {
@@ -241,6 +243,7 @@ func TestLargeHandshakes(t *testing.T) {
 
 // A token that is too long is refused for that, also where it is not kept.
 func TestLongTokenOfALargeHandshake(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, nil)
 	must := siotest.MustDial(t, s.At.URL, siotest.Options{Version: 4, Header: http.Header{"Authorization": {"Bearer " + strings.Repeat("x", 20_000)}}}).Must(t)
 	must.Join("/")

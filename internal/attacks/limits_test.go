@@ -21,6 +21,7 @@ import (
 
 // What a client may send before it is authenticated is bounded, and only then.
 func TestLimitsBeforeAuthentication(t *testing.T) {
+	t.Parallel()
 	large := fmt.Sprintf(`42["echo","%s"]`, strings.Repeat("x", 20_000))
 	pings := strings.Split(strings.Repeat("2 ", 300), " ")[:300]
 	for _, test := range []struct {
@@ -111,6 +112,7 @@ func TestLimitsBeforeAuthentication(t *testing.T) {
 
 // A body that never ends holds its connection no longer than the authentication timeout.
 func TestStalledBody(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{}, harness.Chat)
 		c, must := s.Dial(t, siotest.Options{})
@@ -134,6 +136,7 @@ func TestStalledBody(t *testing.T) {
 
 // Neither does an answer that is not read.
 func TestStalledAnswer(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{}, harness.Chat)
 		c, must := s.Dial(t, siotest.Options{ManualPoll: true, NoPing: true})
@@ -155,6 +158,7 @@ func TestStalledAnswer(t *testing.T) {
 
 // A body where none is read holds up no answer.
 func TestBodiesThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		for _, test := range []struct {
 			method, query string
@@ -195,6 +199,7 @@ func TestBodiesThatNobodyReads(t *testing.T) {
 // One host does not get all places of MaxPending; behind a proxy, where all are one host, it gets
 // half of them and nobody is worse off.
 func TestPlacesAreShared(t *testing.T) {
+	t.Parallel()
 	for name, hosts := range map[string]struct{ greedy, greedyToo, other string }{
 		"IPv4":              {"10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"},
 		"IPv6":              {"[2001:db8:0:1::1]:1", "[2001:db8:0:1:ffff::2]:1", "[2001:db8:0:2::1]:1"},
@@ -203,6 +208,7 @@ func TestPlacesAreShared(t *testing.T) {
 		"no address":        {"@", "@", "10.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := harness.Start(t, socketiojwt.Options{MaxPending: 200, Timeout: time.Hour}, nil)
 			// enter opens connections until one is refused.
 			enter := func(remotes ...string) (n int) {
@@ -237,6 +243,7 @@ func TestPlacesAreShared(t *testing.T) {
 
 // Places that were given back count for the host that had them.
 func TestPlacesComeBack(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, MaxPending: 20}, nil)
 	o := siotest.Options{Version: 4, Transport: "websocket"}
 	var waiting []*siotest.Client
@@ -262,6 +269,7 @@ func TestPlacesComeBack(t *testing.T) {
 // The limits before authentication are for everybody who is not authenticated, also where the root is
 // public, and for guests.
 func TestLimitsOfWhoNeverAuthenticates(t *testing.T) {
+	t.Parallel()
 	large := strings.Repeat("x", 20_000)
 	for name, test := range map[string]struct {
 		opts       socketiojwt.Options
@@ -312,6 +320,7 @@ func TestLimitsOfWhoNeverAuthenticates(t *testing.T) {
 
 // Frames that bring nothing count too.
 func TestFragmentsAreMetered(t *testing.T) {
+	t.Parallel()
 	for name, frame := range map[string]string{
 		"empty continuations": "\x00\x80mask",
 		"pongs":               "\x8a\x80mask",
@@ -341,6 +350,7 @@ func TestFragmentsAreMetered(t *testing.T) {
 
 // A refused WebSocket is not read for as long as its client sends frames that bring nothing.
 func TestFragmentsOfTheRefused(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.HandshakeMode, nil)
 	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.At.URL, "http")+"/socket.io/?EIO=3&transport=websocket", nil)
 	if err != nil {
@@ -362,6 +372,7 @@ func TestFragmentsOfTheRefused(t *testing.T) {
 
 // PONGs that a client does not fetch do not add up.
 func TestPongsThatNobodyFetches(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Timeout: time.Hour}, nil)
 	c := siotest.MustDial(t, s.At.URL, siotest.Options{ManualPoll: true, NoPing: true})
 	must := c.Must(t)
@@ -381,6 +392,7 @@ func TestPongsThatNobodyFetches(t *testing.T) {
 
 // A client whose session has ended is one that is not authenticated.
 func TestLimitsAfterASession(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO=%d", version), func(t *testing.T) {
 			s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
@@ -410,6 +422,7 @@ func TestLimitsAfterASession(t *testing.T) {
 
 // One message may be as large as it may be, with what a frame adds to it.
 func TestLargestMessageAtALowRate(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"polling", "websocket"} {
 		t.Run(transport, func(t *testing.T) {
 			auth := harness.Authorize(t, socketiojwt.Options{})

@@ -16,7 +16,6 @@ import (
 // The hooks mute a stranger before go-socket.io puts it into a room: no broadcast of the plain server
 // reaches it, however it joins, leaves and joins again meanwhile.
 func TestPlainBroadcastsDoNotReachStrangersOfHooks(t *testing.T) {
-	t.Parallel()
 	ways := map[int][]string{
 		3: {"40/admin", "40/admin 41/admin 40/admin 41/admin 40/admin", "41 40/admin 40/admin"},
 		4: {"40/admin,", "40/admin, 40", "40 40/admin, 41 40", "40 41 40 41 40", "40/admin, 41/admin, 40/admin, 41/admin, 40/admin,"},
@@ -129,7 +128,6 @@ func strangersHearNothing(t *testing.T, version int, handshake bool, packets []s
 // A client that leaves, or leaves and asks again, while the hook runs is not taken for one that no
 // hook looks after.
 func TestPlainBroadcastsDoNotReachWhoLeavesWhileTheHookRuns(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		version          int
 		name, meanwhile  string

@@ -20,9 +20,11 @@ import (
 // Clients that leave, are disconnected and are refused at any moment leave no place behind, and no events that are
 // kept for ever, whoever serves their namespaces.
 func TestPlacesAfterWhatever(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"protected", "two Authorizers, public root", "hooks"} {
 		for _, handshake := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/handshake=%t", how, handshake), func(t *testing.T) {
+				t.Parallel()
 				pause := func() {
 					for range rand.IntN(100) {
 						runtime.Gosched()

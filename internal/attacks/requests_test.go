@@ -72,6 +72,7 @@ func send(t *testing.T, address, text string) (*http.Response, string) {
 
 // A WebSocket handshake that is none gets the answer of Node, without a word of who found out.
 func TestBrokenWebSocketHandshakes(t *testing.T) {
+	t.Parallel()
 	const upgrade = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 	for _, handshake := range []bool{true, false} {
 		for _, plainRoot := range []bool{true, false} {
@@ -112,6 +113,7 @@ func TestBrokenWebSocketHandshakes(t *testing.T) {
 
 // Proxies may not know that a request has no body.
 func TestRequestsOfUnknownLength(t *testing.T) {
+	t.Parallel()
 	const chunked = "Host: x\r\nTransfer-Encoding: chunked\r\n"
 	for name, request := range map[string]string{
 		"GET":       "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n" + chunked,

@@ -31,6 +31,7 @@ type siege struct {
 	*harness.App
 	t         *testing.T
 	handshake bool
+	count     func() int     // the goroutines there are
 	ran       harness.Record // what ran and must not have
 	honest    *siotest.Client
 	before    footprint
@@ -40,7 +41,20 @@ type siege struct {
 // besiege starts a siege. setup registers more handlers, or others.
 func besiege(t *testing.T, opts socketiojwt.Options, engine engineio.Options, setup func(*siege)) *siege {
 	t.Helper()
-	s := &siege{App: harness.New(t, harness.Loopback(t), opts, socketiojwt.Harden(&engine)), t: t, handshake: opts.Handshake}
+	return besiegeAt(t, harness.Loopback(t), runtime.NumGoroutine, opts, engine, setup)
+}
+
+// besiegeInMemory starts one in a bubble of testing/synctest, where nobody waits for a timeout.
+func besiegeInMemory(t *testing.T, opts socketiojwt.Options, engine engineio.Options, setup func(*siege)) *siege {
+	t.Helper()
+	at := harness.InMemory(t)
+	at.Client.Transport.(*http.Transport).DisableKeepAlives = true // idle connections have goroutines
+	return besiegeAt(t, at, harness.InBubble, opts, engine, setup)
+}
+
+func besiegeAt(t *testing.T, at harness.Place, count func() int, opts socketiojwt.Options, engine engineio.Options, setup func(*siege)) *siege {
+	t.Helper()
+	s := &siege{App: harness.New(t, at, opts, socketiojwt.Harden(&engine)), t: t, handshake: opts.Handshake, count: count}
 	for _, nsp := range namespaces {
 		s.OnConnect(nsp, func(c socketio.Conn) error {
 			if _, ok := s.Auth.Session(c); !ok {
@@ -72,13 +86,16 @@ var anonymity = socketiojwt.Options{Timeout: 500 * time.Millisecond}
 type footprint struct{ sessions, members, goroutines int }
 
 func (s *siege) footprint() footprint {
-	f := footprint{sessions: s.Count(), goroutines: runtime.NumGoroutine()}
+	return footprint{sessions: s.Count(), members: s.members(), goroutines: s.count()}
+}
+
+func (s *siege) members() (n int) {
 	for _, nsp := range namespaces {
 		for _, room := range s.Rooms(nsp) {
-			f.members += s.RoomLen(nsp, room)
+			n += s.RoomLen(nsp, room)
 		}
 	}
-	return f
+	return n
 }
 
 // enter connects and authenticates, and returns when OnConnect is done.
@@ -153,13 +170,12 @@ func (s *siege) survived(ran ...string) {
 	s.t.Helper()
 	s.served()
 	harness.Eventually(s.t, "hostile sessions and their rooms are gone", func() bool {
-		now := s.footprint()
-		return now.sessions <= s.before.sessions && now.members <= s.before.members
+		return s.Count() <= s.before.sessions && s.members() <= s.before.members
 	})
 	for _, leave := range s.leaving {
 		leave()
 	}
-	harness.Eventually(s.t, "their goroutines are gone", func() bool { return s.footprint().goroutines <= s.before.goroutines })
+	harness.Eventually(s.t, "their goroutines are gone", func() bool { return s.count() <= s.before.goroutines })
 	if got, want := s.ran.String(), strings.Join(ran, ", "); got != want {
 		s.t.Errorf("these ran: %q, want %q", got, want)
 	}
@@ -234,7 +250,11 @@ func (s *siege) webSocket(query url.Values) (*websocket.Conn, *http.Response, er
 	ctx, cancel := context.WithTimeout(s.t.Context(), siotest.DefaultTimeout)
 	defer cancel()
 	target := strings.Replace(s.At.URL, "http", "ws", 1) + "/socket.io/?" + query.Encode()
-	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, target, nil)
+	dialer := *websocket.DefaultDialer
+	if s.At.Client != nil {
+		dialer.NetDialContext = s.At.Client.Transport.(*http.Transport).DialContext
+	}
+	conn, resp, err := dialer.DialContext(ctx, target, nil)
 	if err == nil {
 		s.leaving = append(s.leaving, func() { _ = conn.Close() })
 	}

@@ -26,6 +26,7 @@ var hostilePackets = []string{
 // No stranger ends the process, runs a handler, keeps its connection or disturbs who is let in, whatever
 // it sends, alone or behind something else.
 func TestStrangersOfHooks(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		for _, handshake := range []bool{false, true} {
 			for _, gated := range []bool{true, false} {

@@ -278,6 +278,7 @@ var pranks = map[string]func(stranger){
 // Whatever strangers do, no handler runs, an honest client is served, they are not held
 // longer than the timeout and a second, and nothing of them stays.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	for mode, opts := range map[string]socketiojwt.Options{
 		"handshake":             {Handshake: true},
 		"round trip":            {},

@@ -58,6 +58,7 @@ func startTarget(tb testing.TB, opts socketiojwt.Options, handshake bool) *targe
 }
 
 func TestAttacksOnTokens(t *testing.T) {
+	t.Parallel()
 	servers := make(map[string][2]*target)
 	for name, opts := range attacked(t) {
 		servers[name] = [2]*target{startTarget(t, opts, true), startTarget(t, opts, false)}

@@ -362,6 +362,7 @@ func TestHandlersRunOneAfterAnother(t *testing.T) {
 // Placeholders in text are data, and so is what only looks like one; the JSON of who is authenticated may
 // be nested as deep as Limits.Depth says.
 func TestArgumentsThatLookLikeAttachments(t *testing.T) {
+	t.Parallel()
 	var got harness.Record
 	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
 		s.OnEvent("/", "any", func(_ socketio.Conn, value any) { got.Add("%v", value) })

@@ -3,7 +3,11 @@ package contract_test
 import (
 	"testing"
 
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	harness.Parallel(8)
+	goleak.VerifyTestMain(m)
+}

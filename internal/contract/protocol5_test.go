@@ -32,6 +32,7 @@ func eachTransport(t *testing.T, f func(t *testing.T, transport string)) {
 }
 
 func TestConnectErrorBytes(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, MaxAttempts: 100}, func(s *harness.App) {
 		s.OnEvent("/admin", "x", func(socketio.Conn) {})
 	})
@@ -77,6 +78,7 @@ func TestConnectErrorBytes(t *testing.T) {
 
 // What is no packet of protocol 5 ends the connection, and reaches nobody.
 func TestProtocol5Grammar(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, nil)
 	eachTransport(t, func(t *testing.T, transport string) {
 		for _, packet := range []string{
@@ -94,6 +96,7 @@ func TestProtocol5Grammar(t *testing.T) {
 }
 
 func TestDeadlineOfAConnection(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		for name, send := range map[string][]string{
 			"nothing":      nil,
@@ -144,6 +147,7 @@ func TestDeadlineOfAConnection(t *testing.T) {
 
 // A refusal that may be gone a moment later is not told: clients take it for final.
 func TestRetryableRefusal(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		t.Run(transport, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -168,6 +172,7 @@ func TestRetryableRefusal(t *testing.T) {
 }
 
 func TestMaxPendingOfConnections(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, MaxPending: 1}, nil)
 	handshake := func() (int, string) {
 		response, err := http.Get(s.At.URL + "/socket.io/?EIO=4&transport=polling")
@@ -194,6 +199,7 @@ func TestMaxPendingOfConnections(t *testing.T) {
 }
 
 func TestAttemptsOfAConnection(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, MaxAttempts: 2}, nil)
 	m := harness.Dial4(t, s, "websocket")
 	for range 5 {
@@ -209,6 +215,7 @@ func TestAttemptsOfAConnection(t *testing.T) {
 }
 
 func TestNamespaceAlone(t *testing.T) {
+	t.Parallel()
 	var roots atomic.Int32
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(socketio.Conn) error { roots.Add(1); return nil })
@@ -234,6 +241,7 @@ func TestNamespaceAlone(t *testing.T) {
 }
 
 func TestEndsOfProtocol5(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(s *harness.App, m siotest.Must){
 		"Disconnect": func(s *harness.App, _ siotest.Must) { s.Auth.DisconnectSubject("bob", nil) },
 		"OnConnect":  func(_ *harness.App, m siotest.Must) { m.Join("/no") },
@@ -270,6 +278,7 @@ func TestEndsOfProtocol5(t *testing.T) {
 
 // A public namespace lives on, and the client may come back in.
 func TestPublicNamespaceOfProtocol5(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnEvent("/", "ping", func(socketio.Conn) string { return "pong" })
 	}, "/admin")
@@ -289,6 +298,7 @@ func TestPublicNamespaceOfProtocol5(t *testing.T) {
 }
 
 func TestIDOfProtocol5(t *testing.T) {
+	t.Parallel()
 	ids := make(chan string, 1)
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error { ids <- c.ID(); return nil })
@@ -312,6 +322,7 @@ func TestIDOfProtocol5(t *testing.T) {
 }
 
 func TestEventsThatClientsDoNotTake(t *testing.T) {
+	t.Parallel()
 	failed := make(chan string, 10)
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnConnect("/", func(c socketio.Conn) error {
@@ -332,6 +343,7 @@ func TestEventsThatClientsDoNotTake(t *testing.T) {
 
 // go-socket.io connects in a goroutine of its own: whatever comes first, nobody passes its hook.
 func TestHooksOfProtocol5(t *testing.T) {
+	t.Parallel()
 	for _, handshake := range []bool{true, false} {
 		t.Run(fmt.Sprint(handshake), func(t *testing.T) {
 			a := harness.Authorize(t, socketiojwt.Options{Handshake: handshake})
@@ -348,8 +360,12 @@ func TestHooksOfProtocol5(t *testing.T) {
 			at := harness.Loopback(t)
 			harness.Serve(t, server, at, a.Handler(server))
 			s := &harness.App{Auth: a, At: at}
-			for range 8 {
-				for _, transport := range harness.Transports {
+			for _, transport := range harness.Transports {
+				rounds := 8
+				if transport == "upgrade" { // which takes 100 ms
+					rounds = 2
+				}
+				for range rounds {
 					for _, order := range [][]string{{"/"}, {"/admin"}, {"/admin", "/"}, {"/", "/admin"}} {
 						m := harness.Dial4(t, s, transport)
 						m.JoinWith(order[0], harness.Auth{"token": "a.b.c"})
@@ -377,6 +393,7 @@ func TestHooksOfProtocol5(t *testing.T) {
 }
 
 func TestRequestAuth(t *testing.T) {
+	t.Parallel()
 	seen := make(chan *socketiojwt.Request, 1)
 	s := harness.Start(t, socketiojwt.Options{Handshake: true, Accept: func(_ context.Context, r *socketiojwt.Request, _ *jwt.Token) (any, error) {
 		seen <- r
@@ -395,6 +412,7 @@ func TestRequestAuth(t *testing.T) {
 }
 
 func TestHeartbeatOfVersion4(t *testing.T) {
+	t.Parallel()
 	for _, transport := range harness.Transports {
 		for _, silent := range []bool{false, true} {
 			t.Run(fmt.Sprint(transport, " silent ", silent), func(t *testing.T) {
@@ -426,6 +444,7 @@ func TestHeartbeatOfVersion4(t *testing.T) {
 
 // With CLOSE beside it, clients would lose what says why (EIO4: they dispatch later).
 func TestCloseApart(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, socketiojwt.Options{}, func(s *harness.App) {
 		s.OnEvent("/", "go", func(c socketio.Conn) {
 			c.Emit("last")
@@ -459,6 +478,7 @@ func TestCloseApart(t *testing.T) {
 }
 
 func TestModesOfProtocol5(t *testing.T) {
+	t.Parallel()
 	t.Run("guests", func(t *testing.T) {
 		for _, handshake := range []bool{true, false} {
 			s := harness.Start(t, socketiojwt.Options{Handshake: handshake, Optional: true}, nil)
@@ -519,6 +539,7 @@ func TestModesOfProtocol5(t *testing.T) {
 
 // Attachments follow their header and nothing else, in both forms that version 4 has for them.
 func TestAttachmentsOfProtocol5(t *testing.T) {
+	t.Parallel()
 	const header = `451-["size",{"_placeholder":true,"num":0}]`
 	s := harness.Start(t, socketiojwt.Options{Handshake: true}, func(s *harness.App) {
 		s.OnEvent("/", "size", func(_ socketio.Conn, b *parser.Buffer) int { return len(b.Data) })

@@ -19,7 +19,10 @@ import (
 )
 
 // TestAnswersOnOneConnection sends requests of all kinds behind each other, with deadlines of the server's own.
-func TestAnswersOnOneConnection(t *testing.T) { synctest.Test(t, answersOnOneConnection) }
+func TestAnswersOnOneConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, answersOnOneConnection)
+}
 
 func answersOnOneConnection(t *testing.T) {
 	auth := harness.Authorize(t, socketiojwt.Options{Timeout: time.Hour})
@@ -87,6 +90,7 @@ func answersOnOneConnection(t *testing.T) {
 
 // TestAnswersOverHTTP2 does the same there.
 func TestAnswersOverHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, timeout := range []time.Duration{0, time.Second} {
 		t.Run(fmt.Sprint("WriteTimeout ", timeout), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { answersOverHTTP2(t, timeout) })

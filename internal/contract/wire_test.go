@@ -62,6 +62,7 @@ type wireScenario struct {
 }
 
 func TestWire(t *testing.T) {
+	t.Parallel()
 	known := []string{}
 	for _, transport := range wireTransports {
 		for _, sc := range wireScenarios() {
