@@ -323,7 +323,6 @@ func TestCloseWithoutServe(t *testing.T) {
 
 // go-socket.io puts a socket into the room of its own before it calls the connect-hook.
 func TestPlainBroadcastsDoNotReachWhoIsJustJoining(t *testing.T) {
-	t.Parallel()
 	for _, handshake := range []bool{false, true} {
 		s := harness.Start(t, socketiojwt.Options{Handshake: handshake}, func(s *harness.App) {
 			s.OnConnect("/admin", func(socketio.Conn) error { return nil })
