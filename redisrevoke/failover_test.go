@@ -63,6 +63,9 @@ sentinel failover-timeout master 5000
 // was stopped, or was well, goes on as a master for some seconds.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: 10,000 tries for each trouble take long")
+	}
 	for name, harm := range map[string]func(master, sentinel *server){
 		"the master is killed": func(master, _ *server) { master.Kill() },
 		"the master stands still, and goes on beside the other": func(master, sentinel *server) {
@@ -135,6 +138,9 @@ func anyMaster(servers ...*server) dialer {
 // Without a sentinel.
 func TestReplication(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: 10,000 tries for each trouble take long")
+	}
 	t.Run("FAILOVER", func(t *testing.T) {
 		t.Parallel()
 		master, replica := withReplica(t)
@@ -183,6 +189,9 @@ func TestReplication(t *testing.T) {
 // What happens to a Redis that is alone.
 func TestTriesWhileRedisIsHarmed(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: 10,000 tries for each trouble take long")
+	}
 	for name, harm := range map[string]func(*server){
 		"restart":       (*server).Restart,
 		"restart twice": func(s *server) { s.Restart(); s.Restart() },

@@ -180,6 +180,9 @@ func TestHowSoon(t *testing.T) {
 // once it is revoked, and no client that is connected with a good one loses its connection.
 func TestChaos(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: chaos takes 10 s")
+	}
 	for name, args := range map[string][]string{"Redis keeps its data": keeps, "Redis loses its data": forgets} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,6 +192,7 @@ func TestChaos(t *testing.T) {
 }
 
 func chaos(t *testing.T, s *server) {
+	pause := func() { time.Sleep(5 * time.Millisecond) } // without one the tries take all there is of the machine
 	a, b := twoProcesses(t, s)
 	nodes := []*process{a, b}
 	var honest []siotest.Must
@@ -208,6 +212,7 @@ func chaos(t *testing.T, s *server) {
 		other := nodes[1-i]
 		running.Go(func() {
 			for k := 0; ctx.Err() == nil; k++ {
+				pause()
 				id := fmt.Sprint(i, "-", k)
 				token := sign(t, jwt.MapClaims{"sub": "revoked", "jti": id})
 				known, err := n.revoke(url.Values{"jti": {id}})
@@ -229,6 +234,7 @@ func chaos(t *testing.T, s *server) {
 	// Tries those of before again.
 	running.Go(func() {
 		for ctx.Err() == nil {
+			pause()
 			mu.Lock()
 			var token string
 			if n := len(revoked); n > 0 {
@@ -236,7 +242,6 @@ func chaos(t *testing.T, s *server) {
 			}
 			mu.Unlock()
 			if token == "" {
-				time.Sleep(time.Millisecond)
 				continue
 			}
 			judge(t, nodes[rand.N(2)], token, &refused, &busy)
@@ -246,6 +251,7 @@ func chaos(t *testing.T, s *server) {
 	running.Go(func() {
 		good := sign(t, jwt.MapClaims{"sub": "good"})
 		for ctx.Err() == nil {
+			pause()
 			switch first, err := nodes[rand.N(2)].try(good); {
 			case err != nil:
 				t.Error(err)

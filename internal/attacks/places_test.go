@@ -21,6 +21,9 @@ import (
 // kept for ever, whoever serves their namespaces.
 func TestPlacesAfterWhatever(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: nearly 3,000 clients take some seconds")
+	}
 	for _, how := range []string{"protected", "two Authorizers, public root", "hooks"} {
 		for _, handshake := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/handshake=%t", how, handshake), func(t *testing.T) {

@@ -167,6 +167,9 @@ func (k *crowd) meddle(random *rand.Rand) {
 
 // Everything that can happen to sockets happens at once, and afterwards nothing is left.
 func TestStress(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the stress takes some seconds")
+	}
 	k := startCrowd(t)
 	before := runtime.NumGoroutine()
 	var seed atomic.Uint64
@@ -210,6 +213,9 @@ func TestStress(t *testing.T) {
 
 // 10,000 sockets come and go, and leave nothing behind.
 func TestNothingIsLeftOfManySockets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the stress takes some seconds")
+	}
 	const sockets, each, atOnce = 10_000, 20, 25 // each connection is in the root once, ten times in /a and nine times in /b
 	k := startCrowd(t)
 	o := siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.TokenOf(t, "bob")), NoPing: true}
