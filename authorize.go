@@ -56,7 +56,7 @@ type Request struct {
 	// Namespace is the namespace that the client is authenticated for, "/" for the root. It is ""
 	// for a plain HTTP request (see Middleware).
 	Namespace string
-	// SessionID is the id of the connection, "" as long as there is none. Who knows it can take the
+	// SessionID is the id of the connection, "" as long as there is none. Whoever knows it can take the
 	// connection over: do not log it.
 	SessionID string
 	// RemoteAddr is the client's network address as net/http gives it.

@@ -17,27 +17,26 @@ import (
 // namespaces that the Authorizer protects. It is attached to the transport's client, so it lives
 // exactly as long as that, and is found without a map.
 type connection struct {
-	auth         *Authorizer
-	sio          *sio.Conn
-	client       *transport.Client
-	session      atomic.Pointer[Session]
-	sessionEnded atomic.Bool // then the gate's verdict does not count any more
+	auth          *Authorizer
+	sio           *sio.Conn
+	client        *transport.Client
+	session       atomic.Pointer[Session]
+	endedSessions atomic.Int32 // after the first the gate's verdict does not count any more
 
 	brought *broughtTokens // nil: the tokens are in the handshake
 
-	mu            sync.Mutex // comes before the locks of internal/sio
-	sockets       []*socket  // one for each namespace, by name
-	turns         []*socket  // to be decided about, see decideInTurn
-	taking        bool       // takeTurns runs
-	attempts      int        // failed since the last good token
-	forgiven      time.Time  // up to when attempts were forgiven
-	early         bool       // it was logged that an event came before authentication
-	closed        bool
-	expiry        *time.Timer         // of the session, see arm
-	links         [sessionKinds]links // guarded by registry.mu
-	endReason     *UnauthorizedError  // why the last session ended
-	endedSessions int                 // how many sessions have ended
-	unfinished    int                 // sockets whose onDisconnect has not returned
+	mu         sync.Mutex // comes before the locks of internal/sio
+	sockets    []*socket  // one for each namespace, by name
+	turns      []*socket  // to be decided about, see decideInTurn
+	taking     bool       // takeTurns runs
+	attempts   int        // failed since the last good token
+	forgiven   time.Time  // up to when attempts were forgiven
+	early      bool       // it was logged that an event came before authentication
+	closed     bool
+	expiry     *time.Timer         // of the session, see arm
+	links      [sessionKinds]links // guarded by registry.mu
+	endReason  *UnauthorizedError  // why the last session ended
+	unfinished int                 // sockets whose onDisconnect has not returned
 }
 
 // maxUnfinished bounds how many ended sockets a connection may have besides those of its
@@ -84,7 +83,7 @@ func (a *Authorizer) Session(s socketio.Conn) (*Session, bool) {
 		return nil, false
 	}
 	session := c.session.Load()
-	if session == nil || c.sessionEnded.Load() {
+	if session == nil || c.endedSessions.Load() > 0 {
 		if former := c.endedSessionOf(s); former != nil {
 			session = former // also where others of the connection's sockets have a new one
 		}
@@ -268,7 +267,7 @@ func (c *connection) tryInstall(v *verified, asker *socket) (began *Session, ins
 func (c *connection) setSession(old *Session, v *verified) (bool, *UnauthorizedError) {
 	now := time.Now()
 	session := &Session{
-		auth: c.auth, conn: c, index: c.endedSessions,
+		auth: c.auth, conn: c, index: c.endedSessions.Load(),
 		verified: v, authenticatedAt: now, lifetime: c.auth.lifetimeOf(v, now),
 	}
 	switch {

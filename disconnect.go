@@ -167,8 +167,7 @@ func (c *connection) endSession(told *UnauthorizedError, count func(*Stats)) boo
 	}
 	c.session.Store(nil)
 	c.endReason = told
-	c.endedSessions++
-	c.sessionEnded.Store(true)
+	c.endedSessions.Add(1)
 	c.arm(lifetime{}, time.Now())
 	c.auth.registry.remove(c, session)
 	c.auth.stats.count(func(s *Stats) {

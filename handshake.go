@@ -87,7 +87,7 @@ func (c *connection) verdict() *verdict {
 		return nil
 	}
 	v := p.verdict
-	if v == nil || c.sessionEnded.Load() || time.Since(v.at) > c.auth.opts.Timeout {
+	if v == nil || c.endedSessions.Load() > 0 || time.Since(v.at) > c.auth.opts.Timeout {
 		return nil
 	}
 	return v

@@ -18,7 +18,7 @@ import (
 type Session struct {
 	auth            *Authorizer
 	conn            *connection // nil for a session of Middleware
-	index           int         // how many sessions the connection had before
+	index           int32       // how many sessions the connection had before
 	verified        *verified
 	authenticatedAt time.Time
 	lifetime        lifetime

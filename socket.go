@@ -162,7 +162,7 @@ func (sock *socket) askNamespace() {
 	defer sock.sio.Release()
 	c, auth := sock.conn, sock.conn.auth
 	c.mu.Lock()
-	session, ends := c.session.Load(), c.endedSessions
+	session, ends := c.session.Load(), c.endedSessions.Load()
 	c.mu.Unlock()
 	var refusal *UnauthorizedError
 	if session != nil {
@@ -176,7 +176,7 @@ func (sock *socket) askNamespace() {
 		}
 	}
 	c.mu.Lock()
-	tells, another := sock.tells, c.endedSessions != ends && c.session.Load() != nil
+	tells, another := sock.tells, c.endedSessions.Load() != ends && c.session.Load() != nil
 	sock.asking, sock.tells = false, false
 	if refusal == nil && c.session.Load() == nil {
 		refusal = c.endReason

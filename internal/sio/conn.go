@@ -44,8 +44,8 @@ type Conn struct {
 func (c *Conn) Client() *transport.Client { return c.client }
 
 // ID returns the id that handlers get. It is the same for all sockets of the connection. In
-// protocol 4 it is the session id, as clients think, and who knows that can take the connection
-// over.
+// protocol 4 it is the session id, because clients 1.x and 2.x take that for socket.id. Whoever
+// knows it can take the connection over.
 func (c *Conn) ID() string { return c.id }
 
 // IsProtocol5 reports whether the client is one that asks for the root.
@@ -58,8 +58,8 @@ func (c *Conn) Attach(key any, make func() any) any { return c.client.Attach(key
 // Visitor returns what the doorkeeper's Opened returned, or nil.
 func (c *Conn) Visitor() Visitor { return c.visitor }
 
-// SetInitialContext sets the first Context of the root's socket. Only who makes the Conn may call
-// it.
+// SetInitialContext sets the first Context of the root's socket. It may be called while Server.Open
+// makes the Conn.
 func (c *Conn) SetInitialContext(v any) { c.initial = v }
 
 // InitialContext returns what SetInitialContext was given.

@@ -13,7 +13,7 @@ package sio
 
 import "encoding/json"
 
-// Doorkeeper decides who comes in. The root package has the one there is.
+// Doorkeeper decides who comes in. The root package implements it.
 type Doorkeeper interface {
 	// Opened is called once for each connection, before its client hears anything.
 	Opened(c *Conn) Visitor

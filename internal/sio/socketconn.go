@@ -14,7 +14,7 @@ import (
 var _ socketio.Conn = (*Socket)(nil)
 
 // ID returns the id of the connection, which the client knows as socket.id. For clients 1.x and 2.x
-// it is the session id, and who knows it can take the connection over.
+// it is the session id, and whoever knows it can take the connection over.
 func (s *Socket) ID() string { return s.conn.id }
 
 // URL returns the URL of the request that opened the connection.

@@ -88,7 +88,7 @@ func (c *Client) Handshake() *Handshake { return &c.handshake }
 // Version returns which Engine.IO the client speaks: 3 or 4.
 func (c *Client) Version() int { return c.version.number() }
 
-// ID returns the session id. Who knows it can take the connection over.
+// ID returns the session id. Whoever knows it can take the connection over.
 func (c *Client) ID() string { return c.id }
 
 // Done is closed when the connection is.

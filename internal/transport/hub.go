@@ -124,7 +124,7 @@ func NewHub(c Config) *Hub {
 	}
 }
 
-// newID returns a session id of 160 random bits, because who knows it can take the connection over
+// newID returns a session id of 160 random bits, because whoever knows it can take the connection over
 // (hazard 10).
 func newID() string {
 	var b [20]byte
