@@ -180,7 +180,7 @@ func TestEndTwice(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := count(s.calls, "disconnect /a"); n != 1 {
-		t.Errorf("%d times exit in %q", n, s.calls)
+		t.Errorf("%d times disconnect in %q", n, s.calls)
 	}
 }
 
