@@ -7,6 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"path"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -23,7 +26,7 @@ func keyIn(data []byte) (any, error) {
 		return key, err
 	}
 	text := plainText(data)
-	for _, from := range []func([]byte) (any, error){fromPEMOrSSH, fromJWK, fromEncoded} {
+	for _, from := range []func([]byte) (any, error){fromPEMOrSSH, fromJWK, fromEncoded, fromPlace} {
 		if key, err := from(text); key != nil || err != nil {
 			return key, err
 		}
@@ -186,4 +189,23 @@ func containsAny(data []byte, marks [][]byte) bool {
 		}
 	}
 	return false
+}
+
+// keyFiles are what the names of files with keys end in.
+var keyFiles = []string{".pem", ".crt", ".cer", ".der", ".key", ".pub", ".jwk", ".jwks"}
+
+// fromPlace returns an error where text says where a key is: that can be guessed.
+func fromPlace(text []byte) (any, error) {
+	if bytes.ContainsAny(text, " \t\r\n") {
+		return nil, nil
+	}
+	place := strings.ToLower(string(text))
+	scheme, _, isURL := strings.Cut(place, "://")
+	switch {
+	case isURL && (scheme == "http" || scheme == "https"):
+		return nil, errors.New("this is the URL of a key; get the key from there, with a JWKS client and Keyfunc")
+	case isURL && scheme == "file", slices.Contains(keyFiles, path.Ext(place)):
+		return nil, errors.New("this is the name of a file; pass what is in it, from os.ReadFile")
+	}
+	return nil, nil
 }

@@ -349,6 +349,24 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 	}
 }
 
+// Where a key is can be guessed, so it is no secret.
+func TestThePlaceOfAKeyIsNoSecret(t *testing.T) {
+	for place, whatToDo := range map[string]string{
+		"public.pem":                  "os.ReadFile",
+		"/etc/keys/PUBLIC.PEM\n":      "os.ReadFile",
+		`C:\keys\idp.crt`:             "os.ReadFile",
+		"keys/jwt.key":                "os.ReadFile",
+		"keys/jwt.pub":                "os.ReadFile",
+		"keys/idp.jwks":               "os.ReadFile",
+		"file:///etc/keys/public.txt": "os.ReadFile",
+		"https://idp.example/.well-known/jwks.json": "Keyfunc",
+		"HTTP://127.0.0.1:8080/realms/demo":         "Keyfunc",
+	} {
+		f := form{place, []byte(place)}
+		t.Run(place, func(t *testing.T) { checkIsRefused(t, f, whatToDo, forgeries(t, f.text)) })
+	}
+}
+
 func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
 	t.Parallel()
 	random := func(n int) []byte {
@@ -357,22 +375,24 @@ func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
 		return b
 	}
 	secrets := map[string][]byte{
-		"words":                []byte("correct horse battery staple, and some more words of the public and private kind"),
-		"dashes":               []byte("----------------------------------------------------------------"),
-		"JSON":                 []byte(`{"a":1,"secret":"` + strings.Repeat("x", 60) + `"}`),
-		"JSON, keys":           []byte(`{"keys":"` + strings.Repeat("x", 60) + `"}`),
-		"JSON, broken":         []byte(`{"a":` + strings.Repeat("[", 60)),
-		"JSON in base64":       []byte(base64.StdEncoding.EncodeToString([]byte(`{"a":1,"secret":"` + strings.Repeat("x", 60) + `"}`))),
-		"XML":                  []byte("<secret>" + base64.StdEncoding.EncodeToString(random(64)) + "</secret>"),
-		"a token":              []byte(harness.SignHS256(t, jwt.MapClaims{})),
-		"like base64 of a key": []byte("MIIB" + base64.StdEncoding.EncodeToString(random(64))),
-		"like DER":             append([]byte{0x30, 62}, random(62)...),
-		"a sequence":           append([]byte{0x30, 62, 0x04, 60}, random(60)...),
-		"UTF-8 with BOM":       append([]byte("\ufeff"), random(60)...),
-		"UTF-16":               utf16Of(binary.LittleEndian, "\ufeffa secret of at least thirty-two bytes"),
-		"zeros":                make([]byte, 64),
-		"blank":                []byte(strings.Repeat(" ", 64)),
-		"blanks around":        append(append([]byte(" \n"), random(64)...), " \n"...),
+		"words":                   []byte("correct horse battery staple, and some more words of the public and private kind"),
+		"dashes":                  []byte("----------------------------------------------------------------"),
+		"JSON":                    []byte(`{"a":1,"secret":"` + strings.Repeat("x", 60) + `"}`),
+		"JSON, keys":              []byte(`{"keys":"` + strings.Repeat("x", 60) + `"}`),
+		"JSON, broken":            []byte(`{"a":` + strings.Repeat("[", 60)),
+		"JSON in base64":          []byte(base64.StdEncoding.EncodeToString([]byte(`{"a":1,"secret":"` + strings.Repeat("x", 60) + `"}`))),
+		"XML":                     []byte("<secret>" + base64.StdEncoding.EncodeToString(random(64)) + "</secret>"),
+		"a token":                 []byte(harness.SignHS256(t, jwt.MapClaims{})),
+		"like base64 of a key":    []byte("MIIB" + base64.StdEncoding.EncodeToString(random(64))),
+		"like DER":                append([]byte{0x30, 62}, random(62)...),
+		"a sequence":              append([]byte{0x30, 62, 0x04, 60}, random(60)...),
+		"UTF-8 with BOM":          append([]byte("\ufeff"), random(60)...),
+		"UTF-16":                  utf16Of(binary.LittleEndian, "\ufeffa secret of at least thirty-two bytes"),
+		"a name":                  []byte("correct.horse.battery.staple.pem.and.more"),
+		"an address among others": []byte("https://www.example.com is where this secret of ours is used"),
+		"zeros":                   make([]byte, 64),
+		"blank":                   []byte(strings.Repeat(" ", 64)),
+		"blanks around":           append(append([]byte(" \n"), random(64)...), " \n"...),
 	}
 	for name, encode := range map[string]func([]byte) string{
 		"bytes": func(b []byte) string { return string(b) }, "hex": hex.EncodeToString,

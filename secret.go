@@ -58,7 +58,8 @@ func (f keyfunc) Key(_ context.Context, _ *Request, token *jwt.Token) (any, erro
 // its dates nor its issuer.
 //
 // A private key is an error, because a secret that others know is none. So is what looks like a key
-// and cannot be read, and a JWK of kind oct: pass the bytes that its k stands for.
+// and cannot be read, a JWK of kind oct: pass the bytes that its k stands for, and the name of a
+// file or the URL of a key, which can be guessed.
 //
 // Any other string or bytes are an HMAC secret as they are. It should be at least as long as the
 // hash: 32 bytes for HS256 (RFC 7518 §3.2). Bytes are copied. A public key in bytes without a form,
