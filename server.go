@@ -108,6 +108,9 @@ func (s *Server) keep(name string, protected bool) *namespace {
 	if adapter := s.doorkeeper.adapter(); !known && adapter != nil {
 		adapter.AddNamespace(name)
 	}
+	if !known && !strings.HasPrefix(name, root) {
+		s.auth.warnNoSlash(name)
+	}
 	if !known && !protected {
 		s.auth.log.Info("socketiojwt: a namespace is public", "namespace", name)
 	}

@@ -327,6 +327,19 @@ func TestProtectPanicsOnMistakes(t *testing.T) {
 	}
 }
 
+func TestNamespaceWithoutASlashIsLogged(t *testing.T) {
+	var log harness.Record
+	auth := harness.Authorize(t, socketiojwt.Options{Logger: harness.LogTo(&log)})
+	sio := auth.Protect(socketio.NewServer(socketiojwt.Harden(nil)))
+	for _, name := range []string{"", "/", "/chat", "admin", "admin"} {
+		sio.OnDisconnect(name, func(socketio.Conn, string) {})
+	}
+	const line = `level=ERROR msg="socketiojwt: handlers of a namespace are never called, because its name does not start with a slash" namespace=admin`
+	if got := log.String(); !strings.Contains(got, line) || strings.Count(got, "level=ERROR") != 1 {
+		t.Errorf("the log says %q", got)
+	}
+}
+
 // Harden keeps what is configured, and Protect finds it all the same.
 func TestProtectWithOtherEngineOptions(t *testing.T) {
 	t.Parallel()

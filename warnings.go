@@ -44,6 +44,11 @@ func (a *Authorizer) warnUnregistered(namespace string) {
 	})
 }
 
+// warnNoSlash says why handlers are never called.
+func (a *Authorizer) warnNoSlash(namespace string) {
+	a.alarm("socketiojwt: handlers of a namespace are never called, because its name does not start with a slash", "namespace", namespace)
+}
+
 // alarm logs a mistake in the program that makes it useless or less safe, even without a Logger.
 func (a *Authorizer) alarm(message string, attrs ...any) {
 	a.logger().Error(message, attrs...)
