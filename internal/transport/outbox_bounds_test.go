@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	"github.com/go-socketiojwt/socketiojwt/internal/transport"
 )
 
 // TestPongsAreWeighed: a PONG that takes the place of another counts for what it is, or a client could
@@ -65,4 +66,59 @@ func TestAnswerThatBreaks(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 	})
+}
+
+// TestVolatileBesideAWrite: a volatile frame does not wait behind one that is being written.
+func TestVolatileBesideAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, config{pipes: true})
+		a := s.above(t, s.dial(t, siotest.Options{Transport: "websocket", ManualRead: true}))
+		a.emit("x", strings.Repeat("x", 32<<10))
+		synctest.Wait()
+		before := s.hub.Load().OutboxBytes
+		a.client.SendVolatile(transport.Text([]byte(`2["volatile"]`)))
+		if after := s.hub.Load().OutboxBytes; before == 0 || after != before {
+			t.Errorf("%d bytes wait, before %d", after, before)
+		}
+		a.client.Abort()
+	})
+}
+
+// TestKeepBack: the client learns its session id when those who are to serve its requests know it.
+func TestKeepBack(t *testing.T) {
+	for _, request := range []string{requestText("GET", ""), webSocketText("")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, config{pipes: true, arriveEarly: func(a *above) { a.client.KeepBack() }})
+			conn := s.raw(t, request)
+			got := make(chan string, 10)
+			go func() {
+				defer close(got)
+				for buf := make([]byte, 4<<10); ; {
+					n, err := conn.Read(buf)
+					if err != nil {
+						return
+					}
+					got <- string(buf[:n])
+				}
+			}()
+			a := <-s.arrived
+			synctest.Wait()
+			for len(got) > 0 {
+				if text := <-got; strings.Contains(text, a.client.ID()) {
+					t.Errorf("before Release it got %q", text)
+				}
+			}
+			a.client.Release()
+			synctest.Wait()
+			var rest string
+			for len(got) > 0 {
+				rest += <-got
+			}
+			if !strings.Contains(rest, a.client.ID()) {
+				t.Errorf("behind Release it got %q", rest)
+			}
+			a.client.Abort()
+			conn.Close()
+		})
+	}
 }
