@@ -54,7 +54,7 @@ func TestTell(t *testing.T) {
 	if !slices.Equal(called, []int{99}) {
 		t.Errorf("called %v", called)
 	}
-	c.End(false, Word{Socket: a})
+	c.End(false, LastWord{Socket: a})
 	a.Tell("late", nil, nil)
 	want := []string{"40", "40/a"}
 	for n := range 100 {

@@ -18,7 +18,7 @@ func TestWhatWaitsWhenASocketEnds(t *testing.T) {
 	}{
 		"left":   {func(c *Conn) { take(t, c, "1/a") }, []string{"answer", "event"}},
 		"gone":   {func(c *Conn) { c.Closed() }, []string{"answer", "event"}},
-		"ended":  {func(c *Conn) { c.End(false, Word{Socket: c.Socket("/a")}) }, nil},
+		"ended":  {func(c *Conn) { c.End(false, LastWord{Socket: c.Socket("/a")}) }, nil},
 		"closed": {func(c *Conn) { c.Close() }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -97,7 +97,7 @@ func TestKeptPacketsAreConsumed(t *testing.T) {
 				}
 			}()
 			synctest.Wait()
-			c.End(false, Word{Socket: a})
+			c.End(false, LastWord{Socket: a})
 			go post("40/a")
 			synctest.Wait()
 		}

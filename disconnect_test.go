@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	"github.com/golang-jwt/jwt/v5"
 	socketio "github.com/googollee/go-socket.io"
@@ -20,7 +21,7 @@ func TestRevokedAmongMany(t *testing.T) {
 	for _, others := range []int{0, 1, 63, 64, 65, 200} {
 		list := socketiojwt.NewMemoryRevocations()
 		asked := false
-		s := start(t, socketiojwt.Options{
+		s := harness.Start(t, socketiojwt.Options{
 			Handshake:   true,
 			Revocations: list,
 			Accept: func(_ context.Context, _ *socketiojwt.Request, token *jwt.Token) (any, error) {
@@ -34,10 +35,10 @@ func TestRevokedAmongMany(t *testing.T) {
 				return nil, nil
 			},
 		}, nil)
-		_, must := s.dial(t, siotest.Options{Query: withToken(tokenOf(t, "bob"))})
+		_, must := s.Dial(t, siotest.Options{Query: harness.WithToken(harness.TokenOf(t, "bob"))})
 		rest := must.Rest()
-		expect(t, rest[max(0, len(rest)-2):], "44"+e("invalid_token", "jwt revoked"), "41")
-		if n := s.auth.Stats().Active; n != 0 {
+		harness.Expect(t, rest[max(0, len(rest)-2):], "44"+harness.Refusal("invalid_token", "jwt revoked"), "41")
+		if n := s.Auth.Stats().Active; n != 0 {
 			t.Errorf("%d others: %d sessions", others, n)
 		}
 	}
@@ -46,7 +47,7 @@ func TestRevokedAmongMany(t *testing.T) {
 // An identity that is empty is a mistake also where no other node has to be told.
 func TestDisconnectUserOfNobody(t *testing.T) {
 	t.Parallel()
-	auth := mustAuthorize(t, socketiojwt.Options{})
+	auth := harness.Authorize(t, socketiojwt.Options{})
 	if n, err := auth.DisconnectUser(t.Context(), "", nil); n != 0 || err == nil || !strings.Contains(err.Error(), "Options.Identity") {
 		t.Errorf("%d ended, %v", n, err)
 	}
@@ -57,31 +58,31 @@ func TestOnDisconnectOfWhoLeftBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		var left record
-		s := startAt(t, inMemory(t), handshakeMode, func(s *testServer) {
+		var left harness.Record
+		s := harness.StartAt(t, harness.InMemory(t), harness.HandshakeMode, func(s *harness.App) {
 			s.OnEvent("/", "hold", func(socketio.Conn) { <-release })
 			s.OnDisconnect("/a", func(c socketio.Conn, _ string) {
-				session, ok := s.auth.Session(c)
+				session, ok := s.Auth.Session(c)
 				if !ok {
-					left.add("nobody")
+					left.Add("nobody")
 					return
 				}
-				left.add("%s", session.Subject())
+				left.Add("%s", session.Subject())
 			})
 		})
-		_, must := s.dial(t, bob(t, "websocket"))
+		_, must := s.Dial(t, harness.Bob(t, "websocket"))
 		must.NextRaw("40")
 		must.Join("/a")
 		must.NextRaw("40/a")
 		must.Send(`42["hold"]`, "41/a")
 		synctest.Wait()
-		if n := s.auth.DisconnectSubject("bob", nil); n != 1 {
+		if n := s.Auth.DisconnectSubject("bob", nil); n != 1 {
 			t.Errorf("%d sessions ended", n)
 		}
 		close(release)
 		ended(t, must.Rest(), "unauthorized", "unauthorized")
 		synctest.Wait()
-		left.eventually(t, "bob")
+		left.Eventually(t, "bob")
 	})
 }
 
@@ -90,16 +91,16 @@ func TestEndOfWhoIsGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var session *socketiojwt.Session
-		var told record
-		opts := handshakeMode
-		opts.OnEnded = func(*socketiojwt.Session, *socketiojwt.UnauthorizedError) { told.add("ended") }
-		s := startAt(t, inMemory(t), opts, func(s *testServer) {
+		var told harness.Record
+		opts := harness.HandshakeMode
+		opts.OnEnded = func(*socketiojwt.Session, *socketiojwt.UnauthorizedError) { told.Add("ended") }
+		s := harness.StartAt(t, harness.InMemory(t), opts, func(s *harness.App) {
 			s.OnConnect("/", func(c socketio.Conn) error {
-				session, _ = s.auth.Session(c)
+				session, _ = s.Auth.Session(c)
 				return nil
 			})
 		})
-		c, must := s.dial(t, bob(t, "websocket"))
+		c, must := s.Dial(t, harness.Bob(t, "websocket"))
 		must.NextRaw("40")
 		c.Close()
 		synctest.Wait()
@@ -107,7 +108,7 @@ func TestEndOfWhoIsGone(t *testing.T) {
 			t.Error("it was ended")
 		}
 		synctest.Wait()
-		if stats := s.auth.Stats(); stats.Active != 0 || stats.Disconnected != 0 || told.String() != "" {
+		if stats := s.Auth.Stats(); stats.Active != 0 || stats.Disconnected != 0 || told.String() != "" {
 			t.Errorf("stats %+v, told %q", stats, told.String())
 		}
 	})
