@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
 	"github.com/go-socketiojwt/socketiojwt/internal/harness"
@@ -398,7 +399,7 @@ func TestBroadcastsReachAuthenticatedSocketsOnce(t *testing.T) {
 	t.Parallel()
 	for name, optional := range map[string]bool{"others wait": false, "others are guests": true} {
 		t.Run(name, func(t *testing.T) {
-			s := harness.Start(t, socketiojwt.Options{Optional: optional, CloseGrace: -1}, func(s *harness.App) {
+			s := harness.Start(t, socketiojwt.Options{Optional: optional, CloseGrace: -1, Timeout: time.Minute}, func(s *harness.App) {
 				s.OnConnect("/", func(c socketio.Conn) error {
 					c.Join("a")
 					c.Join("b")

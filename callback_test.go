@@ -86,44 +86,46 @@ func TestCallbacksThatFail(t *testing.T) {
 		"Accept: its own, for good":     {accept: &socketiojwt.UnauthorizedError{Code: "banned"}, want: `{"message":"unauthorized","code":"banned","type":"UnauthorizedError"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tellings := make(chan *socketiojwt.UnauthorizedError, 10)
-			s := harness.Start(t, socketiojwt.Options{
-				Handshake: true,
-				Timeout:   200 * time.Millisecond,
-				Secret: socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
-					return []byte(harness.Secret), test.secret
-				}),
-				Accept:         func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) { return nil, test.accept },
-				OnUnauthorized: func(_ *socketiojwt.Request, err *socketiojwt.UnauthorizedError) { tellings <- err },
-			}, nil)
-			w := httptest.NewRecorder()
-			s.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=3&transport=polling&token="+harness.TokenOf(t, "bob"), nil))
-			if got := w.Body.String(); !strings.Contains(got, "44"+test.want) || strings.Contains(got, "2:41") == test.retryable {
-				t.Errorf("EIO=3 is told %s", got)
-			}
-			cause := test.secret
-			if cause == nil {
-				cause = test.accept
-			}
-			if told := <-tellings; told.Retryable != test.retryable || !errors.Is(told.Err, cause) {
-				t.Errorf("OnUnauthorized is told %#v", told)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				tellings := make(chan *socketiojwt.UnauthorizedError, 10)
+				s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
+					Handshake: true,
+					Timeout:   200 * time.Millisecond,
+					Secret: socketiojwt.SecretFunc(func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) {
+						return []byte(harness.Secret), test.secret
+					}),
+					Accept:         func(context.Context, *socketiojwt.Request, *jwt.Token) (any, error) { return nil, test.accept },
+					OnUnauthorized: func(_ *socketiojwt.Request, err *socketiojwt.UnauthorizedError) { tellings <- err },
+				}, nil)
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=3&transport=polling&token="+harness.TokenOf(t, "bob"), nil))
+				if got := w.Body.String(); !strings.Contains(got, "44"+test.want) || strings.Contains(got, "2:41") == test.retryable {
+					t.Errorf("EIO=3 is told %s", got)
+				}
+				cause := test.secret
+				if cause == nil {
+					cause = test.accept
+				}
+				if told := <-tellings; told.Retryable != test.retryable || !errors.Is(told.Err, cause) {
+					t.Errorf("OnUnauthorized is told %#v", told)
+				}
 
-			must := harness.Dial4(t, s, "websocket")
-			must.JoinWith("/", harness.Auth{"token": harness.TokenOf(t, "bob")})
-			if !test.retryable {
-				must.Refused("/")
-			} else {
-				must.Closed() // without a word, which would be the last
-			}
+				must := harness.Dial4(t, s, "websocket")
+				must.JoinWith("/", harness.Auth{"token": harness.TokenOf(t, "bob")})
+				if !test.retryable {
+					must.Refused("/")
+				} else {
+					must.Closed() // without a word, which would be the last
+				}
 
-			middleware := httptest.NewRecorder()
-			r := httptest.NewRequest("GET", "/api", nil)
-			r.Header.Set("Authorization", "Bearer "+harness.TokenOf(t, "bob"))
-			s.Auth.Middleware(http.NotFoundHandler()).ServeHTTP(middleware, r)
-			if got := middleware.Code == http.StatusServiceUnavailable; got != test.retryable {
-				t.Errorf("Middleware answers %d", middleware.Code)
-			}
+				middleware := httptest.NewRecorder()
+				r := httptest.NewRequest("GET", "/api", nil)
+				r.Header.Set("Authorization", "Bearer "+harness.TokenOf(t, "bob"))
+				s.Auth.Middleware(http.NotFoundHandler()).ServeHTTP(middleware, r)
+				if got := middleware.Code == http.StatusServiceUnavailable; got != test.retryable {
+					t.Errorf("Middleware answers %d", middleware.Code)
+				}
+			})
 		})
 	}
 }

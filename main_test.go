@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	harness.Parallel(8)
+	harness.Parallel(4)
 	goleak.VerifyTestMain(m)
 }
