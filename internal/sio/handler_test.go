@@ -123,6 +123,28 @@ func TestDecodeWrongTypes(t *testing.T) {
 	}
 }
 
+// TestDecodeAttachmentOfAWrongType: who moves a server from Node writes []byte for a Buffer.
+func TestDecodeAttachmentOfAWrongType(t *testing.T) {
+	const hint = "binary data needs a *parser.Buffer"
+	for _, test := range []struct {
+		handler     any
+		packet      string
+		attachments []string
+		hinted      bool
+	}{
+		{func(socketio.Conn, []byte) {}, `51-["e",{"_placeholder":true,"num":0}]`, []string{"x"}, true},
+		{func(socketio.Conn, string) {}, `51-["e",{"_placeholder":true,"num":0}]`, []string{"x"}, true},
+		{func(socketio.Conn, int, any) {}, `51-["e","1",{"_placeholder":true,"num":0}]`, []string{"x"}, false},
+		{func(socketio.Conn, []byte) {}, `2["e",{"_placeholder":true,"num":0}]`, nil, false},
+	} {
+		p := packetOf(t, test.packet, test.attachments...)
+		_, err := newHandler(test.handler).call([]reflect.Value{reflect.Zero(connType)}, p, 1)
+		if err == nil || strings.Contains(err.Error(), hint) != test.hinted {
+			t.Errorf("%s for %T: %v", test.packet, test.handler, err)
+		}
+	}
+}
+
 // TestCall: results come back, of variadic functions too.
 func TestCall(t *testing.T) {
 	first := []reflect.Value{reflect.Zero(connType)}
