@@ -489,3 +489,44 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+// TestClaimsThatDoNotFit: a type of claims that does not fit the issuer's tokens refuses all of
+// them, and the client's message cannot say why. The log does, once, and shows no claim.
+func TestClaimsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	type ownSubject struct {
+		jwt.RegisteredClaims
+		Level uint8 `json:"level"`
+	}
+	own := func() jwt.Claims { return &ownSubject{} }
+	const said = "does not fit the type that Options.NewClaims returns"
+	for _, test := range []struct {
+		name      string
+		newClaims func() jwt.Claims
+		payload   string
+		words     []string
+	}{
+		{"a numeric sub", own, `{"sub":4711}`, []string{said, "level=WARN", "sub", "string"}},
+		{"a level that is too high", own, `{"level":4711}`, []string{said, "level=WARN", "level", "uint8"}},
+		{"no object", own, `"text"`, nil},
+		{"no object in a map", nil, `4711`, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var log harness.Record
+			a := harness.Authorize(t, socketiojwt.Options{NewClaims: test.newClaims, Logger: harness.LogTo(&log)})
+			for range 3 {
+				_, err := a.Verify(t.Context(), testRequest, harness.SignParts(headerHS256, test.payload))
+				checkRefusal(t, err, tokenRefusal(malformed))
+			}
+			if test.words != nil {
+				harness.SaidOnce(t, &log, test.words...)
+			} else if strings.Contains(log.String(), said) {
+				t.Errorf("the type of the claims is not at fault: %s", &log)
+			}
+			if strings.Contains(log.String(), "4711") {
+				t.Errorf("a claim is in the log: %s", &log)
+			}
+		})
+	}
+}

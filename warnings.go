@@ -1,6 +1,11 @@
 package socketiojwt
 
-import "log/slog"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+)
 
 // warnNotHardened says once why every client of a server is refused. It is for the hooks one by
 // one: Protect panics.
@@ -27,6 +32,19 @@ func (a *Authorizer) warnUndrained() {
 func (a *Authorizer) warnOtherUser() {
 	a.otherUser.Do(func() {
 		a.log.Warn("socketiojwt: a client sent a token of another user, or one without identity, to renew its session, and was told `jwt subject changed`; Options.Identity says whose a token is")
+	})
+}
+
+// warnMisfit says once why tokens are refused as malformed that are not: the type of NewClaims has
+// another type for a claim. It names the field and its type, and not what the token has there.
+func (a *Authorizer) warnMisfit(err error) {
+	var misfit *json.UnmarshalTypeError
+	if !errors.As(err, &misfit) || misfit.Field == "" { // "": it is no object
+		return
+	}
+	a.misfit.Do(func() {
+		a.log.Warn("socketiojwt: a token was refused as `jwt malformed`, because a claim does not fit the type that Options.NewClaims returns",
+			"reason", fmt.Sprintf("%s is no %s in the token", misfit.Field, misfit.Type))
 	})
 }
 
