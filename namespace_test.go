@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,7 @@ func TestAcceptNamespace(t *testing.T) {
 		var asked, ran harness.Record
 		s := harness.Start(t, socketiojwt.Options{
 			Handshake: handshake,
+			Logger:    slog.New(slog.DiscardHandler), // a panic would reach the default one
 			AcceptNamespace: func(_ context.Context, s *socketiojwt.Session, namespace string) error {
 				asked.Add("%s %s", s.Subject(), namespace)
 				switch namespace {
