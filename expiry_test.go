@@ -72,6 +72,7 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 			if got := <-refused; got != "/ jwt expired" {
 				t.Errorf("OnUnauthorized got %q", got)
 			}
+			synctest.Wait()
 			if stats := s.Auth.Stats(); stats.Expired != 1 || stats.Active != 0 || len(stats.Refused) != 0 {
 				t.Errorf("stats %+v", stats)
 			}
@@ -186,6 +187,7 @@ func TestRefreshInPlace(t *testing.T) {
 			if connects != 1 {
 				t.Errorf("OnConnect ran %d times", connects)
 			}
+			synctest.Wait()
 			if stats := s.Auth.Stats(); stats.Refreshed != 1 || stats.Expired != 1 {
 				t.Errorf("stats %+v", stats)
 			}
@@ -214,6 +216,7 @@ func TestRefreshTooLate(t *testing.T) {
 			"sub": "bob", "slow": true, "exp": time.Now().Add(time.Hour).Unix(),
 		})})
 		ended(t, must.Rest(), "invalid_token", "jwt expired")
+		synctest.Wait()
 		if stats := s.Auth.Stats(); stats.Refreshed != 0 || stats.Active != 0 {
 			t.Errorf("stats %+v", stats)
 		}

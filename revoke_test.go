@@ -108,6 +108,7 @@ func TestRevocation(t *testing.T) {
 			ended(t, mustEve.Rest(), "kicked", "unauthorized")
 
 			refused(token(jwt.MapClaims{"jti": []int{1}}), "jwt malformed")
+			synctest.Wait()
 			if stats := s.Auth.Stats(); stats.Revoked != 4 || stats.Disconnected != 1 || stats.Active != 0 {
 				t.Errorf("stats %+v", stats)
 			}

@@ -99,6 +99,7 @@ func TestOnConnectErrorRefusesThatNamespaceOnly(t *testing.T) {
 			if done.String() != "" {
 				t.Errorf("these ran: %s", done.String())
 			}
+			harness.Eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), test.logged) })
 			if got := log.String(); !strings.Contains(got, test.logged) || (test.logged == "") != (got == "") {
 				t.Errorf("logged %q, want %q", got, test.logged)
 			}

@@ -187,7 +187,7 @@ func TestNothingGoesAroundProtect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log harness.Record
-			auth := harness.Authorize(t, socketiojwt.Options{Timeout: 300 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			auth := harness.Authorize(t, socketiojwt.Options{Timeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			server := socketio.NewServer(socketiojwt.Harden(nil))
 			sio := mistake(auth, server)
 			at := harness.Loopback(t)
