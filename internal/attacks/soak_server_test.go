@@ -44,8 +44,8 @@ type soakStats struct {
 }
 
 type soakServerStats struct {
-	Sessions, Members int
-	Stats             socketiojwt.Stats
+	Sessions, Members, Active, Pending int
+	Refused, PacketsRefused            map[string]uint64
 }
 
 func (s soakStats) sum(f func(soakServerStats) int) (n int) {
@@ -61,16 +61,16 @@ func (s soakStats) sessions() int {
 
 func (s soakStats) members() int { return s.sum(func(s soakServerStats) int { return s.Members }) }
 
-func (s soakStats) active() int { return s.sum(func(s soakServerStats) int { return s.Stats.Active }) }
+func (s soakStats) active() int { return s.sum(func(s soakServerStats) int { return s.Active }) }
 
 func (s soakStats) pending() int {
-	return s.sum(func(s soakServerStats) int { return s.Stats.Pending })
+	return s.sum(func(s soakServerStats) int { return s.Pending })
 }
 
 // anonymous is how many sessions are of nobody, or are over for one side and not for the other.
 func (s soakStats) anonymous() int {
 	return s.sum(func(s soakServerStats) int {
-		return max(s.Sessions-s.Stats.Active, s.Stats.Active-s.Sessions, s.Stats.Pending)
+		return max(s.Sessions-s.Active, s.Active-s.Sessions, s.Pending)
 	})
 }
 
@@ -149,7 +149,11 @@ func (k *soaked) stats(servers map[string]*harness.App) soakStats {
 		Faults:     make(map[string]int),
 	}
 	for mode, s := range servers {
-		stats := soakServerStats{Sessions: s.Count(), Stats: s.Auth.Stats()}
+		auth := s.Auth.Stats()
+		stats := soakServerStats{
+			Sessions: s.Count(), Active: auth.Active, Pending: auth.Pending,
+			Refused: auth.Refused, PacketsRefused: auth.PacketsRefused,
+		}
 		for _, nsp := range namespaces {
 			for _, room := range s.Rooms(nsp) {
 				stats.Members += s.RoomLen(nsp, room)

@@ -430,7 +430,7 @@ func (k *soak) report(empty, before, after soakStats, quiet, storm soakResult) {
 	k.t.Logf("%d honest messages arrived, %d visitors came and went; the worst broadcast took %v\n%s",
 		k.messages.Load(), k.visitors.Load(), k.worst, text.String())
 	for mode, s := range after.Servers {
-		k.t.Logf("%s: refused %v, packets refused %v", mode, s.Stats.Refused, s.Stats.PacketsRefused)
+		k.t.Logf("%s: refused %v, packets refused %v", mode, s.Refused, s.PacketsRefused)
 	}
 }
 
