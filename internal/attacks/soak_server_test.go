@@ -91,10 +91,13 @@ func (k *soaked) fault(format string, args ...any) {
 	}
 }
 
-// Write takes net/http's log, in which it is told of panics.
+// Write takes the logs of net/http and of the library, which tell of panics. One handler panics because
+// it is told to.
 func (k *soaked) Write(line []byte) (int, error) {
-	if text := string(line); strings.Contains(text, "panic") || strings.Contains(text, "superfluous") {
-		k.fault("net/http: %.2000s", text)
+	text := string(line)
+	told := strings.Contains(text, "a callback panicked callback=OnEvent")
+	if strings.Contains(text, "panic") && !told || strings.Contains(text, "superfluous") {
+		k.fault("logged: %.2000s", text)
 	}
 	return len(line), nil
 }
