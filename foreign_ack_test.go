@@ -1,0 +1,39 @@
+package socketiojwt_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
+	socketio "github.com/googollee/go-socket.io"
+)
+
+// In a namespace with the hooks the acknowledgement of `unauthorized` disconnects at once, though
+// go-socket.io has acknowledgements of its own there, which stay apart.
+func TestAcknowledgedRefusalOfHooks(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{3, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			auth := mustAuthorize(t, socketiojwt.Options{CloseGrace: time.Minute, Timeout: time.Hour})
+			plain := socketio.NewServer(hardened())
+			plain.OnConnect("/", func(socketio.Conn) error { return nil })
+			hook(plain, auth, "/admin")
+			at := inMemory(t)
+			serve(t, plain, at, auth.Handler(plain))
+			c, must := dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
+			must.Join("/admin")
+			must.Connected("/admin")
+			must.Emit("/admin", "authenticate", map[string]string{"token": "bad"})
+			refused := must.Event("/admin", "unauthorized")
+			began := time.Now()
+			must.OK(c.Ack("/admin", refused.ID))
+			must.Type("/admin", siotest.Disconnect)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("EIO=%d: it took %v", version, took)
+			}
+			c.Close()
+		})
+	}
+}
