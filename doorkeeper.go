@@ -52,7 +52,7 @@ func (d *doorkeeper) add(s *Server) {
 	defer d.mu.Unlock()
 	for _, other := range d.servers {
 		if s.protected == nil && other.protected == nil {
-			panic("socketiojwt: Protect: every namespace of this server is protected already; name those that this Authorizer should protect")
+			panic("socketiojwt: Protect: every namespace of this server is protected already; name those that this Authorizer should protect, and call Harden for each server")
 		}
 		for _, name := range s.protected {
 			if slices.Contains(other.protected, name) {

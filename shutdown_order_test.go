@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -41,7 +42,7 @@ func TestShutdownThatFails(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hold := make(chan struct{})
 			adapter := new(bus).add()
-			s := startAt(t, inMemory(t), handshakeMode, func(s *testServer) {
+			s := harness.StartAt(t, harness.InMemory(t), harness.HandshakeMode, func(s *harness.App) {
 				s.SetAdapter(brokenLine{adapter})
 				s.OnEvent("/", "x", func(socketio.Conn) {})
 				s.OnDisconnect("/", func(socketio.Conn, string) {
@@ -49,11 +50,11 @@ func TestShutdownThatFails(t *testing.T) {
 						<-hold
 					}
 				})
-				s.Plain().OnConnect("/plain", func(socketio.Conn) error { return nil })
-				s.Plain().OnDisconnect("/plain", func(socketio.Conn, string) { <-hold })
+				s.Plain.OnConnect("/plain", func(socketio.Conn) error { return nil })
+				s.Plain.OnDisconnect("/plain", func(socketio.Conn, string) { <-hold })
 			}, "/")
 			if test.namespace != "" {
-				_, must := s.dial(t, bob(t, "websocket"))
+				_, must := s.Dial(t, harness.Bob(t, "websocket"))
 				must.NextRaw("40")
 				if test.namespace != "/" {
 					must.Join(test.namespace)
@@ -81,20 +82,20 @@ func TestShutdownThatFails(t *testing.T) {
 func TestDrainOfSeveralServers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := mustAuthorize(t, socketiojwt.Options{})
+		auth := harness.Authorize(t, socketiojwt.Options{})
 		hold := make(chan struct{})
 		var servers []*socketio.Server
 		for n := range 2 {
-			plain := socketio.NewServer(hardened())
+			plain := socketio.NewServer(socketiojwt.Harden(nil))
 			plain.OnConnect("/", func(socketio.Conn) error { return nil })
 			plain.OnDisconnect("/", func(socketio.Conn, string) {
 				if n == 1 {
 					<-hold
 				}
 			})
-			at := inMemory(t)
-			serve(t, plain, at, auth.Handler(plain))
-			_, must := dial(t, at, siotest.Options{Transport: "websocket"})
+			at := harness.InMemory(t)
+			harness.Serve(t, plain, at, auth.Handler(plain))
+			_, must := harness.Dial(t, at, siotest.Options{Transport: "websocket"})
 			must.NextRaw("40")
 			servers = append(servers, plain)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-socketiojwt/socketiojwt"
+	"github.com/go-socketiojwt/socketiojwt/internal/harness"
 	"github.com/go-socketiojwt/socketiojwt/internal/siotest"
 	socketio "github.com/googollee/go-socket.io"
 )
@@ -16,13 +17,13 @@ func TestAcknowledgedRefusalOfHooks(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4} {
 		synctest.Test(t, func(t *testing.T) {
-			auth := mustAuthorize(t, socketiojwt.Options{CloseGrace: time.Minute, Timeout: time.Hour})
-			plain := socketio.NewServer(hardened())
+			auth := harness.Authorize(t, socketiojwt.Options{CloseGrace: time.Minute, Timeout: time.Hour})
+			plain := socketio.NewServer(socketiojwt.Harden(nil))
 			plain.OnConnect("/", func(socketio.Conn) error { return nil })
-			hook(plain, auth, "/admin")
-			at := inMemory(t)
-			serve(t, plain, at, auth.Handler(plain))
-			c, must := dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
+			harness.RegisterHooks(plain, auth, "/admin")
+			at := harness.InMemory(t)
+			harness.Serve(t, plain, at, auth.Handler(plain))
+			c, must := harness.Dial(t, at, siotest.Options{Version: version, Transport: "websocket"})
 			must.Join("/admin")
 			must.Connected("/admin")
 			must.Emit("/admin", "authenticate", map[string]string{"token": "bad"})
