@@ -40,6 +40,7 @@ var partings = []struct {
 // TestReasonArrives: what was sent before the end of a connection arrives, in order, and then the
 // connection ends. What the client sends behind it is not delivered.
 func TestReasonArrives(t *testing.T) {
+	t.Parallel()
 	for _, parting := range partings {
 		for _, mode := range modes {
 			if mode.options.B64 {

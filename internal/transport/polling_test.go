@@ -72,6 +72,7 @@ func TestOverlappingGETs(t *testing.T) {
 
 // TestAbortedGET: whether or not the server has noticed, the GET after it works (hazard 30).
 func TestAbortedGET(t *testing.T) {
+	t.Parallel()
 	for _, noticed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("noticed %v", noticed), func(t *testing.T) {
 			s := newServer(t, config{})
@@ -331,6 +332,7 @@ func TestLastPing(t *testing.T) {
 
 // TestVanishedHandshake: a client that is gone right after its first request leaves nothing.
 func TestVanishedHandshake(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, config{pingTimeout: time.Second, pingInterval: time.Second})
 	for i := range 100 {
 		conn := s.raw(t, []string{requestText("GET", "", ""), webSocketText("")}[i%2])

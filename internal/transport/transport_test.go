@@ -158,6 +158,7 @@ func exchange(ctx context.Context, url string, o siotest.Options, upgrade bool) 
 }
 
 func TestExchange(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newBurstServer(t)
@@ -184,6 +185,7 @@ func TestTextInBinaryPayloads(t *testing.T) {
 }
 
 func TestLargeMessages(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{limits: transport.Limits{Message: 4 << 20}}) // JSONP triples some characters
@@ -210,6 +212,7 @@ func TestLargeMessages(t *testing.T) {
 }
 
 func TestTooLargeMessageCloses(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{limits: transport.Limits{Message: 10 << 10}})
@@ -230,6 +233,7 @@ func TestTooLargeMessageCloses(t *testing.T) {
 
 // TestMalformedCloses sends what no Engine.IO client sends, and what the layer above refuses.
 func TestMalformedCloses(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		packet string
 		want   []transport.Reason // some do not survive the payload of a poll
@@ -298,6 +302,7 @@ func TestNothingBehindClose(t *testing.T) {
 }
 
 func TestRestrict(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{
@@ -618,6 +623,7 @@ func TestStalledWebSocketIsHeard(t *testing.T) {
 
 // TestSendBetweenAttachments: frames of one Send stay together, whoever sends at the same time.
 func TestSendBetweenAttachments(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t, config{})
