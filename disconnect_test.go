@@ -111,3 +111,41 @@ func TestEndOfWhoIsGone(t *testing.T) {
 		}
 	})
 }
+
+// Audience.End of a public namespace ends its sockets, and not the sessions that their connections have
+// elsewhere.
+func TestEndOfAPublicNamespace(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
+		s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+		s.OnEvent("/public", "x", func(socketio.Conn) {})
+	}, "/")
+	_, must := s.Dial(t, harness.Bob(t, "websocket"))
+	must.NextRaw("40")
+	must.Join("/public")
+	must.NextRaw("40/public")
+	if n := s.In("/public").End(nil); n != 1 {
+		t.Errorf("%d ended", n)
+	}
+	must.Type("/public", siotest.Disconnect)
+	must.Call("/", "echo", "still here")
+	if stats := s.Auth.Stats(); stats.Active != 1 || stats.Disconnected != 0 {
+		t.Errorf("stats %+v", stats)
+	}
+}
+
+// Another node counts a user that is disconnected as that, and not as revoked.
+func TestDisconnectUserIsCountedOnAllNodes(t *testing.T) {
+	t.Parallel()
+	opts := socketiojwt.Options{Handshake: true, Revocations: socketiojwt.NewMemoryRevocations()}
+	a, b := harness.Start(t, opts, nil), harness.Start(t, opts, nil)
+	_, must := b.Dial(t, harness.Bob(t, "websocket"))
+	must.NextRaw("40")
+	if n, err := a.Auth.DisconnectUser(t.Context(), "bob", nil); n != 0 || err != nil {
+		t.Errorf("%d ended here, %v", n, err)
+	}
+	ended(t, must.Rest(), "unauthorized", "unauthorized")
+	if stats := b.Auth.Stats(); stats.Disconnected != 1 || stats.Revoked != 0 || stats.Replaced != 0 || stats.Active != 0 {
+		t.Errorf("stats %+v", stats)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
+	socketio "github.com/googollee/go-socket.io"
 )
 
 // What another node says of no room in particular concerns guests, but for broadcasts: those are for
@@ -97,4 +98,15 @@ func TestOneMalformedAnswer(t *testing.T) {
 	if err == nil || len(fetched) != 1 || fetched[0].ID != "far" {
 		t.Errorf("got %v, %v", fetched, err)
 	}
+}
+
+// The ID of a socket is a room on all nodes.
+func TestRoomOfOneSocket(t *testing.T) {
+	t.Parallel()
+	_, a, b := twoNodes(t)
+	must, other := b.enter("bob"), b.enter("eve")
+	conn, _ := b.conns.Load("/bob")
+	a.In("/", conn.(socketio.Conn).ID()).Emit("you")
+	heard(t, must, `42["you"]`)
+	silent(t, a, must, other)
 }

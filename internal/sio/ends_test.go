@@ -54,3 +54,19 @@ func TestWhatWaitsWhenASocketEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestEmitOutsideOfALife: nothing is sent before a socket is admitted, nor behind its end.
+func TestEmitOutsideOfALife(t *testing.T) {
+	s := newServer(t, transport.Limits{})
+	s.Add("/a")
+	s.met = func(so *Socket) { so.Emit("early") }
+	c := s.arrive("/a")
+	a := c.Socket("/a")
+	a.Emit("in")
+	c.End(false, LastWord{Socket: a})
+	a.Emit("late")
+	a.Emit("late", func() {})
+	if got := s.sent(c); !slices.Equal(got, []string{"40", "40/a", `42/a,["in"]`, "41/a"}) {
+		t.Errorf("sent %q", got)
+	}
+}
