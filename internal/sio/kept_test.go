@@ -107,6 +107,31 @@ func TestKeptPacketsAreConsumed(t *testing.T) {
 	})
 }
 
+// TestConnectsAreConsumed: what a client says when it joins gives its room back, however often it
+// leaves and joins again.
+func TestConnectsAreConsumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQuietServer(t, transport.Limits{Message: 16 << 10})
+		s.Add("/a")
+		c := s.arrive5()
+		defer c.Client().Abort()
+		posted := 0
+		go func() {
+			for range 50 {
+				for _, packet := range []string{`40/a,"` + strings.Repeat("x", 1000) + `"`, "41/a,"} {
+					r := httptest.NewRequest("POST", "/socket.io/?EIO=4&transport=polling&sid="+c.Client().ID(), strings.NewReader(packet))
+					c.Client().Serve(httptest.NewRecorder(), r)
+					posted++
+				}
+			}
+		}()
+		synctest.Wait()
+		if posted != 100 {
+			t.Errorf("%d of 100 messages were read", posted)
+		}
+	})
+}
+
 // TestDetachOfSlicesThatShare: where a slice has no attachment a longer one, of the same array, may have one.
 func TestDetachOfSlicesThatShare(t *testing.T) {
 	all := []any{1, parser.Buffer{Data: []byte("x")}}
