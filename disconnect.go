@@ -55,9 +55,6 @@ func (a *Authorizer) DisconnectUser(ctx context.Context, identity string, reason
 // and whatever the issuer of their tokens. It returns how many those were. It does not block, costs
 // O(sessions of the subject), and does nothing for the subject "".
 func (a *Authorizer) DisconnectSubject(sub string, reason *UnauthorizedError) int {
-	if sub == "" {
-		return 0
-	}
 	return endSessions(a.registry.find(sessionKey{ofSubject, sub}), anySession, disconnectReason(reason), countDisconnected)
 }
 

@@ -149,3 +149,17 @@ func TestDisconnectUserIsCountedOnAllNodes(t *testing.T) {
 		t.Errorf("stats %+v", stats)
 	}
 }
+
+// Sessions without a subject have none in common.
+func TestDisconnectSubjectOfNobody(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.HandshakeMode, func(s *harness.App) {
+		s.OnEvent("/", "echo", func(_ socketio.Conn, text string) string { return text })
+	})
+	_, must := s.Dial(t, siotest.Options{Transport: "websocket", Query: harness.WithToken(harness.SignHS256(t, jwt.MapClaims{"id": 1}))})
+	must.NextRaw("40")
+	if n := s.Auth.DisconnectSubject("", nil); n != 0 {
+		t.Errorf("%d ended", n)
+	}
+	must.Call("/", "echo", "still here")
+}

@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,32 @@ func TestKeepBack(t *testing.T) {
 			}
 			a.client.Abort()
 			conn.Close()
+		})
+	}
+}
+
+// TestDrainBeforeOpen: a connection whose OPEN has still to go when the hub is drained ends behind what
+// is sent with it.
+func TestDrainBeforeOpen(t *testing.T) {
+	for _, mode := range []string{"polling", "websocket"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, config{pipes: true, arrive: func(*above) {}})
+			dialed := make(chan *siotest.Client)
+			go func() { dialed <- s.dial(t, siotest.Options{Transport: mode}) }()
+			a := <-s.arrived
+			synctest.Wait()
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = s.hub.Drain(ended)
+			synctest.Wait()
+			began := time.Now()
+			a.client.Send(text("0"))
+			must := (<-dialed).Must(t)
+			must.NextRaw("40")
+			must.Closed()
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s: it took %v", mode, took)
+			}
 		})
 	}
 }
