@@ -7,9 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"path"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -191,20 +189,20 @@ func containsAny(data []byte, marks [][]byte) bool {
 	return false
 }
 
-// keyFiles are what the names of files with keys end in.
-var keyFiles = []string{".pem", ".crt", ".cer", ".der", ".key", ".pub", ".jwk", ".jwks"}
+// keyFiles are the extensions of files with keys.
+var keyFiles = [][]byte{[]byte("pem"), []byte("crt"), []byte("cer"), []byte("der"), []byte("key"), []byte("pub"),
+	[]byte("jwk"), []byte("jwks"), []byte("json")}
 
 // fromPlace returns an error where text says where a key is: that can be guessed.
 func fromPlace(text []byte) (any, error) {
-	if bytes.ContainsAny(text, " \t\r\n") {
-		return nil, nil
-	}
-	place := strings.ToLower(string(text))
-	scheme, _, isURL := strings.Cut(place, "://")
+	extension := text[bytes.LastIndexByte(text, '.')+1:]
+	scheme, _, isURL := bytes.Cut(text, []byte("://"))
+	isURL = isURL && !bytes.ContainsAny(text, " \t\r\n")
 	switch {
-	case isURL && (scheme == "http" || scheme == "https"):
+	case isURL && (bytes.EqualFold(scheme, []byte("http")) || bytes.EqualFold(scheme, []byte("https"))):
 		return nil, errors.New("this is the URL of a key; get the key from there, with a JWKS client and Keyfunc")
-	case isURL && scheme == "file", slices.Contains(keyFiles, path.Ext(place)):
+	case isURL && bytes.EqualFold(scheme, []byte("file")),
+		slices.ContainsFunc(keyFiles, func(known []byte) bool { return bytes.EqualFold(extension, known) }):
 		return nil, errors.New("this is the name of a file; pass what is in it, from os.ReadFile")
 	}
 	return nil, nil

@@ -352,13 +352,15 @@ func TestOtherKeysAreNoHMACSecretsEither(t *testing.T) {
 // Where a key is can be guessed, so it is no secret.
 func TestThePlaceOfAKeyIsNoSecret(t *testing.T) {
 	for place, whatToDo := range map[string]string{
-		"public.pem":                  "os.ReadFile",
-		"/etc/keys/PUBLIC.PEM\n":      "os.ReadFile",
-		`C:\keys\idp.crt`:             "os.ReadFile",
-		"keys/jwt.key":                "os.ReadFile",
-		"keys/jwt.pub":                "os.ReadFile",
-		"keys/idp.jwks":               "os.ReadFile",
-		"file:///etc/keys/public.txt": "os.ReadFile",
+		"public.pem":             "os.ReadFile",
+		"/etc/keys/PUBLIC.PEM\n": "os.ReadFile",
+		`C:\keys\idp.crt`:        "os.ReadFile",
+		"keys/jwt.key":           "os.ReadFile",
+		"keys/jwt.pub":           "os.ReadFile",
+		"keys/idp.jwks":          "os.ReadFile",
+		"keys/jwks.json":         "os.ReadFile",
+		`C:\Program Files\jwt\our keys\public.pem`:  "os.ReadFile",
+		"file:///etc/keys/public.txt":               "os.ReadFile",
 		"https://idp.example/.well-known/jwks.json": "Keyfunc",
 		"HTTP://127.0.0.1:8080/realms/demo":         "Keyfunc",
 	} {
