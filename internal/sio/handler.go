@@ -3,6 +3,7 @@ package sio
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -134,7 +135,8 @@ func decodeArg(t reflect.Type, text []byte, p *Packet, i int) (reflect.Value, er
 	pointer := reflect.New(target)
 	if text != nil && !bytes.Equal(bytes.TrimSpace(text), null) {
 		if err := json.Unmarshal(text, pointer.Interface()); err != nil {
-			if len(p.Attachments) > 0 && bytes.Contains(text, placeholder) {
+			var misfit *json.UnmarshalTypeError // of a placeholder, which is an object
+			if errors.As(err, &misfit) && misfit.Value == "object" && len(p.Attachments) > 0 && bytes.Contains(text, placeholder) {
 				err = fmt.Errorf("binary data needs a *parser.Buffer of go-socket.io: %w", err)
 			}
 			return reflect.Value{}, fmt.Errorf("%s: argument %d: %w", p.what(), i+1, err)

@@ -135,6 +135,11 @@ func TestDecodeAttachmentOfAWrongType(t *testing.T) {
 		{func(socketio.Conn, []byte) {}, `51-["e",{"_placeholder":true,"num":0}]`, []string{"x"}, true},
 		{func(socketio.Conn, string) {}, `51-["e",{"_placeholder":true,"num":0}]`, []string{"x"}, true},
 		{func(socketio.Conn, int, any) {}, `51-["e","1",{"_placeholder":true,"num":0}]`, []string{"x"}, false},
+		{func(socketio.Conn, struct {
+			N int
+			B *parser.Buffer
+		}) {
+		}, `51-["e",{"N":"1","B":{"_placeholder":true,"num":0}}]`, []string{"x"}, false},
 		{func(socketio.Conn, []byte) {}, `2["e",{"_placeholder":true,"num":0}]`, nil, false},
 	} {
 		p := packetOf(t, test.packet, test.attachments...)
