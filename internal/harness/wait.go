@@ -3,7 +3,8 @@ package harness
 import (
 	"bytes"
 	"regexp"
-	"runtime"
+	"runtime/pprof"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,15 +16,12 @@ import (
 // InBubble counts the goroutines of the test, once they have come to rest.
 func InBubble() int {
 	synctest.Wait()
-	stacks := make([]byte, 1<<20)
-	mine := bubble.Find(stacks[:runtime.Stack(stacks, false)])
-	n := 0
-	for _, other := range bubble.FindAll(stacks[:runtime.Stack(stacks, true)], -1) {
-		if bytes.Equal(mine, other) {
-			n++
-		}
+	var stacks bytes.Buffer // of all goroutines, with this one first
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		panic(err)
 	}
-	return n
+	bubbles := bubble.FindAllString(stacks.String(), -1)
+	return len(slices.DeleteFunc(bubbles[1:], func(name string) bool { return name != bubbles[0] })) + 1
 }
 
 // bubble is how the head of a stack names what testing/synctest made. Tests that run in parallel
