@@ -70,3 +70,25 @@ func TestEmitOutsideOfALife(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// TestNothingIsKeptOfALife: a socket keeps what its CONNECT brought, and not the message that it came in,
+// until it ends; then it waits for no acknowledgement either.
+func TestNothingIsKeptOfALife(t *testing.T) {
+	s := newServer(t, transport.Limits{})
+	s.Add("/a")
+	c := s.arrive5()
+	message := textMessage(`0/a,{"token":"x"}`)
+	if err := c.Receive([]transport.Message{message}); err != nil {
+		t.Fatal(err)
+	}
+	copy(message.Data, make([]byte, len(message.Data)))
+	a := c.Socket("/a")
+	if got := string(a.Auth()); got != `{"token":"x"}` {
+		t.Errorf("its auth is %q", got)
+	}
+	a.Emit("question", func() {})
+	take(t, c, "1/a,")
+	if auth := a.Auth(); auth != nil || len(a.acks) != 0 {
+		t.Errorf("behind its end its auth is %s, and %d acknowledgements are waited for", auth, len(a.acks))
+	}
+}
