@@ -156,6 +156,29 @@ describe('the chat', { concurrency: 2 }, () => {
       await isIn(red, 'in', 'Connected as red');
     }))));
 
+  test('who logs in again before the answer to the log-out is there stays', limit, () =>
+    withProgram('chat', [], server => withPage(async page => {
+      let answer;
+      const held = new Promise(resolve => { answer = resolve; });
+      await page.route('**/logout', async route => {
+        const response = await route.fetch();
+        await held;
+        await route.fulfill({ response });
+      });
+      await page.goto(server.url);
+      await page.click('text=Log in as red');
+      await isIn(page, 'in', 'Connected as red');
+      await page.click('#logout');
+      await isIn(page, 'out', 'Logged out'); // the socket was told
+      await page.click('text=Log in as blue');
+      await isIn(page, 'in', 'Connected as blue');
+      const answered = page.waitForResponse('**/logout');
+      answer();
+      await (await answered).finished();
+      await say(page, 'still here');
+      await sees(page, '#messages li', 'blue still here');
+    })));
+
   test('the page shows the code of a refusal', limit, () =>
     withProgram('chat', [], server => withPage(async page => {
       await page.route('**/login', async route => {

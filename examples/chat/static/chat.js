@@ -34,11 +34,12 @@ async function logIn(user, password) {
 }
 
 element('logout').addEventListener('click', async () => {
+  const mine = socket; // it may be told before the answer is here
   try {
     await post('logout', { headers: { Authorization: 'Bearer ' + token } });
-    loggedOut();
+    if (socket === mine) loggedOut();
   } catch (error) {
-    leave('out', 'Not connected', 'The server has not logged you out: ' + error.message);
+    if (socket === mine) leave('out', 'Not connected', 'The server has not logged you out: ' + error.message);
   }
 });
 
