@@ -186,25 +186,27 @@ func TestNothingGoesAroundProtect(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log harness.Record
-			auth := harness.Authorize(t, socketiojwt.Options{Timeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			server := socketio.NewServer(socketiojwt.Harden(nil))
-			sio := mistake(auth, server)
-			at := harness.Loopback(t)
-			if sio != nil {
-				harness.Serve(t, sio, at, sio)
-			} else {
-				harness.Serve(t, server, at, server)
-			}
-			_, must := harness.Dial(t, at, siotest.Options{Transport: "websocket"})
-			must.NextRaw("40")
-			must.Send(`420["ask"]`)
-			for _, p := range must.Rest() {
-				if strings.Contains(p.Raw, "SECRET") {
-					t.Errorf("an anonymous client got %s", p.Raw)
+			synctest.Test(t, func(t *testing.T) {
+				var log harness.Record
+				auth := harness.Authorize(t, socketiojwt.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				server := socketio.NewServer(socketiojwt.Harden(nil))
+				sio := mistake(auth, server)
+				at := harness.InMemory(t)
+				if sio != nil {
+					harness.Serve(t, sio, at, sio)
+				} else {
+					harness.Serve(t, server, at, server)
 				}
-			}
-			harness.SaidOnce(t, &log, "registered on the server itself", "level=ERROR", "namespace=/", "through the result of Protect")
+				_, must := harness.Dial(t, at, siotest.Options{Transport: "websocket"})
+				must.NextRaw("40")
+				must.Send(`420["ask"]`)
+				for _, p := range must.Rest() {
+					if strings.Contains(p.Raw, "SECRET") {
+						t.Errorf("an anonymous client got %s", p.Raw)
+					}
+				}
+				harness.SaidOnce(t, &log, "registered on the server itself", "level=ERROR", "namespace=/", "through the result of Protect")
+			})
 		})
 	}
 

@@ -389,22 +389,24 @@ func TestHazard35_PanicsInCallbacks(t *testing.T) {
 // A callback that ends its goroutine ends nothing of ours.
 func TestCallbacksThatEndTheirGoroutine(t *testing.T) {
 	t.Parallel()
-	s := harness.Start(t, socketiojwt.Options{
-		OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { runtime.Goexit() },
-		OnUnauthorized:  func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { runtime.Goexit() },
-	}, harness.Chat)
-	_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
-	must.NextRaw("40")
-	must.Emit("/", "echo", "too early")
-	if rest := must.Rest(); len(rest) != 2 || rest[1].Raw != "41" {
-		t.Errorf("got %v", rest)
-	}
-	_, must = s.Dial(t, siotest.Options{Transport: "websocket"})
-	must.NextRaw("40")
-	must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
-	must.NextRaw(`42["authenticated"]`)
-	must.NextRaw(`42["welcome","bob"]`)
-	must.Call("/", "echo", "still here")
+	synctest.Test(t, func(t *testing.T) {
+		s := harness.StartAt(t, harness.InMemory(t), socketiojwt.Options{
+			OnAuthenticated: func(socketio.Conn, *socketiojwt.Session) { runtime.Goexit() },
+			OnUnauthorized:  func(*socketiojwt.Request, *socketiojwt.UnauthorizedError) { runtime.Goexit() },
+		}, harness.Chat)
+		_, must := s.Dial(t, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		must.Emit("/", "echo", "too early")
+		if rest := must.Rest(); len(rest) != 2 || rest[1].Raw != "41" {
+			t.Errorf("got %v", rest)
+		}
+		_, must = s.Dial(t, siotest.Options{Transport: "websocket"})
+		must.NextRaw("40")
+		must.Emit("/", "authenticate", map[string]string{"token": harness.TokenOf(t, "bob")})
+		must.NextRaw(`42["authenticated"]`)
+		must.NextRaw(`42["welcome","bob"]`)
+		must.Call("/", "echo", "still here")
+	})
 }
 
 // A CheckOrigin that panics leaves nothing of its connection, and another upgrade may follow,
