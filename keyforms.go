@@ -189,20 +189,20 @@ func containsAny(data []byte, marks [][]byte) bool {
 	return false
 }
 
-// keyFiles are the extensions of files with keys.
-var keyFiles = [][]byte{[]byte("pem"), []byte("crt"), []byte("cer"), []byte("der"), []byte("key"), []byte("pub"),
-	[]byte("jwk"), []byte("jwks"), []byte("json")}
+// keyFiles are what the names of files with keys end in.
+var keyFiles = [][]byte{[]byte(".pem"), []byte(".crt"), []byte(".cer"), []byte(".der"), []byte(".key"), []byte(".pub"),
+	[]byte(".jwk"), []byte(".jwks"), []byte(".json")}
 
 // fromPlace returns an error where text says where a key is: that can be guessed.
 func fromPlace(text []byte) (any, error) {
-	extension := text[bytes.LastIndexByte(text, '.')+1:]
+	dot := bytes.LastIndexByte(text, '.')
 	scheme, _, isURL := bytes.Cut(text, []byte("://"))
 	isURL = isURL && !bytes.ContainsAny(text, " \t\r\n")
 	switch {
 	case isURL && (bytes.EqualFold(scheme, []byte("http")) || bytes.EqualFold(scheme, []byte("https"))):
 		return nil, errors.New("this is the URL of a key; get the key from there, with a JWKS client and Keyfunc")
 	case isURL && bytes.EqualFold(scheme, []byte("file")),
-		slices.ContainsFunc(keyFiles, func(known []byte) bool { return bytes.EqualFold(extension, known) }):
+		dot >= 0 && slices.ContainsFunc(keyFiles, func(end []byte) bool { return bytes.EqualFold(text[dot:], end) }):
 		return nil, errors.New("this is the name of a file; pass what is in it, from os.ReadFile")
 	}
 	return nil, nil

@@ -390,6 +390,7 @@ func TestSecretsThatAreNoKeysStaySecrets(t *testing.T) {
 		"a sequence":              append([]byte{0x30, 62, 0x04, 60}, random(60)...),
 		"UTF-8 with BOM":          append([]byte("\ufeff"), random(60)...),
 		"UTF-16":                  utf16Of(binary.LittleEndian, "\ufeffa secret of at least thirty-two bytes"),
+		"a word":                  []byte("key"),
 		"a name":                  []byte("correct.horse.battery.staple.pem.and.more"),
 		"an address among others": []byte("https://www.example.com is where this secret of ours is used"),
 		"zeros":                   make([]byte, 64),
