@@ -42,7 +42,6 @@ type Authorizer struct {
 	unfinished waitGroup   // sockets whose onDisconnect has not returned
 	unhardened sync.Once   // warnNotHardened
 	otherUser  sync.Once   // warnOtherUser
-	misfit     sync.Once   // warnMisfit
 	untold     atomic.Bool // whether other nodes were not told of the last new session
 	ungated    sync.Once   // warnNoGate
 	strangers  sync.Once   // warnUnregistered
@@ -275,7 +274,7 @@ func (a *Authorizer) parse(ctx context.Context, r *Request, raw, signature strin
 	case err == nil:
 		return a.readClaims(raw, token, parsedAt)
 	case errors.Is(err, jwt.ErrTokenMalformed):
-		a.warnMisfit(err)
+		a.warnMisfit(r, err)
 		return nil, errMalformed(err)
 	case token == nil || token.Header == nil: // the header is JSON's null
 		return nil, errMalformed(err)

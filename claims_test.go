@@ -491,7 +491,8 @@ func FuzzClaims(f *testing.F) {
 }
 
 // TestClaimsThatDoNotFit: a type of claims that does not fit the issuer's tokens refuses all of
-// them, and the client's message cannot say why. The log does, once, and shows no claim.
+// them, and the client's message cannot say why. The log does, once for each address, and shows no
+// claim.
 func TestClaimsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	type ownSubject struct {
@@ -529,4 +530,26 @@ func TestClaimsThatDoNotFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAStrangersTokenHidesNoMisfit: anybody can write a token that does not fit. The log says it of
+// those that come from elsewhere, too.
+func TestAStrangersTokenHidesNoMisfit(t *testing.T) {
+	t.Parallel()
+	type ofLevel struct {
+		jwt.RegisteredClaims
+		Level uint8 `json:"level"`
+	}
+	var log harness.Record
+	a := harness.Authorize(t, socketiojwt.Options{
+		NewClaims: func() jwt.Claims { return &ofLevel{} }, Logger: harness.LogTo(&log),
+	})
+	for _, token := range []struct{ remote, payload string }{
+		{"192.0.2.66:1", `{"level":"high"}`}, {"192.0.2.66:2", `{"level":"low"}`}, {"192.0.2.1:1", `{"sub":5}`},
+	} {
+		_, err := a.Verify(t.Context(), &socketiojwt.Request{Namespace: "/", RemoteAddr: token.remote}, harness.SignParts(headerHS256, token.payload))
+		checkRefusal(t, err, tokenRefusal(malformed))
+	}
+	harness.SaidOnce(t, &log, "level is no uint8", "remote=192.0.2.66:1")
+	harness.SaidOnce(t, &log, "sub is no string", "remote=192.0.2.1:1")
 }

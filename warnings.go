@@ -35,17 +35,19 @@ func (a *Authorizer) warnOtherUser() {
 	})
 }
 
-// warnMisfit says once why tokens are refused as malformed that are not: the type of NewClaims has
-// another type for a claim. It names the field and its type, and not what the token has there.
-func (a *Authorizer) warnMisfit(err error) {
+// warnMisfit says once for each address why tokens are refused as malformed that are not: the type
+// of NewClaims has another type for a claim. It names the field and its type, and not what the token
+// has there. Nobody has verified the token: one that a stranger made must not hide what is wrong
+// with the others.
+func (a *Authorizer) warnMisfit(r *Request, err error) {
 	var misfit *json.UnmarshalTypeError
 	if !errors.As(err, &misfit) || misfit.Field == "" { // "": it is no object
 		return
 	}
-	a.misfit.Do(func() {
+	if a.notices.first("misfit", r.RemoteAddr) {
 		a.log.Warn("socketiojwt: a token was refused as `jwt malformed`, because a claim does not fit the type that Options.NewClaims returns",
-			"reason", fmt.Sprintf("%s is no %s in the token", misfit.Field, misfit.Type))
-	})
+			"reason", fmt.Sprintf("%s is no %s in the token", misfit.Field, misfit.Type), "remote", r.RemoteAddr)
+	}
 }
 
 // warnNotHijacked says once why WebSockets are refused.
