@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	// The tests wait for Redis, and compute little. -parallel on the command line comes later.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -20,10 +20,13 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
+// patient is for tests in which Redis answers always, but may take its time on a busy machine.
+var patient = redisrevoke.Options{Timeout: patience}
+
 // two starts two nodes that accept new tokens.
-func two(t *testing.T, s *server) (a, b *node) {
+func two(t *testing.T, s *server, opts redisrevoke.Options) (a, b *node) {
 	t.Helper()
-	a, b = startNode(t, s, redisrevoke.Options{}), startNode(t, s, redisrevoke.Options{})
+	a, b = startNode(t, s, opts), startNode(t, s, opts)
 	a.ready(t)
 	b.ready(t)
 	return a, b
@@ -31,7 +34,7 @@ func two(t *testing.T, s *server) (a, b *node) {
 
 func TestRevocationOnAnotherNode(t *testing.T) {
 	t.Parallel()
-	a, b := two(t, startRedis(t, forgets))
+	a, b := two(t, startRedis(t, forgets), patient)
 	token := func(sub, jti string) string {
 		return sign(t, jwt.MapClaims{"sub": sub, "jti": jti, "iat": time.Now().Add(-time.Minute).Unix()})
 	}
@@ -61,7 +64,7 @@ func TestRevocationOnAnotherNode(t *testing.T) {
 // When Add has returned, every node refuses, with many callers at once, too.
 func TestStrict(t *testing.T) {
 	t.Parallel()
-	a, b := two(t, startRedis(t, forgets))
+	a, b := two(t, startRedis(t, forgets), patient)
 	var all sync.WaitGroup
 	for worker := range 20 {
 		all.Go(func() {
@@ -86,7 +89,7 @@ func TestRedisIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startRedis(t, args)
-			a, b := two(t, s)
+			a, b := two(t, s, redisrevoke.Options{})
 			revoked, good := sign(t, jwt.MapClaims{"jti": "revoked"}), sign(t, jwt.MapClaims{"sub": "bob", "jti": "good"})
 			_, must := b.enter(t, good)
 			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
@@ -134,7 +137,7 @@ func TestRedisIsKilled(t *testing.T) {
 func TestRedisIsPaused(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	a, b := two(t, s)
+	a, b := two(t, s, redisrevoke.Options{})
 	token := sign(t, jwt.MapClaims{"jti": "one"})
 	_, must := b.enter(t, token)
 
@@ -176,7 +179,7 @@ func TestRedisIsEmptied(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startRedis(t, forgets)
-			a, b := two(t, s)
+			a, b := two(t, s, redisrevoke.Options{})
 			token := sign(t, jwt.MapClaims{"jti": "live"})
 			_, must := b.enter(t, token)
 			a.add(t, socketiojwt.Revocation{TokenID: "revoked"})
@@ -334,7 +337,7 @@ func TestMuchIsWrittenBack(t *testing.T) {
 				time.Sleep(600 * time.Millisecond)
 			}
 		}}, err
-	}})
+	}, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,7 +433,7 @@ func TestFailOpen(t *testing.T) {
 func TestKickedOnce(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	a, b := two(t, s)
+	a, b := two(t, s, redisrevoke.Options{})
 	token := sign(t, jwt.MapClaims{"sub": "bob"})
 	_, must := b.enter(t, token)
 	a.kick(t, "bob", nil)
@@ -455,7 +458,7 @@ func TestKickedOnce(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	a, b := two(t, s)
+	a, b := two(t, s, patient)
 	a.add(t, socketiojwt.Revocation{TokenID: "short", Until: time.Now().Add(time.Second)})
 	a.add(t, socketiojwt.Revocation{TokenID: "long"})
 	if revoked, err := b.revoked(jwt.RegisteredClaims{ID: "short"}); !revoked || err != nil {
@@ -480,7 +483,7 @@ func TestForgotten(t *testing.T) {
 func TestOddThingsInRedis(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, forgets)
-	a, b := two(t, s)
+	a, b := two(t, s, redisrevoke.Options{})
 	odd := []string{
 		``, `nonsense`, `null`, `[]`, `{}`, `{"id":7}`,
 		`{"id":"x","until":"2999-01-01T00:00:00Z","issuedBefore":"2000-01-01T00:00:00Z"}`,

@@ -69,7 +69,7 @@ func (n *node) knows(tb testing.TB, id string) {
 func TestRedisTakesOverOtherData(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t, replicates)
-	a, b := two(t, s)
+	a, b := two(t, s, redisrevoke.Options{})
 	other := lagging(t, s, func() { a.ready(t) })
 	b.ready(t)
 	token := sign(t, jwt.MapClaims{"jti": "live"})
@@ -125,7 +125,7 @@ func TestRedisIsAReplica(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startRedis(t, append([]string{"--replica-read-only", readOnly}, replicates...))
-			a, b := two(t, s)
+			a, b := two(t, s, redisrevoke.Options{})
 			good := sign(t, jwt.MapClaims{"jti": "good"})
 			_, must := b.enter(t, good)
 			// Its master is away, so it keeps what it has.
