@@ -3,7 +3,7 @@ package contract_test
 import (
 	"testing"
 
-	"github.com/go-socketiojwt/socketiojwt/internal/harness"
+	"github.com/go-socketiojwt/socketiojwt/internal/leaks"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

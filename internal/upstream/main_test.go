@@ -3,7 +3,7 @@ package upstream_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/go-socketiojwt/socketiojwt/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

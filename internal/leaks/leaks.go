@@ -1,4 +1,5 @@
-package harness
+// Package leaks has the TestMain of packages whose tests must leave no goroutine behind.
+package leaks
 
 import (
 	"flag"
