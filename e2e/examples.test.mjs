@@ -2,7 +2,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { connect as connectTCP } from 'node:net';
 import { join } from 'node:path';
 import { aMoment, connect, eventually, here, matrix, refusal, secret, sign, startProgram, unauthorized } from './helper.mjs';
 
@@ -108,6 +110,16 @@ for (const variant of matrix) {
 
 test('the chat says what is missing', limit, async () => {
   await assert.rejects(start('chat', ['-client', join(here, 'nowhere')]), /make demo/);
+});
+
+// Chrome opens connections ahead. http.Server.Shutdown takes one for busy until it is five seconds old.
+test('a connection that is not used does not fail the end', limit, async () => {
+  const server = await start('static-secret', [], { JWT_SECRET: secret });
+  const unused = connectTCP(new URL(server.url).port, '127.0.0.1');
+  await once(unused, 'connect');
+  await fetch(`${server.url}/socket.io/`); // behind it
+  await server.stop();
+  unused.destroy();
 });
 
 test('an empty secret is refused at start', limit, async () => {

@@ -12,7 +12,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -100,5 +99,8 @@ func run(addr string, handler http.Handler, shutdown func(context.Context) error
 	defer cancel()
 	// Before HTTP: polling clients fetch their last packets with new requests.
 	err = shutdown(grace)
-	return errors.Join(err, web.Shutdown(grace))
+	if web.Shutdown(grace) != nil {
+		_ = web.Close() // a browser has opened a connection ahead, and not used it
+	}
+	return err
 }
