@@ -152,18 +152,12 @@ func (r *Revocations) found(epoch string) {
 // load reads the whole stream where the epoch is another than before. Entries that the node knows
 // and the stream lacks are then to be sent.
 func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening) error {
-	r.mu.Lock()
-	same, first := opened.epoch == r.epoch, r.epoch == ""
-	if !same {
-		for _, n := range r.known {
-			n.at = nil
-		}
-	}
-	r.mu.Unlock()
-	if same {
+	before := r.loaded()
+	if before == opened.epoch {
 		return nil
 	}
 	var last position
+	at := make(map[string][]position) // by record.ID; serve may still read what an earlier Redis gets
 	for page := range r.pages(ctx, conn) {
 		if page.err != nil {
 			return page.err
@@ -172,12 +166,16 @@ func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening)
 		r.mu.Lock()
 		r.take(page.entries, opened.now.Add(-r.pageTime()))
 		r.mu.Unlock()
+		for _, e := range page.entries {
+			at[e.record.ID] = append(at[e.record.ID], e.at)
+		}
 	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock()
 	for id, n := range r.known {
+		n.at = at[id]
 		switch {
 		case len(n.at) > 0 || n.sentIn == opened.epoch: // serve may have sent it while the stream was read
 			r.isThere(id)
@@ -189,7 +187,7 @@ func (r *Revocations) load(ctx context.Context, conn redis.Conn, opened opening)
 	}
 	r.epoch, r.last = opened.epoch, last
 	r.settled = r.settledAt(opened)
-	if !first {
+	if before != "" {
 		r.log.Warn("redisrevoke: Redis was restarted or has lost data", "missing", len(r.lost)+len(r.unsent))
 	}
 	return nil
@@ -269,8 +267,11 @@ func (r *Revocations) read(ctx context.Context, conn redis.Conn, block time.Dura
 	// This is one step with the read of r.last above: when the other goroutine finds that there is
 	// nothing after last, all before it is in replica.
 	r.take(entries, time.Time{})
-	for _, e := range entries { // another node may have written it back
-		r.isThere(e.record.ID)
+	for _, e := range entries {
+		if n := r.known[e.record.ID]; n != nil {
+			n.at = append(n.at, e.at)
+		}
+		r.isThere(e.record.ID) // another node may have written it back
 	}
 	if n := len(entries); n > 0 && r.last.before(entries[n-1].at) {
 		r.last = entries[n-1].at
@@ -296,11 +297,10 @@ func (r *Revocations) take(entries []entry, recent time.Time) {
 			continue
 		}
 		rec := e.record
-		if n := r.known[rec.ID]; n != nil {
-			n.at = append(n.at, e.at)
+		if r.known[rec.ID] != nil {
 			continue
 		}
-		r.known[rec.ID] = &note{record: rec, at: []position{e.at}}
+		r.known[rec.ID] = &note{record: rec}
 		if !rec.expired(now) {
 			_ = r.replica.Add(r.ctx, rec.revocation()) // fails only for a revocation that is wrong, and this one is not
 		}

@@ -80,16 +80,18 @@ func (rec *record) encode() ([]byte, error) { return json.Marshal(rec) }
 func decodeRecord(data []byte) (record, error) {
 	var rec record
 	if err := json.Unmarshal(data, &rec); err != nil {
-		return rec, err
+		return record{}, err
 	}
 	if rec.ID == "" {
-		return rec, errors.New("it has no id")
+		return record{}, errors.New("it has no id")
 	}
 	if rec.IssuedBefore.IsZero() {
-		return rec, errors.New("it has no issuedBefore")
+		return record{}, errors.New("it has no issuedBefore")
 	}
-	_, err := rec.revocation().Complete()
-	return rec, err
+	if _, err := rec.revocation().Complete(); err != nil {
+		return record{}, err
+	}
+	return rec, nil
 }
 
 // clockSlack is how far the clocks of nodes and Redis may be apart.

@@ -218,6 +218,48 @@ func TestRedisIsTwo(t *testing.T) {
 	}
 }
 
+// What an old master takes while the node reads what the new one holds is written there.
+func TestAddWhileAnotherRedisIsRead(t *testing.T) {
+	t.Parallel()
+	first, second := startRedis(t, forgets), startRedis(t, forgets)
+	var current atomic.Pointer[server]
+	current.Store(first)
+	var holding atomic.Bool
+	reading, added := make(chan struct{}), make(chan struct{})
+	n, err := redisrevoke.New(redisrevoke.Options{
+		Dial: func(ctx context.Context) (redis.Conn, error) {
+			s := current.Load()
+			conn, err := s.Dial(ctx)
+			return &sendConn{conn, func(name string, args []any) error {
+				switch {
+				case name != "XREAD" || !holding.Load():
+				case s == second:
+					holding.Store(false)
+					close(reading)
+					<-added
+				case args[0] != "BLOCK": // what Add has written is there
+					current.Store(second)
+					<-reading
+				}
+				return nil
+			}}, err
+		},
+		Timeout: patience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	waitFor(t, n)
+	holding.Store(true)
+	err = n.Add(context.Background(), lasting(socketiojwt.Revocation{TokenID: "one"}))
+	close(added)
+	if err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the new master has it", func() bool { return second.length() == 2 })
+}
+
 // cut closes a connection whose last command that was, and reports whether there is one.
 func (s *server) cut(command string) bool {
 	s.tb.Helper()
