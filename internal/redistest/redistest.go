@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,12 +60,18 @@ func (s *Server) ConfigureBy(file string, args ...string) {
 	s.args = slices.Concat([]string{file}, args, s.args)
 }
 
+var given sync.Map // the ports that FreePort has returned
+
 // FreePort returns one below those that systems give to connections, so that none takes it while
-// Redis is away.
+// Redis is away. It returns none twice: the nodes of another test, and its sentinels, may look for
+// a Redis of theirs that they have lost.
 func FreePort(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
 		port := strconv.Itoa(20000 + rand.N(10000))
+		if _, again := given.LoadOrStore(port, true); again {
+			continue
+		}
 		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
 			_ = l.Close()
 			return port
