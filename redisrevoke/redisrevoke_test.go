@@ -22,8 +22,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// patient is for tests in which Redis answers always, but may take its time on a busy machine.
-var patient = redisrevoke.Options{Timeout: patience}
+// patient is for tests in which Redis answers always, but may take its time on a busy machine. What
+// gets lost on the way is asked again within patience.
+var patient = redisrevoke.Options{Timeout: patience / 4}
 
 // two starts two nodes that accept new tokens.
 func two(t *testing.T, s *server, opts redisrevoke.Options) (a, b *node) {
