@@ -239,7 +239,10 @@ func TestAddWhileAnotherRedisIsRead(t *testing.T) {
 					<-added
 				case args[0] != "BLOCK": // what Add has written is there
 					current.Store(second)
-					<-reading
+					select {
+					case <-reading:
+					case <-added: // too late; Close waits for this
+					}
 				}
 				return nil
 			}}, err
